@@ -1,0 +1,1 @@
+"""The platform's arithmetic: pure functions of integers, without ports, clocks or chance."""

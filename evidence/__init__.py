@@ -1,0 +1,1 @@
+"""The run directory: what was planned, what happened, and each party's own books. Knows nothing of who wrote it."""

@@ -1,0 +1,11 @@
+"""All books and the version of their published contract. Readers accept this version and the one before."""
+
+from __future__ import annotations
+
+from evidence.schemas import platform, world
+from evidence.schemas.types import BookSchema, Column
+
+VERSION = 1
+BOOKS: dict[str, BookSchema] = {**platform.BOOKS, **world.BOOKS}
+
+__all__ = ["BOOKS", "VERSION", "BookSchema", "Column"]

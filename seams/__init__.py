@@ -1,0 +1,1 @@
+"""The seams: the only places where chance and faults enter a run."""

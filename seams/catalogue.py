@@ -1,0 +1,52 @@
+"""The seams and levers by name: the whole vocabulary of where a fault can act, whom it names, and what it can do there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """`entity`: whom a crossing is about. `victim`: the key in the other party's book. `effects`: those carried out."""
+
+    operations: tuple[str, ...]
+    entity: str
+    victim: str
+    effects: tuple[str, ...]
+
+
+SEAMS: dict[str, Seam] = {
+    "processor": Seam(
+        ("intents.create", "intents.cancel", "transfers.create", "refunds.create"),
+        "contest_id/user_id of the metadata; for transfers.create the contest_id",
+        "the idempotency key: processor.requests.idempotency_key, platform.transfer_attempts.idempotency_key",
+        ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
+    ),
+    "processor.read": Seam(
+        ("list", "retrieve"), "the object kind (intents, events, transfers, refunds, balance)", "none",
+        ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
+    ),
+    "webhook": Seam(
+        ("deliver",),
+        "contest_id/user_id of the object's metadata",
+        "the event id: processor.deliveries.event_id",
+        ("Delay", "Drop", "Repeat"),
+    ),
+    "provider": Seam(
+        ("poll",), "the tournament id", "the number of the poll: provider.requests.n", ("Refuse", "LoseAnswer", "LoseRequest")
+    ),
+    "winrm": Seam(("run",), "the host", "the number of the request: hosts.requests.n", ("Refuse", "LoseAnswer", "LoseRequest")),
+    "ssh": Seam(("run",), "the host", "the number of the request: hosts.requests.n", ("Refuse", "LoseAnswer", "LoseRequest")),
+    "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
+    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse",)),
+    "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),
+}
+
+LEVERS: dict[str, str] = {
+    "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
+    "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes a new value",
+    "database.edit": "entity: principal; params table, set, where, bypass: SQL past the application and its triggers",
+    "identity.login": "entity: principal; params live: whether the credential survived the revocation",
+    "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",
+}
+"""What a timed action can pull on the world. A lever notes its own bite with the key of the row it left behind."""

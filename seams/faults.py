@@ -1,0 +1,198 @@
+"""What a fault is, and what it may do: a closed vocabulary of effects at named seams.
+
+A fault never touches the platform. It sees calls that cross a seam and answers with an effect, which the seam carries out and
+the other party's book records; or it asks for actions on the world at given instants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from seams.draws import Draws
+
+# --- what crosses a seam ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A crossing: `entity` is whom it is about, `occurrence` counts from 1 per (seam, operation, entity)."""
+
+    seam: str
+    operation: str
+    entity: str
+    occurrence: int
+    at: int
+
+
+# --- what may happen to it --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that happens to a call instead of its normal course. Each seam documents which it carries out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoseRequest(Effect):
+    """The request never arrives; the caller waits until its own deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoseAnswer(Effect):
+    """The callee does the work; its answer never arrives; the caller waits until its own deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Effect):
+    """The callee is not there (status 0: connection refused) or answers with an HTTP status and does nothing."""
+
+    status: int = 0
+    error_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delay(Effect):
+    """The call takes its course `by_ms` later."""
+
+    by_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Effect):
+    """A delivery, and every retry of it, is lost for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat(Effect):
+    """The same delivery arrives `times` more times, `gap_ms` apart, each freshly signed."""
+
+    times: int
+    gap_ms: int
+
+
+# --- what a fault may ask of the world at an instant ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A timed act on the world: `lever` names it, as listed in `seams.catalogue.LEVERS`."""
+
+    at: int
+    lever: str
+    entity: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- declaration ------------------------------------------------------------------------------------------------
+
+
+class Params(BaseModel):
+    """Typed parameters of a fault. Units stand last in the name: `delay_s`, `outage_min`, `times`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class BiteSpec:
+    """The bite as data: see `evidence.plan.Bite`."""
+
+    book: str
+    where: Mapping[str, Any]
+    at_least: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySpec:
+    by: Literal["itself", "rule", "runbook", "none"]
+    how: str
+    within_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What the planner bound a fault to. `occasion`: faults that must be in the plan too for this one to be met."""
+
+    entity: str | None = None
+    occurrence: int | None = None
+    from_at: int | None = None
+    until_at: int | None = None
+    occasion: tuple[Occasion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    fault: str
+    binding: Binding
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Guarantees(Protocol):
+    """What is bound to happen in the plan, whatever else goes wrong: the planner's offer to a fault that wants to bite."""
+
+    starts_at: int
+    absence_until_at: int
+
+    def transfers(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, n): at least n transfers will be created for this contest."""
+
+    def payments(self) -> Sequence[tuple[str, int]]:
+        """("contest_id/user_id", captured_at): payments that will be captured well before the lock."""
+
+    def play(self) -> Sequence[tuple[str, int, int]]:
+        """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""
+
+    def correctable(self) -> Sequence[tuple[str, str, int, int, int, int]]:
+        """(tournament_id, golfer_id, round, hole, strokes, official_end_at): holes whose published value may be corrected
+        after the event ended at official_end_at and before the cut-off of its contests."""
+
+
+class Fault:
+    """A misbehaviour of the world (kind "fault") or a breach of the absence promise (kind "violation").
+
+    A subclass is one class in a module of `fault_injectors/`; defining it registers it.
+    """
+
+    id: ClassVar[str]
+    kind: ClassVar[Literal["fault", "violation"]] = "fault"
+    title: ClassVar[str]
+    seam: ClassVar[str]
+    operation: ClassVar[str]
+    imitates: ClassVar[str]
+    """The documented real behaviour, with its source."""
+    exercises: ClassVar[str]
+    """The failure mode of the platform that it exercises."""
+    recovery: ClassVar[RecoverySpec]
+    bite: ClassVar[BiteSpec]
+    Params: ClassVar[type[Params]] = Params
+
+    def __init__(self, fault_id: str, binding: Binding, params: Params) -> None:
+        self.fault_id, self.binding, self.params = fault_id, binding, params
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Params) -> Binding | None:
+        """Choose whom it befalls among what is guaranteed to happen; None when the plan offers nothing."""
+        raise NotImplementedError
+
+    def effect(self, call: Call) -> Effect | None:
+        """What happens to `call`, or None for its normal course. Called for every crossing of (seam, operation)."""
+        return None
+
+    def actions(self) -> Sequence[Action]:
+        """What to do to the world, and when."""
+        return ()
+
+    def is_bound_to(self, call: Call) -> bool:
+        """Whether `call` is the (entity, occurrence) that the planner chose."""
+        binding = self.binding
+        return binding.entity == call.entity and binding.occurrence == call.occurrence
+
+    def in_window(self, call: Call) -> bool:
+        """Whether `call` falls into the bound window and, where one is bound, on the bound entity."""
+        from_at, until_at = self.binding.from_at, self.binding.until_at
+        if from_at is None or until_at is None:
+            return False
+        return from_at <= call.at < until_at and self.binding.entity in (None, call.entity)

@@ -1,0 +1,1 @@
+"""Drives the platform and the world around it through virtual time."""
