@@ -258,6 +258,16 @@ def test_play_off_holes_never_score() -> None:
     assert score_golfers(points, par, 1, cards) == {"a": 310, "b": 310}
 
 
+def test_the_last_place_of_the_finish_table_is_paid_and_the_next_is_not() -> None:
+    cards = {f"in {strokes}": GolferCard("active", {(1, 1): strokes}) for strokes in (4, 5, 6, 7)}
+    assert score_golfers(ScoringConfig.from_json(POINTS_JSON), [4], 1, cards) == {
+        "in 4": 5 + 300,
+        "in 5": -5 + 200,
+        "in 6": -10 + 180,
+        "in 7": -10,
+    }
+
+
 def test_the_missed_round_of_a_golfer_costs_the_highest_total_of_the_whole_field_plus_the_penalty() -> None:
     strokes = ScoringConfig(kind="strokes", roster_size=1, counting=1, missed_round_penalty=2)
     cards = {
