@@ -35,8 +35,18 @@ SEAMS: dict[str, Seam] = {
     "provider": Seam(
         ("poll",), "the tournament id", "the number of the poll: provider.requests.n", ("Refuse", "LoseAnswer", "LoseRequest")
     ),
-    "winrm": Seam(("run",), "the host", "the number of the request: hosts.requests.n", ("Refuse", "LoseAnswer", "LoseRequest")),
-    "ssh": Seam(("run",), "the host", "the number of the request: hosts.requests.n", ("Refuse", "LoseAnswer", "LoseRequest")),
+    "winrm": Seam(
+        ("run",),
+        "host/verb: the host, and what the command does there (query, start, stop, restart)",
+        "the number of the request: hosts.requests.n",
+        ("Refuse", "LoseAnswer", "LoseRequest"),
+    ),
+    "ssh": Seam(
+        ("run",),
+        "host/verb: the host, and what the command does there (query, start, stop, restart)",
+        "the number of the request: hosts.requests.n",
+        ("Refuse", "LoseAnswer", "LoseRequest"),
+    ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse",)),
     "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict
 
 from seams.draws import Draws
@@ -90,10 +91,25 @@ class Action:
 # --- declaration ------------------------------------------------------------------------------------------------
 
 
-class Params(BaseModel):
-    """Typed parameters of a fault. Units stand last in the name: `delay_s`, `outage_min`, `times`."""
+class Parameters(BaseModel):
+    """Typed parameters of a fault. Units stand last in the name: `delay_s`, `outage_min`, `times`.
+
+    A required integer with bounds (`Field(ge=…, le=…)`) that nobody gave is drawn between them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def drawn(cls, draws: Draws, given: Mapping[str, Any]) -> Self:
+        """The parameters `given`, those left open drawn. Raises pydantic.ValidationError for what does not fit."""
+        values = dict(given)
+        for name, info in cls.model_fields.items():
+            if name not in values and info.is_required():
+                bounds = {type(rule): rule for rule in info.metadata}
+                low, high = bounds.get(Ge), bounds.get(Le)
+                if isinstance(low, Ge) and isinstance(high, Le):
+                    values[name] = draws.between(cast(int, low.ge), cast(int, high.le), "params", name)
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +130,15 @@ class RecoverySpec:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What the planner bound a fault to. `occasion`: faults that must be in the plan too for this one to be met."""
+    """What the planner bound a fault to. `occasion`: faults that must be in the plan too for this one to be met.
+    `params`: parameters that only the binding could settle; the plan keeps them over those given."""
 
     entity: str | None = None
     occurrence: int | None = None
     from_at: int | None = None
     until_at: int | None = None
     occasion: tuple[Occasion, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +167,9 @@ class Guarantees(Protocol):
         """(tournament_id, golfer_id, round, hole, strokes, official_end_at): holes whose published value may be corrected
         after the event ended at official_end_at and before the cut-off of its contests."""
 
+    def founders(self) -> Sequence[str]:
+        """The principals who are founders: revoked at the start, and tempted all the same."""
+
 
 class Fault:
     """A misbehaviour of the world (kind "fault") or a breach of the absence promise (kind "violation").
@@ -167,13 +188,13 @@ class Fault:
     """The failure mode of the platform that it exercises."""
     recovery: ClassVar[RecoverySpec]
     bite: ClassVar[BiteSpec]
-    Params: ClassVar[type[Params]] = Params
+    Params: ClassVar[type[Parameters]] = Parameters
 
-    def __init__(self, fault_id: str, binding: Binding, params: Params) -> None:
+    def __init__(self, fault_id: str, binding: Binding, params: Parameters) -> None:
         self.fault_id, self.binding, self.params = fault_id, binding, params
 
     @classmethod
-    def bind(cls, guarantees: Guarantees, draws: Draws, params: Params) -> Binding | None:
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         """Choose whom it befalls among what is guaranteed to happen; None when the plan offers nothing."""
         raise NotImplementedError
 

@@ -351,6 +351,12 @@ def test_a_play_off_after_the_scheduled_rounds_never_scores(rules: ScoringRules)
     assert golfer_scores(rules, [4, 4], 1, with_play_off) == golfer_scores(rules, [4, 4], 1, alone)
 
 
+def test_the_last_place_of_the_finish_table_is_paid_and_the_next_is_not() -> None:
+    rules = ScoringRules(kind="points", roster_size=1, counting=1, points_tenths={0: 0}, finish_tenths=(300, 200))
+    cards = {"first": Card("active", ((3,),)), "second": Card("active", ((4,),)), "third": Card("active", ((5,),))}
+    assert golfer_scores(rules, [4], 1, cards) == {"first": 300, "second": 200, "third": 0}
+
+
 def test_holes_left_out_at_the_end_of_a_round_are_unplayed() -> None:
     cards = {"half": Card("withdrawn", ((3,),)), "whole": Card("active", ((4, 6),))}
     assert golfer_scores(STROKES, [4, 4], 1, cards) == {"half": 2, "whole": 2}

@@ -1,0 +1,104 @@
+"""The audit log: one row per change, decision and refusal, hash-chained, in the same transaction as what it tells of.
+
+Nothing else writes `audit_log`, and nothing ever changes it: each row binds the one before it through `prev_hash`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from contest_platform.ports import Tx
+from contest_platform.store.schema import KEYS
+
+GENESIS = "0" * 64
+
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+"""The one JSON form of a value, for hashing and for columns that hold JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Who acts (`system:payouts`, `customer:u1`, …) and what the action belongs to (an entry, a contest, an event)."""
+
+    actor: str
+    correlation: str
+
+
+def append(
+    tx: Tx,
+    ctx: Context,
+    action: str,
+    subject: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str,
+) -> int:
+    """Append one row and return its sequence number, which has no gaps."""
+    head = tx.one("select seq, hash from audit_log order by seq desc limit 1")
+    seq, prev_hash = (head["seq"] + 1, head["hash"]) if head is not None else (1, GENESIS)
+    row = {
+        "seq": seq,
+        "at": tx.now,
+        "actor": ctx.actor,
+        "action": action,
+        "subject": subject,
+        "before": None if before is None else canonical(before),
+        "after": None if after is None else canonical(after),
+        "reason": reason,
+        "correlation": ctx.correlation,
+        "cause": tx.cause,
+        "prev_hash": prev_hash,
+    }
+    row["hash"] = sha256(canonical(row).encode()).hexdigest()
+    tx.insert("audit_log", row)
+    return int(seq)
+
+
+# --- audited writes of table rows ---------------------------------------------------------------------------------
+
+
+def insert(tx: Tx, ctx: Context, table: str, row: Mapping[str, Any], reason: str) -> None:
+    """Insert `row` (every column of `table`) and its audit row."""
+    tx.insert(table, row)
+    append(tx, ctx, f"{table}.insert", subject(table, row), after=row, reason=reason)
+
+
+def update(
+    tx: Tx, ctx: Context, table: str, key: Mapping[str, Any], changes: Mapping[str, Any], reason: str
+) -> None:
+    """Set `changes` on the one row of `table` with `key`, and write its audit row with the columns before and after.
+
+    Raises LookupError when there is no such row.
+    """
+    select, write = _statements(table, tuple(key), tuple(changes))
+    found = tx.one(select, key)
+    if found is None:
+        raise LookupError(f"{table} has no row {dict(key)}")
+    before = {column: found[column] for column in changes}
+    tx.run(write, {**key, **{f"new_{column}": value for column, value in changes.items()}})
+    append(tx, ctx, f"{table}.update", subject(table, key), before=before, after=changes, reason=reason)
+
+
+def subject(table: str, row: Mapping[str, Any]) -> str:
+    """`table/key`, composite keys joined by slashes."""
+    return "/".join((table, *(str(row[key]) for key in KEYS[table])))
+
+
+_cache: dict[tuple[str, tuple[str, ...], tuple[str, ...]], tuple[str, str]] = {}
+
+
+def _statements(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, str]:
+    """The select and the update for these columns; their texts depend on nothing but the arguments."""
+    statements = _cache.get((table, key, columns))
+    if statements is None:
+        where = " and ".join(f"{name} = :{name}" for name in key)
+        statements = _cache[table, key, columns] = (
+            f"select {', '.join(columns)} from {table} where {where}",
+            f"update {table} set {', '.join(f'{name} = :new_{name}' for name in columns)} where {where}",
+        )
+    return statements

@@ -1,0 +1,56 @@
+"""The registry of error codes: every code that the platform can produce, and what it means for whoever reads it.
+
+A code that is not here is unknown and must be escalated; `known` is the one place that decides.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Meaning(Enum):
+    """What is proven when a call ended with a code."""
+
+    DID_NOT_HAPPEN = "did_not_happen"
+    UNKNOWN = "unknown"
+    NEVER_WILL = "never_will"  # a rejection that no repetition changes
+
+
+REGISTRY: dict[str, Meaning] = {
+    # transport
+    "deadline_exceeded": Meaning.UNKNOWN,
+    "connection_lost": Meaning.UNKNOWN,
+    "connection_failed": Meaning.DID_NOT_HAPPEN,
+    "service_unavailable": Meaning.UNKNOWN,
+    # processor (docs.stripe.com/error-codes, /error-low-level); a status stands where there is no code
+    "rate_limit": Meaning.DID_NOT_HAPPEN,
+    "lock_timeout": Meaning.DID_NOT_HAPPEN,
+    "idempotency_key_in_use": Meaning.UNKNOWN,
+    "idempotency_error": Meaning.UNKNOWN,
+    "balance_insufficient": Meaning.DID_NOT_HAPPEN,
+    "account_invalid": Meaning.NEVER_WILL,
+    "account_closed": Meaning.NEVER_WILL,
+    "no_account": Meaning.NEVER_WILL,
+    "transfers_not_allowed": Meaning.NEVER_WILL,
+    "insufficient_capabilities_for_transfer": Meaning.NEVER_WILL,
+    "resource_missing": Meaning.NEVER_WILL,
+    "charge_already_refunded": Meaning.NEVER_WILL,
+    "charge_disputed": Meaning.NEVER_WILL,
+    "api_key_expired": Meaning.DID_NOT_HAPPEN,
+    "http_500": Meaning.UNKNOWN,
+    "http_503": Meaning.UNKNOWN,
+    # our own
+    "user_deleted": Meaning.NEVER_WILL,
+    "outcome_missing": Meaning.NEVER_WILL,
+    "outcome_inapplicable": Meaning.NEVER_WILL,
+    "host_error": Meaning.UNKNOWN,
+}
+
+
+def known(code: str) -> bool:
+    return code in REGISTRY
+
+
+def meaning(code: str) -> Meaning:
+    """What `code` proves; an unknown code proves nothing."""
+    return REGISTRY.get(code, Meaning.UNKNOWN)

@@ -1,0 +1,49 @@
+"""Background jobs on a grid: a job acts only at multiples of its period, and sleeps through those without work.
+
+The effects are those of a job that ticks at every instant of its grid; only the idle ticks are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from contest_platform.ports import Ports
+
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`due` gives the earliest instant at which there can be work (now or past: at once), or None until notified.
+    `topic` is notified by whoever makes work appear earlier than that."""
+
+    name: str
+    topic: str
+    period_ms: int
+    due: Callable[[], Awaitable[int | None]]
+    work: Callable[[], Awaitable[None]]
+
+
+def next_tick(at: int, period_ms: int) -> int:
+    """The first instant of the grid at or after `at`."""
+    return -(-at // period_ms) * period_ms
+
+
+async def run(ports: Ports, job: Job) -> None:
+    """Run `job` for ever."""
+    runtime, signals = ports.runtime, ports.signals
+    earliest = 0
+    while True:
+        seen = signals.seen(job.topic)
+        due = await job.due()
+        now = runtime.now()
+        tick = None if due is None else next_tick(max(due, now, earliest), job.period_ms)
+        if tick is None or tick > now:
+            await signals.wait(job.topic, seen, tick)
+            if tick is None or runtime.now() < tick:
+                continue
+        await job.work()
+        earliest = runtime.now() + 1

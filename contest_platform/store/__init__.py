@@ -1,0 +1,1 @@
+"""The store: one schema, and transactions that are plain functions."""

@@ -1,0 +1,516 @@
+"""The schema, once, for every store: tables, checks, and which tables are append-only or have a single writer.
+
+What a trigger can enforce is enforced in the database: convention alone does not survive a hurried human.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA = MetaData()
+
+APPEND_ONLY = (
+    "audit_log",
+    "access_log",
+    "ledger_transactions",
+    "ledger_postings",
+    "ingestion_receipts",
+    "ingestion_batches",
+    "outcome_settlement_log",
+    "quarantine_resolutions",
+)
+"""Tables in which a row, once written, is neither changed nor removed nor replaced."""
+
+CONTEST_STATUSES = ("SCHEDULED", "LOCKED", "LIVE", "COMPLETE", "SETTLED", "PAID_OUT", "CANCELLED", "ERROR")
+ENTRY_STATUSES = ("PENDING_PAYMENT", "VALID", "ABANDONED", "REFUNDED")
+PAYMENT_STATUSES = ("CREATED", "CAPTURED", "REFUNDED", "CANCELED")
+INBOX_STATUSES = ("WAITING", "APPLIED", "DUPLICATE", "IGNORED")
+REFUND_STATUSES = ("PENDING", "DONE", "FAILED_TERMINAL")
+PACK_STATUSES = ("PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING")
+TRANSFER_STATUSES = ("PENDING", "SUBMITTED", "PAID", "RETRYABLE", "FAILED_TERMINAL", "REVERSED")
+ATTEMPT_OUTCOMES = ("SUCCEEDED", "REJECTED", "UNKNOWN")
+VERDICTS = ("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT")
+ORDER_STATUSES = ("ISSUED", "DELIVERED", "ACKNOWLEDGED", "COMPLETED", "FAILED", "EXPIRED")
+
+
+def _table(name: str, spec: str, *extras: object) -> Table:
+    """A table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents. First line: the key."""
+    lines = [line.split() for line in spec.strip().splitlines()]
+    types = {"text": Text, "int": Integer, "bool": Boolean, "at": BigInteger, "cents": BigInteger}
+    columns = [Column(line[0], types[line[1]](), nullable=len(line) > 2) for line in lines[1:]]
+    return Table(name, METADATA, *columns, PrimaryKeyConstraint(*lines[0]), *extras)  # type: ignore[arg-type]
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} in ({listed})", name=f"{column}_is_known")
+
+
+_table(
+    "tournaments",
+    """
+    tournament_id
+    tournament_id text
+    provider_event_id text
+    name text
+    par text
+    rounds int
+    starts_at at
+    ends_at at
+    play text
+    field_ingested_at at null
+    completed_at at null
+    """,
+)
+_table(
+    "golfers",
+    """
+    tournament_id golfer_id
+    tournament_id text
+    golfer_id text
+    name text
+    status text
+    """,
+)
+_table(
+    "users",
+    """
+    user_id
+    user_id text
+    name text
+    email text
+    account_id text
+    created_at at
+    deleted_at at null
+    """,
+)
+_table(
+    "contests",
+    """
+    contest_id
+    contest_id text
+    tournament_id text
+    name text
+    status text
+    fee_cents cents
+    rake_bp int
+    guaranteed_cents cents null
+    prize_shares_bp text
+    scoring text
+    min_entries int
+    max_entries int
+    opens_at at
+    lock_at at
+    start_at at
+    end_at at
+    hold_s int
+    completed_at at null
+    cutoff_at at null
+    settled_at at null
+    closed_at at null
+    error_code text null
+    """,
+    _one_of("status", CONTEST_STATUSES),
+    CheckConstraint("fee_cents >= 0 and rake_bp between 0 and 10000", name="money_is_sane"),
+)
+_table(
+    "entries",
+    """
+    entry_id
+    entry_id text
+    contest_id text
+    user_id text
+    status text
+    roster text
+    created_at at
+    valid_at at null
+    closed_at at null
+    """,
+    _one_of("status", ENTRY_STATUSES),
+    UniqueConstraint("contest_id", "user_id", name="one_entry_a_user"),
+)
+_table(
+    "payments",
+    """
+    entry_id
+    entry_id text
+    intent_id text null
+    idempotency_key text
+    amount_cents cents
+    status text
+    captured_at at null
+    refunded_cents cents
+    created_at at
+    """,
+    _one_of("status", PAYMENT_STATUSES),
+    Index("payments_by_intent", "intent_id", unique=True),
+    Index("payments_by_status", "status", "created_at"),
+)
+_table(
+    "webhook_inbox",
+    """
+    event_id
+    event_id text
+    type text
+    object_id text
+    change_key text
+    created_at at
+    received_at at
+    deliveries int
+    status text
+    applied_at at null
+    """,
+    _one_of("status", INBOX_STATUSES),
+    Index("inbox_by_change", "change_key"),
+    Index("inbox_by_object", "object_id", "status"),
+)
+_table(
+    "refunds",
+    """
+    refund_id
+    refund_id text
+    entry_id text
+    intent_id text
+    amount_cents cents
+    reason text
+    status text
+    idempotency_key text
+    processor_refund_id text null
+    attempts int
+    next_attempt_at at null
+    created_at at
+    done_at at null
+    """,
+    _one_of("status", REFUND_STATUSES),
+    Index("refunds_due", "status", "next_attempt_at"),
+)
+_table(
+    "ledger_transactions",
+    """
+    txn_id
+    txn_id int
+    business_key text
+    kind text
+    at at
+    correlation text
+    cause text
+    """,
+    UniqueConstraint("business_key", name="posted_once"),
+)
+_table(
+    "ledger_postings",
+    """
+    txn_id n
+    txn_id int
+    n int
+    account text
+    amount_cents cents
+    """,
+    Index("postings_by_account", "account"),
+    CheckConstraint("amount_cents <> 0", name="a_posting_moves_money"),
+)
+_table(
+    "ingestion_batches",
+    """
+    batch_id
+    batch_id int
+    tournament_id text
+    event_id text
+    requested_at at
+    received_at at
+    since_revision int null
+    revision int
+    published_at at
+    full bool
+    admitted int
+    duplicates int
+    corrections int
+    quarantined int
+    rejected int
+    receipts_hash text
+    """,
+)
+_table(
+    "ingestion_receipts",
+    """
+    batch_id n
+    batch_id int
+    n int
+    tournament_id text
+    golfer_id text
+    round int
+    hole int
+    strokes int
+    published_at at
+    verdict text
+    reason text
+    """,
+    _one_of("verdict", VERDICTS),
+)
+_table(
+    "quarantine_resolutions",
+    """
+    batch_id
+    batch_id int
+    resolved_by_batch_id int
+    at at
+    how text
+    """,
+)
+_table(
+    "hole_scores",
+    """
+    tournament_id golfer_id round hole
+    tournament_id text
+    golfer_id text
+    round int
+    hole int
+    strokes int
+    batch_id int
+    published_at at
+    """,
+)
+_table(
+    "score_audits",
+    """
+    audit_id
+    audit_id int
+    tournament_id text
+    at at
+    holes int
+    mismatches int
+    """,
+)
+_table(
+    "checkpoints",
+    """
+    name
+    name text
+    value text
+    updated_at at
+    """,
+)
+_table(
+    "outcomes",
+    """
+    outcome_id
+    outcome_id text
+    contest_id text
+    entry_id text
+    score int
+    place int
+    prize_cents cents
+    tie_break int null
+    scores_hash text
+    created_at at
+    """,
+    UniqueConstraint("entry_id", name="one_outcome_an_entry"),
+)
+_table(
+    "settlement_packs",
+    """
+    pack_id
+    pack_id text
+    contest_id text
+    entry_id text
+    status text
+    fail_reason_code text null
+    fail_reason_detail text null
+    created_at at
+    terminalized_at at null
+    settled_by text null
+    lease_epoch int null
+    """,
+    _one_of("status", PACK_STATUSES),
+    UniqueConstraint("entry_id", name="one_pack_an_entry"),
+    Index("packs_by_contest", "contest_id", "status"),
+    Index("packs_by_fail_reason", "fail_reason_code"),
+    Index("packs_by_terminalized", "terminalized_at"),
+    Index("packs_by_settler", "settled_by"),
+)
+_table(
+    "outcome_pack_links",
+    """
+    pack_id
+    pack_id text
+    outcome_id text
+    linked_at at
+    """,
+    UniqueConstraint("outcome_id", name="an_outcome_links_once"),
+)
+_table(
+    "outcome_settlement_log",
+    """
+    settlement_id
+    settlement_id text
+    pack_id text
+    prior_status text
+    new_status text
+    outcome_id text null
+    settlement_reason_code text
+    settlement_evidence_hash text
+    settled_at at
+    settled_by text
+    """,
+    Index("settlement_log_by_pack", "pack_id"),
+    Index("settlement_log_by_time", "settled_at"),
+)
+_table(
+    "settlement_audit",
+    """
+    run_id
+    run_id text
+    contest_id text
+    started_at at
+    finished_at at null
+    status text
+    packs int
+    error_json text null
+    """,
+)
+_table(
+    "post_mortem_settlement",
+    """
+    pack_id
+    pack_id text
+    fail_reason_code text
+    detail text
+    at at
+    """,
+)
+_table(
+    "leases",
+    """
+    name
+    name text
+    holder text
+    epoch int
+    acquired_at at
+    expires_at at
+    """,
+)
+_table(
+    "transfers",
+    """
+    transfer_id
+    transfer_id text
+    contest_id text
+    entry_id text
+    user_id text
+    amount_cents cents
+    destination text
+    status text
+    reason text null
+    processor_transfer_id text null
+    idempotency_key text
+    key_born_at at null
+    attempts int
+    next_attempt_at at null
+    created_at at
+    done_at at null
+    """,
+    _one_of("status", TRANSFER_STATUSES),
+    UniqueConstraint("entry_id", name="one_transfer_an_entry"),
+    CheckConstraint("amount_cents > 0", name="a_transfer_moves_money"),
+    CheckConstraint("status <> 'FAILED_TERMINAL' or reason is not null", name="a_failure_has_a_reason"),
+    Index("transfers_due", "status", "next_attempt_at"),
+    Index("transfers_by_contest", "contest_id", "status"),
+)
+_table(
+    "transfer_attempts",
+    """
+    transfer_id n
+    transfer_id text
+    n int
+    idempotency_key text
+    request_hash text
+    sent_at at
+    finished_at at null
+    outcome text null
+    code text null
+    """,
+    _one_of("outcome", ATTEMPT_OUTCOMES),
+)
+_table(
+    "incidents",
+    """
+    incident_id
+    incident_id text
+    host text
+    check_name text
+    target text
+    observed text
+    reported_at at
+    status text
+    resolved_at at null
+    """,
+)
+_table(
+    "remediation_orders",
+    """
+    order_id
+    order_id text
+    incident_id text
+    rule_id text
+    runbook_id text
+    host text
+    status text
+    attempts int
+    issued_at at
+    delivered_at at null
+    acknowledged_at at null
+    finished_at at null
+    expires_at at
+    detail text null
+    """,
+    _one_of("status", ORDER_STATUSES),
+)
+_table(
+    "audit_log",
+    """
+    seq
+    seq int
+    at at
+    actor text
+    action text
+    subject text
+    before text null
+    after text null
+    reason text
+    correlation text
+    cause text
+    prev_hash text
+    hash text
+    """,
+)
+_table(
+    "access_log",
+    """
+    n
+    n int
+    at at
+    principal text
+    action text
+    resource text
+    allowed bool
+    reason text
+    """,
+)
+
+TABLES: dict[str, Table] = dict(METADATA.tables)
+
+KEYS: dict[str, tuple[str, ...]] = {
+    name: tuple(column.name for column in table.primary_key.columns) for name, table in TABLES.items()
+}

@@ -1,0 +1,149 @@
+"""The embedded store: SQLite, executed on the raw driver. Triggers make append-only tables and writer authority hold.
+
+A transaction commits as a whole or leaves nothing; an append-only row cannot be changed, removed or replaced through it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy.dialects import sqlite as dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from contest_platform.ports import Row
+from contest_platform.store.schema import APPEND_ONLY, KEYS, METADATA, TABLES
+
+T = TypeVar("T")
+
+
+def ddl() -> Iterator[str]:
+    """Every statement that makes an empty database ready, in order."""
+    for table in METADATA.sorted_tables:
+        yield str(CreateTable(table).compile(dialect=dialect.dialect()))  # type: ignore[no-untyped-call]
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            yield str(CreateIndex(index).compile(dialect=dialect.dialect()))  # type: ignore[no-untyped-call]
+    for name in APPEND_ONLY:
+        yield from append_only_triggers(name)
+    yield from SETTLEMENT_TRIGGERS
+
+
+def append_only_triggers(table: str) -> Iterator[str]:
+    """Refuse UPDATE and DELETE, and an INSERT of an existing key: INSERT OR REPLACE gets past a DELETE trigger unless
+    recursive_triggers is on, which each connection decides for itself (SQLite documentation, CREATE TRIGGER)."""
+    for event in ("update", "delete"):
+        yield (
+            f"create trigger {table}_refuses_{event} before {event} on {table} "
+            f"begin select raise(abort, '{table} is append-only'); end"
+        )
+    same = " and ".join(f"{key} = new.{key}" for key in KEYS[table])
+    yield (
+        f"create trigger {table}_refuses_replace before insert on {table} "
+        f"when exists (select 1 from {table} where {same}) "
+        f"begin select raise(abort, '{table} is append-only'); end"
+    )
+
+
+SETTLEMENT_TRIGGERS = (
+    # Only the holder of the settlement lease may end a pack, and a pack ends once.
+    """
+    create trigger settlement_packs_daemon_authority before update of status on settlement_packs
+    when new.status <> old.status and (
+        old.status <> 'PENDING'
+        or new.terminalized_at is null
+        or not exists (
+            select 1 from leases where name = 'settlement' and holder = new.settled_by
+            and epoch = new.lease_epoch and expires_at > new.terminalized_at))
+    begin select raise(abort, 'only the settlement daemon may leave PENDING, once, under its lease'); end
+    """,
+    """
+    create trigger settlement_packs_start_pending before insert on settlement_packs
+    when new.status <> 'PENDING'
+    begin select raise(abort, 'a settlement pack starts PENDING'); end
+    """,
+    """
+    create trigger settlement_packs_refuse_delete before delete on settlement_packs
+    begin select raise(abort, 'settlement packs are not deleted'); end
+    """,
+    """
+    create trigger settlement_packs_execute_linked before update of status on settlement_packs
+    when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
+    begin select raise(abort, 'a pack is executed only through its outcome link'); end
+    """,
+)
+
+_INSERTS = {
+    name: (
+        f"insert into {name} ({', '.join(table.columns.keys())}) "
+        f"values ({', '.join(':' + column for column in table.columns.keys())})"
+    )
+    for name, table in TABLES.items()
+}
+
+
+def connect(path: str = "") -> sqlite3.Connection:
+    """A database ready for use. The empty path is a private temporary database that spills to disk when it grows."""
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=512, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("pragma recursive_triggers = on")
+    if not path:
+        # A temporary database dies with its process: there is nothing that a journal on disk could save.
+        connection.execute("pragma journal_mode = memory")
+        connection.execute("pragma synchronous = off")
+    exists = connection.execute("select 1 from sqlite_master where name = 'contests'").fetchone()
+    if not exists:
+        for statement in ddl():
+            connection.execute(statement)
+    return connection
+
+
+class SqliteTx:
+    """One open transaction; see contest_platform.ports.Tx."""
+
+    __slots__ = ("_execute", "_executemany", "cause", "changes", "now", "topics")
+
+    def __init__(self, connection: sqlite3.Connection, now: int, cause: str) -> None:
+        self._execute, self._executemany = connection.execute, connection.executemany
+        self.now, self.cause = now, cause
+        self.topics: list[str] = []
+        self.changes = 0
+
+    def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None:
+        return self._execute(sql, params or ()).fetchone()  # type: ignore[no-any-return]
+
+    def all(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        return self._execute(sql, params or ()).fetchall()  # type: ignore[return-value]
+
+    def run(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
+        count = self._execute(sql, params or ()).rowcount
+        self.changes += count
+        return count
+
+    def insert(self, table: str, row: Mapping[str, Any]) -> None:
+        self._execute(_INSERTS[table], row)
+        self.changes += 1
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        places = ", ".join("?" * len(columns))
+        self._executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", rows)
+        self.changes += len(rows)
+
+    def notify(self, topic: str) -> None:
+        if topic not in self.topics:
+            self.topics.append(topic)
+
+
+def transact(
+    connection: sqlite3.Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]
+) -> tuple[T, SqliteTx]:
+    """Run `fn` in one transaction. Any exception rolls back and is raised on."""
+    tx = SqliteTx(connection, now, cause)
+    connection.execute("begin immediate")
+    try:
+        result = fn(tx)
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+    return result, tx

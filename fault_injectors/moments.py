@@ -1,0 +1,44 @@
+"""Instants and places that several faults choose in the same way. Every choice is a draw under the fault's own key."""
+
+from __future__ import annotations
+
+from seams.draws import Draws
+from seams.faults import Binding, Guarantees
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+def in_play(guarantees: Guarantees, draws: Draws, length_ms: int) -> tuple[str, int] | None:
+    """(tournament_id, at): an instant after which play goes on for at least `length_ms`."""
+    windows = [window for window in guarantees.play() if window[2] - window[1] > length_ms]
+    if not windows:
+        return None
+    tournament_id, from_at, until_at = draws.choice(windows, "window")
+    return tournament_id, draws.between(from_at, until_at - length_ms - 1, "instant")
+
+
+def a_transfer(guarantees: Guarantees, draws: Draws) -> Binding | None:
+    """One of the transfers that are bound to be created, each as likely as any other."""
+    contests = [(contest_id, n) for contest_id, n in guarantees.transfers() if n > 0]
+    if not contests:
+        return None
+    chosen = draws.weighted([((contest_id, n), n) for contest_id, n in contests], "contest")
+    return Binding(entity=chosen[0], occurrence=draws.between(1, chosen[1], "transfer"))
+
+
+def a_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
+    """The first webhook about one of the payments that are bound to be captured."""
+    payments = guarantees.payments()
+    if not payments:
+        return None
+    return Binding(entity=draws.choice(payments, "payment")[0], occurrence=1)
+
+
+def a_founder_after(guarantees: Guarantees, draws: Draws, earliest_at: int) -> tuple[str, int] | None:
+    """(principal, at): a founder, and an instant from `earliest_at` until a day before the absence ends."""
+    founders, latest_at = guarantees.founders(), guarantees.absence_until_at - DAY_MS
+    if not founders or earliest_at > latest_at:
+        return None
+    return draws.choice(founders, "founder"), draws.between(earliest_at, latest_at, "instant")

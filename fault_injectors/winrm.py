@@ -1,0 +1,103 @@
+"""WinRM that fails just when a host must be put right. Each brings the crash that makes somebody call the host."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fault_injectors.platform import Crash, CrashParams
+from seams.draws import Draws
+from seams.faults import (
+    Binding,
+    BiteSpec,
+    Call,
+    Effect,
+    Fault,
+    Guarantees,
+    LoseAnswer,
+    Occasion,
+    Parameters,
+    RecoverySpec,
+    Refuse,
+)
+
+HOST = "win-ingest-1"
+
+
+class _AfterCrash(Fault):
+    """Befalls the first calls to `entity` after the worker on the host has crashed at `from_at`.
+
+    `entity` is a host, for every command on it, or host/verb.
+    """
+
+    def __init__(self, fault_id: str, binding: Binding, params: Parameters) -> None:
+        super().__init__(fault_id, binding, params)
+        self._met = 0
+
+    @classmethod
+    def after_crash(cls, guarantees: Guarantees, draws: Draws, entity: str) -> Binding | None:
+        unit = CrashParams()
+        crash = Crash.bind(guarantees, draws, unit)
+        if crash is None:
+            return None
+        occasion = Occasion(Crash.id, crash, unit.model_dump())
+        return Binding(entity=entity, from_at=crash.from_at, occasion=(occasion,))
+
+    def is_among_first(self, call: Call, calls: int) -> bool:
+        """Whether `call` is one of the first `calls` that are met. Counts it if so."""
+        entity, from_at = self.binding.entity, self.binding.from_at
+        if entity not in (call.entity, call.entity.partition("/")[0]) or from_at is None or call.at < from_at:
+            return False
+        if self._met >= calls:
+            return False
+        self._met += 1
+        return True
+
+
+class RefusedParams(Parameters):
+    refusals: int = Field(ge=2, le=4)
+
+
+class Refused(_AfterCrash):
+    id = "winrm.refused"
+    title = "A Windows host refuses WinRM connections while its worker is down"
+    seam = "winrm"
+    operation = "run"
+    imitates = (
+        "A refused connection comes through as a bare requests ConnectionError (pywinrm 0.5.0, measured); after five"
+        " leaked shells every connection was refused (CrowdStrike/falcon-orchestrator#20)."
+    )
+    exercises = "Giving a remediation order up, or leaving it open for ever, when its host cannot be reached."
+    recovery = RecoverySpec("rule", "The order is tried again until the host answers, and then verified.", 7_200)
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "refused"})
+    Params = RefusedParams
+    params: RefusedParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return cls.after_crash(guarantees, draws, HOST)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse() if self.is_among_first(call, self.params.refusals) else None
+
+
+class AnswerLost(_AfterCrash):
+    id = "winrm.answer_lost"
+    title = "A Windows host starts the worker, and its answer is lost"
+    seam = "winrm"
+    operation = "run"
+    imitates = (
+        "A connection reset at Command is ambiguous, it may have run, and WinRM has no idempotency key (pywinrm 0.5.0,"
+        " measured)."
+    )
+    exercises = "Repeating a command blindly, or calling a service that runs a failure, instead of probing first."
+    recovery = RecoverySpec(
+        "rule", "The service is probed before anything is repeated: it runs, the order ends.", 7_200
+    )
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "ran": True, "answered": False})
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return cls.after_crash(guarantees, draws, f"{HOST}/start")
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.is_among_first(call, 1) else None

@@ -1,0 +1,401 @@
+"""The kernel: drives plain coroutines through virtual time on SimPy, with keyed tie-breaking and processes that can die.
+
+Time is integer milliseconds since the epoch. Two events at one instant are ordered by a key drawn from the task that caused
+each and its count of events so far, never by the order of unrelated code; a cause always comes before its effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from heapq import heappush
+from typing import Any, Generic, TypeVar
+
+from simpy.core import Environment
+from simpy.events import NORMAL, Event, Process, Timeout
+
+from contest_platform.ports import ConnectionLost, DeadlineExceeded, Runtime, Signals
+from evidence.journal import JournalWriter
+from seams.draws import GOLDEN, Draws
+
+T = TypeVar("T")
+Outcome = tuple[bool, Any]
+"""How a coroutine ended: (True, value) or (False, exception). SimPy rebuilds exceptions that cross it; values pass."""
+
+_MASK = (1 << 64) - 1
+
+
+class DeadIncarnationError(BaseException):
+    """A process that has crashed tried to touch the world. Not an Exception: the platform's own handlers never see it."""
+
+
+class Kernel(Environment):
+    """Virtual time. `record` writes the journal; `on_failure` is told when a task of a platform process raised."""
+
+    def __init__(self, draws: Draws, journal: JournalWriter, starts_at: int) -> None:
+        super().__init__(starts_at)
+        self.draws = draws
+        self.journal = journal
+        self.events = 0
+        self.on_failure: Callable[[Incarnation, Exception], None] | None = None
+        self._task_counts: dict[str, int] = {}
+        self._root_key = draws.bits("kernel.root")
+        self._root_events = 0
+        self.root_cause: str | None = None
+        self.runtime: Runtime = TaskRuntime(self, None)
+        self.signals = SignalHub(self)
+
+    def schedule(self, event: Event, priority: int = NORMAL, delay: Any = 0) -> None:
+        """Queue `event`. The tie-break is SplitMix64 of the causing task's key and count, then the order of scheduling."""
+        task = self._active_proc
+        if task is None:
+            self._root_events = n = self._root_events + 1
+            x = self._root_key + n * GOLDEN & _MASK
+        else:
+            task.scheduled = n = task.scheduled + 1  # type: ignore[attr-defined]
+            x = task.key + n * GOLDEN & _MASK  # type: ignore[attr-defined]
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+        self.events = eid = self.events + 1
+        entry: Any = (self._now + delay, priority, ((x ^ (x >> 31)) << 40) + eid, event)
+        heappush(self._queue, entry)
+
+    # --- tasks ---------------------------------------------------------------------------------------------------
+
+    def start(self, coro: Coroutine[Any, Any, Any], name: str, incarnation: Incarnation | None = None) -> Task:
+        """Begin to run `coro`. In an incarnation it dies with it; without one it belongs to the world."""
+        return Task(self, coro, name, incarnation)
+
+    def call(self, work: Coroutine[Any, Any, T], name: str) -> Pending[T]:
+        return Pending(self, work, name, None)
+
+    def never(self) -> Awaitable[None]:
+        return Wait(Event(self))
+
+    def gate(self, *events: Event) -> Event:
+        """An event that happens with the first of `events`."""
+        gate = Event(self)
+
+        def open_gate(_: Event) -> None:
+            if not gate.triggered:
+                gate.succeed()
+
+        for event in events:
+            if event.callbacks is None:
+                open_gate(event)
+            else:
+                event.callbacks.append(open_gate)
+        return gate
+
+    # --- causes --------------------------------------------------------------------------------------------------
+
+    def cause(self) -> str | None:
+        task = self._active_proc
+        return self.root_cause if task is None else task.cause  # type: ignore[attr-defined]
+
+    def set_cause(self, event_id: str | None) -> None:
+        task = self._active_proc
+        if task is None:
+            self.root_cause = event_id
+        else:
+            task.cause = event_id  # type: ignore[attr-defined]
+
+    def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
+        event_id = self.journal.append(int(self._now), actor, kind, subject, self.cause(), data)
+        self.set_cause(event_id)
+        return event_id
+
+    # --- platform processes -----------------------------------------------------------------------------------------
+
+    def begin(self, name: str, number: int) -> Incarnation:
+        return Incarnation(self, name, number)
+
+    def serve(self, incarnation: Incarnation, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
+        """Have a platform process do `work` for somebody outside it. Raises ConnectionLost if it dies before the end."""
+        return _serve(self, incarnation, work, name)
+
+
+async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, Any, T], name: str) -> T:
+    task = kernel.start(work, name, incarnation)
+    await Wait(kernel.gate(task, incarnation.death))
+    if not incarnation.alive:
+        raise ConnectionLost(name)
+    ok, value = task.outcome()
+    if not ok:
+        raise ConnectionLost(name)
+    return value  # type: ignore[no-any-return]
+
+
+class Task(Process):
+    """A running coroutine. Its value is an Outcome. `cause` is the journal event that it is handling."""
+
+    def __init__(
+        self, kernel: Kernel, coro: Coroutine[Any, Any, Any], name: str, incarnation: Incarnation | None
+    ) -> None:
+        count = kernel._task_counts[name] = kernel._task_counts.get(name, 0) + 1
+        self.key = kernel.draws.bits("task", name, count)
+        self.scheduled = 0
+        self.cause = kernel.cause()
+        self.incarnation = incarnation
+        self._coro = coro
+        if incarnation is not None:
+            incarnation.tasks[self] = None
+        super().__init__(kernel, self._main(kernel, coro, incarnation))  # type: ignore[arg-type]
+
+    async def _main(
+        self, kernel: Kernel, coro: Coroutine[Any, Any, Any], incarnation: Incarnation | None
+    ) -> Outcome:
+        try:
+            return True, await coro
+        except DeadIncarnationError as error:
+            return False, error
+        except Exception as error:
+            if incarnation is None:
+                return False, error
+            if kernel.on_failure is None:
+                raise
+            kernel.on_failure(incarnation, error)
+            return False, error
+        finally:
+            if incarnation is not None:
+                incarnation.tasks.pop(self, None)
+
+    def outcome(self) -> Outcome:
+        """How the coroutine ended; only once it has."""
+        return self.value  # type: ignore[return-value]
+
+    def kill(self) -> None:
+        """Stop at once. The coroutine is closed, so its `finally` blocks do run, with every port dead."""
+        if self.env.active_process is self:
+            return
+        target = self._target
+        if target is not None and target.callbacks is not None and self._resume in target.callbacks:
+            target.callbacks.remove(self._resume)
+        for coro in (self._generator, self._coro):
+            try:
+                coro.close()
+            except (DeadIncarnationError, RuntimeError):
+                # It raised while unwinding, or awaited and so ignored the exit. Either way it is gone.
+                continue
+
+
+class Incarnation:
+    """One life of a platform process. Once dead, nothing that its code still does has an effect."""
+
+    __slots__ = ("_kernel", "alive", "death", "name", "number", "tasks")
+
+    def __init__(self, kernel: Kernel, name: str, number: int) -> None:
+        self._kernel, self.name, self.number = kernel, name, number
+        self.alive = True
+        self.death = Event(kernel)
+        self.tasks: dict[Task, None] = {}
+
+    def guard(self) -> None:
+        """Raise if this process has died: called first by everything that it can reach the world through."""
+        if not self.alive:
+            raise DeadIncarnationError(f"{self.name}#{self.number}")
+
+    def kill(self) -> None:
+        """Crash. Tasks end where they stand; who waits for an answer learns that the connection broke."""
+        if not self.alive:
+            return
+        self.alive = False
+        for task in list(self.tasks):
+            task.kill()
+        self.tasks.clear()
+        self.death.succeed()
+
+
+# --- leaf awaitables: each yields one SimPy event ----------------------------------------------------------------------
+
+
+class Wait:
+    """Awaits an event and returns nothing."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def __await__(self) -> Generator[Event, Any, None]:
+        if self._event.callbacks is not None:
+            yield self._event
+
+
+class Sleep(Timeout):
+    def __await__(self) -> Generator[Event, Any, None]:
+        yield self
+
+
+class Pending(Generic[T]):
+    """A call that runs on its own once awaited: giving up on it does not stop it."""
+
+    __slots__ = ("_args", "_task")
+
+    def __init__(
+        self, kernel: Kernel, work: Coroutine[Any, Any, T], name: str, incarnation: Incarnation | None
+    ) -> None:
+        self._args = (kernel, work, name, incarnation)
+        self._task: Task | None = None
+
+    def begin(self) -> Task:
+        if self._task is None:
+            self._task = Task(*self._args)
+        return self._task
+
+    def __await__(self) -> Generator[Event, Any, T]:
+        task = self.begin()
+        if task.callbacks is not None:
+            yield task
+        return _unwrap(task.outcome())  # type: ignore[no-any-return]
+
+
+def _unwrap(outcome: Outcome) -> Any:
+    ok, value = outcome
+    if ok:
+        return value
+    raise value
+
+
+# --- the Runtime and Signals ports ------------------------------------------------------------------------------------
+
+
+class TaskRuntime:
+    """The Runtime port of one platform process, or of the world (incarnation None)."""
+
+    __slots__ = ("_incarnation", "_kernel")
+
+    def __init__(self, kernel: Kernel, incarnation: Incarnation | None) -> None:
+        self._kernel, self._incarnation = kernel, incarnation
+
+    def _guard(self) -> None:
+        if self._incarnation is not None:
+            self._incarnation.guard()
+
+    def now(self) -> int:
+        return self._kernel._now  # type: ignore[return-value]
+
+    def cause(self) -> str:
+        return self._kernel.cause() or ""
+
+    def sleep_until(self, at: int) -> Awaitable[None]:
+        self._guard()
+        kernel = self._kernel
+        return Sleep(kernel, max(0, at - kernel._now))
+
+    def spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            self._guard()
+        except DeadIncarnationError:
+            coro.close()
+            raise
+        task = Task(self._kernel, coro, name, self._incarnation)
+        if self._incarnation is None:
+            # Nobody awaits it: an error in the world's own code is our bug and must not pass unseen.
+            assert task.callbacks is not None
+            task.callbacks.append(_raise_failure)
+
+    def deadline(self, call: Awaitable[T], after_ms: int) -> Awaitable[T]:
+        self._guard()
+        return self._deadline(call, after_ms)
+
+    async def _deadline(self, call: Awaitable[T], after_ms: int) -> T:
+        kernel = self._kernel
+        if isinstance(call, Pending):
+            task = call.begin()
+        elif isinstance(call, Coroutine):
+            task = Task(kernel, call, "deadline", self._incarnation)
+        else:
+            raise TypeError(f"deadline() takes a port call or a coroutine, not {type(call).__name__}")
+        if task.callbacks is not None:
+            await Wait(kernel.gate(task, Timeout(kernel, after_ms)))
+        if not task.triggered:
+            raise DeadlineExceeded(f"no answer within {after_ms} ms")
+        return _unwrap(task.outcome())  # type: ignore[no-any-return]
+
+    def gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> Awaitable[None]:
+        self._guard()
+        return self._gather(calls, limit)
+
+    async def _gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> None:
+        queue = iter(calls)
+
+        async def worker() -> None:
+            for call in queue:
+                await call
+
+        workers = [Task(self._kernel, worker(), "gather", self._incarnation) for _ in range(min(limit, len(calls)))]
+        for task in workers:
+            if task.callbacks is not None:
+                await Wait(task)
+            _unwrap(task.outcome())
+
+
+def _raise_failure(task: Event) -> None:
+    assert isinstance(task, Task)
+    _unwrap(task.outcome())
+
+
+class SignalHub:
+    """Notifications shared by all processes. A waiter that is woken takes over the cause of the notification."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._counts: dict[str, int] = {}
+        self._causes: dict[str, str | None] = {}
+        self._waiting: dict[str, list[Event]] = {}
+
+    def seen(self, topic: str) -> int:
+        return self._counts.get(topic, 0)
+
+    def notify(self, topic: str) -> None:
+        self._counts[topic] = self._counts.get(topic, 0) + 1
+        self._causes[topic] = self._kernel.cause()
+        for gate in self._waiting.pop(topic, ()):
+            if not gate.triggered:
+                gate.succeed()
+
+    async def wait(self, topic: str, seen: int, until: int | None, idle_cause: str | None) -> None:
+        kernel = self._kernel
+        if self.seen(topic) == seen:
+            gate = Event(kernel)
+            waiting = self._waiting.setdefault(topic, [])
+            waiting.append(gate)
+            if until is not None:
+                timer = Timeout(kernel, max(0, until - kernel._now))
+
+                def expire(_: Event) -> None:
+                    if not gate.triggered:
+                        if gate in waiting:
+                            waiting.remove(gate)
+                        gate.succeed()
+
+                assert timer.callbacks is not None
+                timer.callbacks.append(expire)
+            await Wait(gate)
+        kernel.set_cause(self._causes.get(topic) if self.seen(topic) != seen else idle_cause)
+
+
+class ProcessSignals:
+    """The Signals port of one platform process."""
+
+    __slots__ = ("_hub", "_incarnation", "_started_by")
+
+    def __init__(self, hub: SignalHub, incarnation: Incarnation, started_by: str | None) -> None:
+        self._hub, self._incarnation, self._started_by = hub, incarnation, started_by
+
+    def seen(self, topic: str) -> int:
+        self._incarnation.guard()
+        return self._hub.seen(topic)
+
+    def notify(self, topic: str) -> None:
+        self._incarnation.guard()
+        self._hub.notify(topic)
+
+    def wait(self, topic: str, seen: int, until: int | None) -> Awaitable[None]:
+        self._incarnation.guard()
+        return self._hub.wait(topic, seen, until, self._started_by)
+
+
+def _implements_ports(runtime: TaskRuntime, signals: ProcessSignals) -> tuple[Runtime, Signals]:
+    """Checked by the type checker: the kernel's classes are the ports that the platform asks for."""
+    return runtime, signals
