@@ -54,3 +54,12 @@ def known(code: str) -> bool:
 def meaning(code: str) -> Meaning:
     """What `code` proves; an unknown code proves nothing."""
     return REGISTRY.get(code, Meaning.UNKNOWN)
+
+
+def code_of(error: Exception) -> str:
+    """The registry code of an error raised by a port; `internal_error` is unknown on purpose."""
+    from contest_platform.ports import PortError, ProcessorError
+
+    if isinstance(error, ProcessorError):
+        return error.error_code or f"http_{error.status}"
+    return error.code if isinstance(error, PortError) else "internal_error"

@@ -130,7 +130,8 @@ def _after_round(draws: Draws, state: _Field, book: _Book, round: int, last_at: 
     gone: list[tuple[int, str, str]] = []
     if round == draws.choice((1, 3), "disqualified"):
         # Never the best of the field: a scenario may need their rosters to finish.
-        mortal = sorted(state.active, key=lambda g: (state.strokes[g], g))[len(state.active) // 2 :]
+        others = [g for g in state.active if g not in state.leaves_after]
+        mortal = sorted(others, key=lambda g: (state.strokes[g], g))[len(others) // 2 :]
         gone.append((40, draws.choice(mortal, "disqualified", "who"), "disqualified"))
     if round == 1:
         others = [g for g in state.active if g not in state.leaves_after and all(g != who for _, who, _ in gone)]
@@ -190,7 +191,8 @@ def _play_round(draws: Draws, state: _Field, book: _Book, par: list[int], round:
                 if leaves_round != round or hole < last_hole:
                     cells.append((golfer, round, hole + 1, strokes[golfer][hole]))
                     state.strokes[golfer] += strokes[golfer][hole]
-            finished.append((at, cells))
+            if cells:
+                finished.append((at, cells))
     state.active = [g for g in state.active if g not in withdrawn]
     return day_at + groups[0][0], _publish(draws, book, finished, round, day_at + groups[0][0])
 

@@ -1,0 +1,47 @@
+"""What a service is: a few background jobs and a few routes, built from ports and configuration, without module state."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from contest_platform.http import Request, Response
+from contest_platform.jobs import Job
+
+Handler = Callable[[Request, str], Awaitable[Response]]
+"""Takes the request and the principal that access control established for it."""
+
+Access = Literal["customer", "agent", "admin", "signature"]
+"""Who may call: a customer's token, a host agent's token, a human's admin token (introspected each time), or nobody in
+particular because the handler verifies a signature over the body itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    access: Access
+    handle: Handler
+
+
+class Service(Protocol):
+    def jobs(self) -> Sequence[Job]: ...
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        """(method, path) -> route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one environment. Secrets come from its profile, never from code."""
+
+    webhook_secrets: tuple[str, ...]
+    """Current and, for 24 h after a roll, previous signing secret of the webhook endpoint."""
+    token_key: str
+    """HS256 key of API tokens."""
+    processor_timeout_ms: int = 80_000
+    """stripe-python's default read timeout."""
+    provider_timeout_ms: int = 30_000
+    host_timeout_ms: int = 60_000
+    auth_timeout_ms: int = 5_000
+    pager_timeout_ms: int = 10_000
+    anchor_timeout_ms: int = 10_000

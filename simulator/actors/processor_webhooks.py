@@ -1,0 +1,131 @@
+"""Webhook delivery: each subscribed event reaches the platform's endpoint at least once, or the book says why it did not.
+
+Invariant: every attempt is signed at its own instant and leaves one row in processor.deliveries, whatever came of it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from contest_platform.http import Request, Response
+from contest_platform.ports import PortError
+from seams.faults import Delay, Drop, Repeat
+from simulator.actors.context import World
+
+SUBSCRIBED = (
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "payment_intent.canceled",
+    "charge.refunded",
+    "charge.dispute.",
+    "refund.updated",
+    "transfer.created",
+    "transfer.reversed",
+)
+"""Types that the platform's endpoint asks for; one that ends in a point stands for all that begin with it."""
+
+LATENCY_MS = (300, 4_000)
+ANSWER_WITHIN_MS = 10_000
+"""How long the processor waits for an answer; Stripe does not document its own limit."""
+RETRY_FIRST_MS = 60_000
+RETRY_FOR_MS = 3 * 86_400_000
+"""Stripe retries with exponential back-off for up to three days; the intervals are undocumented, ours double."""
+
+
+def is_subscribed(event_type: str) -> bool:
+    return any(
+        event_type == subscribed or (subscribed.endswith(".") and event_type.startswith(subscribed))
+        for subscribed in SUBSCRIBED
+    )
+
+
+def signature(secret: str, raw: bytes, at: int) -> str:
+    """The Stripe-Signature header of `raw` sent at `at` (ms): HMAC-SHA256 over "seconds.body" (docs.stripe.com/webhooks)."""
+    t = at // 1000
+    return f"t={t},v1={hmac.digest(secret.encode(), b'%d.%b' % (t, raw), 'sha256').hex()}"
+
+
+@dataclass(slots=True)
+class _Parcel:
+    """An event on its way. `attempts` counts the attempts so far, repeats included."""
+
+    event_id: str
+    raw: bytes
+    entity: str
+    attempts: int = 0
+
+
+class Webhooks:
+    """Delivers events to one endpoint. Seam "webhook", operation "deliver": Delay, Drop and Repeat act on a first attempt."""
+
+    def __init__(self, world: World, secret: str, path: str) -> None:
+        self._world, self._secret, self._path = world, secret, path
+        self._book = world.books["processor.deliveries"]
+
+    def send(self, event_id: str, raw: bytes, entity: str) -> None:
+        """Begin to deliver an event, as a task of the world; what the running task last recorded is its cause."""
+        self._world.runtime.spawn(self._deliver(_Parcel(event_id, raw, entity)), f"webhook {event_id}")
+
+    async def _deliver(self, parcel: _Parcel) -> None:
+        world, runtime = self._world, self._world.runtime
+        latency_ms = world.draws.between(*LATENCY_MS, "processor.webhook.latency", parcel.event_id)
+        due_at = runtime.now() + latency_ms
+        await runtime.sleep_until(due_at)
+        note: str | None = None
+        match world.bus.consult("webhook", "deliver", parcel.entity, parcel.event_id):
+            case None:
+                pass
+            case Drop():
+                world.record("processor", "webhook.lost", parcel.event_id)
+                self._book.note(parcel.event_id, 1, due_at, runtime.now(), False, None, "lost", parcel.entity)
+                return
+            case Delay(by_ms=by_ms):
+                note = "delayed"
+                await runtime.sleep_until(due_at + by_ms)
+            case Repeat(times=times, gap_ms=gap_ms):
+                runtime.spawn(self._repeat(parcel, times, gap_ms), f"webhook repeats {parcel.event_id}")
+            case effect:
+                raise TypeError(f"the seam webhook does not carry out {effect}: see seams.catalogue")
+        give_up_at = runtime.now() + RETRY_FOR_MS
+        wait_ms = RETRY_FIRST_MS
+        while not await self._attempt(parcel, due_at, note):
+            note = None
+            due_at = runtime.now() + wait_ms
+            wait_ms *= 2
+            if due_at > give_up_at:
+                return
+            await runtime.sleep_until(due_at)
+
+    async def _repeat(self, parcel: _Parcel, times: int, gap_ms: int) -> None:
+        """The same event again, `times` times: at fixed instants, side by side, whatever comes of the others."""
+        runtime = self._world.runtime
+        began_at = runtime.now()
+        for n in range(1, times + 1):
+            due_at = began_at + n * gap_ms
+            await runtime.sleep_until(due_at)
+            runtime.spawn(self._repeat_once(parcel, due_at), f"webhook repeat {n} {parcel.event_id}")
+
+    async def _repeat_once(self, parcel: _Parcel, due_at: int) -> None:
+        await self._attempt(parcel, due_at, "repeat")
+
+    async def _attempt(self, parcel: _Parcel, due_at: int, note: str | None) -> bool:
+        """Send it once; True when the endpoint answered with 2xx."""
+        world = self._world
+        at = world.runtime.now()
+        attempt = parcel.attempts = parcel.attempts + 1
+        world.record("processor", "webhook.attempt", parcel.event_id, attempt=attempt, note=note)
+        headers = {"Content-Type": "application/json", "Stripe-Signature": signature(self._secret, parcel.raw, at)}
+        sending = world.call(
+            self._post(Request("POST", self._path, headers, raw=parcel.raw)), f"webhook post {parcel.event_id}"
+        )
+        status: int | None
+        try:
+            status = (await world.runtime.deadline(sending, ANSWER_WITHIN_MS)).status
+        except PortError:
+            status = None
+        self._book.note(parcel.event_id, attempt, due_at, at, True, status, note, parcel.entity)
+        return status is not None and 200 <= status < 300
+
+    async def _post(self, request: Request) -> Response:
+        return await self._world.edge.request(request)
