@@ -40,6 +40,7 @@ REGISTRY: dict[str, Meaning] = {
     "http_500": Meaning.UNKNOWN,
     "http_503": Meaning.UNKNOWN,
     # our own
+    "absence_proven": Meaning.DID_NOT_HAPPEN,
     "user_deleted": Meaning.NEVER_WILL,
     "outcome_missing": Meaning.NEVER_WILL,
     "outcome_inapplicable": Meaning.NEVER_WILL,

@@ -38,6 +38,8 @@ class Config:
     """Current and, for 24 h after a roll, previous signing secret of the webhook endpoint."""
     token_key: str
     """HS256 key of API tokens."""
+    hosts: Mapping[str, str]
+    """The fleet: host -> operating system, windows or linux."""
     processor_timeout_ms: int = 80_000
     """stripe-python's default read timeout."""
     provider_timeout_ms: int = 30_000

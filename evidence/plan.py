@@ -118,7 +118,7 @@ class Principal(Model):
 
 class Bite(Model):
     """Where a fault must show: rows of `book` that match `where`. The value `$victim` stands for the victim's key as the
-    injector's book recorded it, `$entity` for the entity bound; None matches null."""
+    injector's book recorded it, `$entity` for the entity bound, both compared as text; None matches null."""
 
     book: str
     where: dict[str, Any]

@@ -97,5 +97,6 @@ class Correction(Fault):
     def actions(self) -> Sequence[Action]:
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
+        assert self.params.hole > 0, f"{self.fault_id}: an explicit binding must give round, hole and strokes too"
         cell = {"round": self.params.round, "hole": self.params.hole, "strokes": self.params.strokes}
         return [Action(self.binding.from_at, "provider.correct", self.binding.entity, cell)]

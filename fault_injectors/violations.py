@@ -63,7 +63,7 @@ class RowEdited(_ByFounder):
         return self.act(
             table=table,
             set={"amount_cents": f"amount_cents + {self.params.by_cents}"},
-            where=f"(txn_id, n) = (SELECT txn_id, n FROM {table} ORDER BY txn_id, n LIMIT 1)",
+            where=f"(txn_id, n) = (SELECT txn_id, n FROM {table} WHERE amount_cents > 0 ORDER BY txn_id, n LIMIT 1)",
             bypass=self.params.bypass,
         )
 
@@ -74,8 +74,8 @@ class FounderLogin(_ByFounder):
     seam = "identity"
     operation = "login"
     imitates = (
-        "Revocation that was assumed and not probed: SOC 2 CC6 auditors ask for automatic expiry and proof of it,"
-        " because sessions outlive the list they were revoked from."
+        "A session that outlives the list from which it was revoked: why auditors want automatic expiry, and revocation"
+        " shown by evidence (SOC 2, criteria CC6)."
     )
     exercises = "Calling an absence proved while a founder can still act."
     bite = BiteSpec("identity.events", {"n": "$victim", "principal": "$entity", "action": "login", "allowed": True})

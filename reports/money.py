@@ -54,8 +54,8 @@ class ContestMoney:
 
 @dataclass(slots=True)
 class Ledger:
-    """The ledger in sums. Balances are debit positive; `flows[kind, group]` sums the postings of a kind on an account group
-    (`assets:stripe_available`); `unbalanced` holds (txn_id, sum in cents)."""
+    """The ledger in sums, debit positive. `flows[kind, group]` sums what transactions of a kind posted to the accounts of a
+    group (`stripe_available`, `contest_escrow`); `unbalanced` holds (txn_id, sum in cents)."""
 
     balances: dict[str, int] = field(default_factory=dict)
     flows: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -64,10 +64,42 @@ class Ledger:
     postings: int = 0
     unbalanced: list[tuple[int, int]] = field(default_factory=list)
 
-    def group(self, name: str) -> int:
-        """The balance of all accounts of a group, credit positive for liabilities, equity and income."""
-        total = sum(cents for account, cents in self.balances.items() if account == name or account.startswith(name + ":"))
-        return total if name.startswith(("assets", "expenses")) else -total
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The money side of a report. `contests` stand in the order of the plan, `names` maps their ids to their names."""
+
+    ledger: Ledger
+    lines: list[Comparison]
+    contests: list[ContestMoney]
+    names: dict[str, str]
+
+    def shown(self, limit: int) -> tuple[list[Comparison], int]:
+        """The comparisons to print, and how many agreeing ones of contests are left out to keep to about `limit`.
+
+        Nothing that differs is ever left out.
+        """
+        if len(self.lines) <= limit:
+            return self.lines, 0
+        kept = [line for line in self.lines if line.scope is None or line.difference_cents]
+        return kept, len(self.lines) - len(kept)
+
+    @property
+    def differing(self) -> list[Comparison]:
+        return [line for line in self.lines if line.difference_cents]
+
+
+def account_for(evidence: Evidence, end_at: int) -> Accounts:
+    """Read the ledger and the processor's books, and set one against the other as of `end_at`."""
+    ledger, processor = read_ledger(evidence), read_processor(evidence, end_at)
+    statuses = dict(evidence.rows("platform.contests", "contest_id", "status"))
+    contests = evidence.plan.contests
+    return Accounts(
+        ledger,
+        reconcile(ledger, processor, [(contest, statuses.get(contest.id, "missing")) for contest in contests]),
+        [ledger.contests.get(contest.id) or ContestMoney(contest.id) for contest in contests],
+        {contest.id: contest.name for contest in contests},
+    )
 
 
 def read_ledger(evidence: Evidence) -> Ledger:
@@ -92,10 +124,13 @@ def read_ledger(evidence: Evidence) -> Ledger:
         if len(parts) > 2 and group in _CONTEST_GROUPS:
             of = contests.get(parts[2]) or contests.setdefault(parts[2], ContestMoney(parts[2]))
             _book(of, kind, group, cents)
+        elif kind == "lock" and group == "user_wallet":
+            contest_id = key.partition(":")[2]
+            contests.setdefault(contest_id, ContestMoney(contest_id)).entries += 1
         elif kind in ("paid", "reversed") and group == "stripe_available":
-            contest_id = transfer_contest.get(key.partition(":")[2])
-            if contest_id is not None:
-                contests.setdefault(contest_id, ContestMoney(contest_id)).paid_cents -= cents
+            paid_for = transfer_contest.get(key.partition(":")[2])
+            if paid_for is not None:
+                contests.setdefault(paid_for, ContestMoney(paid_for)).paid_cents -= cents
     ledger.balances = dict(balances)
     ledger.unbalanced = sorted((txn_id, total) for txn_id, total in sums.items() if total)
     return ledger

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
+from assertions.words import DAY_MS, HOUR_MS, dollars, duration
+
+__all__ = ["DAY_MS", "HOUR_MS", "dollars", "duration"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
@@ -62,25 +62,6 @@ def instant(at: int | None, starts_at: int) -> str:
     if at is None:
         return "at no known instant"
     return f"day {day(at, starts_at)} {weekday(at)} {day_month(at)} {clock(at)} UTC"
-
-
-def duration(ms: int) -> str:
-    """The two largest units: `2 d 3 h`, `45 min`, `20 s`."""
-    units = (("d", DAY_MS), ("h", HOUR_MS), ("min", MINUTE_MS), ("s", 1000))
-    parts, left = [], abs(ms)
-    for name, size in units:
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {name}")
-        if len(parts) == 2:
-            break
-    return " ".join(parts) or f"{left} ms"
-
-
-def dollars(cents: int) -> str:
-    """`$1,234.56`, from integer cents."""
-    whole, rest = divmod(abs(cents), 100)
-    return f"{'-' if cents < 0 else ''}${whole:,}.{rest:02}"
 
 
 def decimal(cents: int) -> str:

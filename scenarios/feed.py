@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evidence.plan import Golfer, Publication, Tournament
+from evidence.plan import Publication, Tournament
 from scenarios import people
 from seams.draws import GOLDEN, Draws, mix
 
@@ -29,10 +29,10 @@ WEIGHTS = {
     4: (14, 1279, 6200, 2262, 238, 7),
     5: (207, 3672, 5078, 741, 233, 69),
 }
-# How far a golfer's skill, his form of the day and the conditions of a round move weight from birdie to bogey at most, per
-# 10 000 holes: chosen so that rounds spread as widely as the recording's (standard deviation 3.7 strokes, where holes alone
-# would give 3.0). A field's later rounds are played by its better half, which `_BASELINE` makes up for.
-_SKILL, _FORM, _CONDITIONS, _BASELINE = 800, 600, 300, 100
+# How far a golfer's skill, his form of the day and the conditions of a round move weight from birdie to bogey at most,
+# per 10 000 holes: chosen so that rounds spread as widely as the recording's (standard deviation 3.7 strokes, where
+# holes alone would give 3.0).
+_SKILL, _FORM, _CONDITIONS = 850, 650, 300
 
 FIRST_TEE = 12 * HOUR
 _SECOND_WAVE = 16 * HOUR + 10 * MINUTE
@@ -81,8 +81,8 @@ class _Field:
 def generate(draws: Draws, *, id: str, name: str, day_at: int, golfers: int) -> Tournament:
     """A tournament of four rounds on four days from `day_at` (midnight UTC of its Thursday).
 
-    `golfers` counts the field (2 to 156). Play is from about 12:00 to about 23:30 UTC; `ends_at` is the instant at which the
-    result becomes official, some minutes after the last putt.
+    `golfers` counts the field, 12 to 156. Play is from about 12:00 to about 23:30 UTC; `ends_at` is the instant when
+    the result becomes official, some minutes after the last putt.
     """
     # The same people play every week; what they do there is drawn for the tournament.
     players = people.golfers(draws.derive("golfers"), golfers)
@@ -126,7 +126,7 @@ def _plan_casualties(draws: Draws, state: _Field, book: _Book, day_at: int) -> N
 
 
 def _after_round(draws: Draws, state: _Field, book: _Book, round: int, last_at: int) -> None:
-    """The evening: a disqualification, the cut, a withdrawal overnight. Each has its own minutes after the last putt."""
+    """The evening: a disqualification, the cut, withdrawals overnight, each some minutes after the last putt."""
     gone: list[tuple[int, str, str]] = []
     if round == draws.choice((1, 3), "disqualified"):
         # Never the best of the field: a scenario may need their rosters to finish.
@@ -148,7 +148,7 @@ def _after_round(draws: Draws, state: _Field, book: _Book, round: int, last_at: 
 
 
 def _groups(draws: Draws, state: _Field, round: int) -> list[tuple[int, list[str]]]:
-    """The tee sheet: (time of day in ms, golfers). Threes in two waves that change places, then twos with the leaders last."""
+    """The tee sheet: (time of day in ms, golfers). Threes in two waves that change places, then twos, leaders last."""
     if round <= 2:
         order = draws.shuffled(state.active, "tee sheet")
         threes = [order[i : i + 3] for i in range(0, len(order), 3)]
@@ -169,7 +169,7 @@ def _groups(draws: Draws, state: _Field, round: int) -> list[tuple[int, list[str
 
 def _play_round(draws: Draws, state: _Field, book: _Book, par: list[int], round: int, day_at: int) -> tuple[int, int]:
     """Play a round into the book. Returns the first tee time and the instant of the day's last batch."""
-    conditions = draws.between(-_CONDITIONS, _CONDITIONS, "conditions", round) + _BASELINE
+    conditions = draws.between(-_CONDITIONS, _CONDITIONS, "conditions", round)
     finished: list[tuple[int, list[tuple[str, int, int, int]]]] = []
     withdrawn: list[str] = []
     ahead = [0] * HOLES

@@ -32,6 +32,7 @@ _EXPECTED = {
     "model_type": "keys with values",
     "date_type": "a date like 2026-06-02",
 }
+_UNITS = {"h": "hours", "min": "minutes", "s": "seconds", "bp": "basis points", "cents": "cents", "usd": "dollars"}
 
 
 def shipped() -> list[str]:
@@ -145,7 +146,8 @@ class _Reader:
         kind = error["type"]
         loc = tuple(part for part in error["loc"] if part != "[key]")
         path = (*prefix, *loc)
-        name = str(loc[-1]) if loc else "the file"
+        last = loc[-1] if loc else "the file"
+        name = f"item {last + 1}" if isinstance(last, int) else last
         if kind == "extra_forbidden":
             near = did_you_mean(name, _keys_at(model, loc[:-1]))
             self._add(path, f"unknown key {name}{near}", key=True)
@@ -158,7 +160,8 @@ class _Reader:
         elif kind == "scenario":
             self._add(path, f"{name}: {error['msg']}")
         elif kind in _EXPECTED:
-            self._add(path, f"{name}: expected {_EXPECTED[kind]}, got {_shown(error['input'])}")
+            unit = _unit(name) if kind.startswith("int_") else ""
+            self._add(path, f"{name}: expected {_EXPECTED[kind]}{unit}, got {_shown(error['input'])}")
         else:
             reason = error["msg"][0].lower() + error["msg"][1:]
             self._add(path, f"{name}: {reason}, got {_shown(error['input'])}")
@@ -180,7 +183,9 @@ class _Reader:
             feed = tournament.get("feed", "generated")
             if isinstance(feed, str) and feed != "generated" and not (Path(self.file).parent / feed).is_file():
                 near = did_you_mean(feed, ["generated"])
-                self._add(("tournaments", index, "feed"), f"no recording at {feed}; the other choice is generated{near}")
+                self._add(
+                    ("tournaments", index, "feed"), f"no recording at {feed}; the other choice is generated{near}"
+                )
         for index, fault in _items(data, "faults"):
             self._check_fault(("faults", index), fault)
 
@@ -222,7 +227,8 @@ class _Reader:
                 known[wanted].Params.model_validate(dict(params), strict=True)
             except ValidationError as invalid:
                 for error in invalid.errors(include_url=False):
-                    self._explain(error, known[wanted].Params, (*loc, "params"))
+                    if error["type"] != "missing":  # the planner draws what is left open
+                        self._explain(error, known[wanted].Params, (*loc, "params"))
 
 
 def _items(data: Any, section: str) -> Sequence[tuple[int, Mapping[Any, Any]]]:
@@ -247,6 +253,12 @@ def _model_in(annotation: Any) -> type[BaseModel]:
         return next(_model_in(arg) for arg in get_args(annotation) if arg is not type(None))
     found: type[BaseModel] = annotation
     return found
+
+
+def _unit(name: str) -> str:
+    """The unit that stands last in a key's name."""
+    unit = _UNITS.get(name.rpartition("_")[2])
+    return f" of {unit}" if unit else ""
 
 
 def _shown(value: Any) -> str:

@@ -30,21 +30,21 @@ def _wrong(message: str) -> PydanticCustomError:
 
 
 class Calendar(Model):
-    """`starts`: midnight UTC of day 1. `days` of absence, then `recovery_h` hours in which the last payouts may fall."""
+    """`starts`: midnight UTC of day 1. `days` of absence, then `recovery_h` hours for the last payouts."""
 
     starts: datetime.date = datetime.date(2026, 6, 2)
-    days: int = Field(14, ge=1, le=366)
-    recovery_h: int = Field(96, ge=0, le=96)
+    days: int = Field(default=14, ge=1, le=366)
+    recovery_h: int = Field(default=96, ge=0, le=96)
 
 
 class People(Model):
-    founders: int = Field(1, ge=1, le=20)
-    engineers: int = Field(2, ge=0, le=50)
-    ops: int = Field(1, ge=1, le=20)
+    founders: int = Field(default=1, ge=1, le=20)
+    engineers: int = Field(default=2, ge=0, le=50)
+    ops: int = Field(default=1, ge=1, le=20)
 
 
 class Entrants(Model):
-    """`pool`: how many customers there are. `abandon_bp` of the entries are never paid, `late_bp` of the others only late."""
+    """`pool`: how many customers there are. `abandon_bp` of entries are never paid, `late_bp` of the others late."""
 
     pool: Count
     abandon_bp: BasisPoints = 0
@@ -52,7 +52,7 @@ class Entrants(Model):
 
 
 class TournamentModel(Model):
-    """`starts_day` counts from 1. `feed`: the word `generated`, or the path of a recording, relative to the scenario."""
+    """`starts_day` counts from 1. `feed`: the word `generated`, or a recording's path, relative to the scenario."""
 
     id: Id
     name: str
@@ -174,18 +174,27 @@ class ContestModel(Model):
 
 
 class Bind(Model):
-    """An explicit binding instead of the planner's choice: to an entity and occurrence, or to a window of days and times."""
+    """An explicit binding instead of the planner's choice: to an entity and occurrence, or to a window of time."""
 
     entity: str | None = None
     occurrence: int | None = Field(None, ge=1)
     from_: str | None = Field(None, alias="from")
     until: str | None = None
 
-    @field_validator("from_", "until")
+    @field_validator("from_")
     @classmethod
     def _instant(cls, text: str | None) -> str | None:
         if text is not None:
             minutes_of(text)
+        return text
+
+    @field_validator("until")
+    @classmethod
+    def _later(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None and "from_" in info.data:
+            from_ = info.data["from_"]
+            if from_ is None or minutes_of(text) <= minutes_of(from_):
+                raise _wrong(f"expected an instant after `from`, got {text!r}")
         return text
 
 
@@ -208,6 +217,15 @@ class FaultModel(Model):
     params: dict[str, Any] = {}
     bind: Bind | None = None
     disabled: bool = False
+
+    @field_validator("bind")
+    @classmethod
+    def _of_one(cls, bind: Bind | None, info: ValidationInfo) -> Bind | None:
+        if bind is not None and info.data.get("count", 1) > 1:
+            raise _wrong("a binding is for one fault: give each its own item")
+        if bind is not None and bind.entity is None and bind.from_ is None:
+            raise _wrong("expected an entity, an instant `from`, or both")
+        return bind
 
 
 class ScenarioModel(Model):

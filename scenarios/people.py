@@ -38,7 +38,7 @@ def entrants(draws: Draws, count: int) -> list[Entrant]:
         first, last = _name(bits)
         mailbox = re.sub("[^a-z]", "", f"{first}{last}".lower())
         people.append(
-            Entrant.model_construct(
+            Entrant(
                 id=f"user_{number:05d}",
                 name=f"{first} {last}",
                 email=f"{mailbox}.{number}@example.com",
@@ -49,7 +49,7 @@ def entrants(draws: Draws, count: int) -> list[Entrant]:
 
 
 def golfers(draws: Draws, count: int) -> list[Golfer]:
-    """`count` golfers with names of their own. The same draws give the same golfers first, however many are asked for."""
+    """`count` golfers, no two of one name. The same draws give the same golfers first, however many are asked for."""
     taken: dict[str, str] = {}
     attempt = 0
     while len(taken) < count:

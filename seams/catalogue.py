@@ -23,7 +23,9 @@ SEAMS: dict[str, Seam] = {
         ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
     ),
     "processor.read": Seam(
-        ("list", "retrieve"), "the object kind (intents, events, transfers, refunds, balance)", "none",
+        ("list", "retrieve"),
+        "the object kind (intents, events, transfers, refunds, balance)",
+        "none",
         ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
     ),
     "webhook": Seam(
@@ -33,7 +35,10 @@ SEAMS: dict[str, Seam] = {
         ("Delay", "Drop", "Repeat"),
     ),
     "provider": Seam(
-        ("poll",), "the tournament id", "the number of the poll: provider.requests.n", ("Refuse", "LoseAnswer", "LoseRequest")
+        ("poll",),
+        "the tournament id",
+        "the number of the poll: provider.requests.n",
+        ("Refuse", "LoseAnswer", "LoseRequest"),
     ),
     "winrm": Seam(
         ("run",),

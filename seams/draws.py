@@ -36,6 +36,11 @@ class Draws:
         text = "\x1f".join((site, *map(str, parts)))
         return int.from_bytes(blake2b(text.encode(), digest_size=8, key=self._key).digest(), "big")
 
+    def hex(self, site: str, *parts: object) -> str:
+        """96 bits as 24 hexadecimal digits: for identifiers."""
+        text = "\x1f".join((site, *map(str, parts)))
+        return blake2b(text.encode(), digest_size=12, key=self._key).hexdigest()
+
     def below(self, n: int, site: str, *parts: object) -> int:
         """An integer in [0, n); the bias of at most n / 2**64 is accepted."""
         if n <= 0:

@@ -16,6 +16,7 @@ from simpy.events import NORMAL, Event, Process, Timeout
 from contest_platform.ports import ConnectionLost, DeadlineExceeded, Runtime, Signals
 from evidence.journal import JournalWriter
 from seams.draws import GOLDEN, Draws
+from simulator.driver import Driver, Life
 
 T = TypeVar("T")
 Outcome = tuple[bool, Any]
@@ -25,7 +26,7 @@ _MASK = (1 << 64) - 1
 
 
 class DeadIncarnationError(BaseException):
-    """A process that has crashed tried to touch the world. Not an Exception: the platform's own handlers never see it."""
+    """A crashed process tried to touch the world. Not an Exception: the platform's own handlers never see it."""
 
 
 class Kernel(Environment):
@@ -45,7 +46,7 @@ class Kernel(Environment):
         self.signals = SignalHub(self)
 
     def schedule(self, event: Event, priority: int = NORMAL, delay: Any = 0) -> None:
-        """Queue `event`. The tie-break is SplitMix64 of the causing task's key and count, then the order of scheduling."""
+        """Queue `event`. The tie-break is SplitMix64 of the causing task's key and count, then order of scheduling."""
         task = self._active_proc
         if task is None:
             self._root_events = n = self._root_events + 1
@@ -109,9 +110,20 @@ class Kernel(Environment):
     def begin(self, name: str, number: int) -> Incarnation:
         return Incarnation(self, name, number)
 
-    def serve(self, incarnation: Incarnation, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
-        """Have a platform process do `work` for somebody outside it. Raises ConnectionLost if it dies before the end."""
-        return _serve(self, incarnation, work, name)
+    def runtime_of(self, life: Life) -> Runtime:
+        assert isinstance(life, Incarnation)
+        return TaskRuntime(self, life)
+
+    def signals_of(self, life: Life) -> Signals:
+        assert isinstance(life, Incarnation)
+        return ProcessSignals(self.signals, life, self.cause())
+
+    def notify(self, topic: str) -> None:
+        self.signals.notify(topic)
+
+    def serve(self, life: Life, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
+        assert isinstance(life, Incarnation)
+        return _serve(self, life, work, name)
 
 
 async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, Any, T], name: str) -> T:
@@ -205,7 +217,7 @@ class Incarnation:
         self.death.succeed()
 
 
-# --- leaf awaitables: each yields one SimPy event ----------------------------------------------------------------------
+# --- leaf awaitables: each yields one SimPy event -----------------------------------------------------------------
 
 
 class Wait:
@@ -396,6 +408,6 @@ class ProcessSignals:
         return self._hub.wait(topic, seen, until, self._started_by)
 
 
-def _implements_ports(runtime: TaskRuntime, signals: ProcessSignals) -> tuple[Runtime, Signals]:
-    """Checked by the type checker: the kernel's classes are the ports that the platform asks for."""
-    return runtime, signals
+def _implements(kernel: Kernel) -> Driver:
+    """Checked by the type checker."""
+    return kernel

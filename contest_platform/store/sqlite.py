@@ -101,21 +101,28 @@ def connect(path: str = "") -> sqlite3.Connection:
 class SqliteTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    __slots__ = ("_execute", "_executemany", "cause", "changes", "now", "topics")
+    __slots__ = ("_execute", "_executemany", "audit_hash", "audit_seq", "cause", "changes", "now", "statements", "topics")
 
     def __init__(self, connection: sqlite3.Connection, now: int, cause: str) -> None:
         self._execute, self._executemany = connection.execute, connection.executemany
         self.now, self.cause = now, cause
         self.topics: list[str] = []
+        self.statements = 0
         self.changes = 0
+        self.audit_seq: int | None = None
+        self.audit_hash = ""
+        """The last audit row that this transaction wrote."""
 
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None:
+        self.statements += 1
         return self._execute(sql, params or ()).fetchone()  # type: ignore[no-any-return]
 
     def all(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        self.statements += 1
         return self._execute(sql, params or ()).fetchall()  # type: ignore[return-value]
 
     def run(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
+        self.statements += 1
         count = self._execute(sql, params or ()).rowcount
         self.changes += count
         return count
@@ -123,10 +130,14 @@ class SqliteTx:
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
         self._execute(_INSERTS[table], row)
         self.changes += 1
+        self.statements += 1
+        if table == "audit_log":
+            self.audit_seq, self.audit_hash = row["seq"], row["hash"]
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         places = ", ".join("?" * len(columns))
         self._executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", rows)
+        self.statements += 1
         self.changes += len(rows)
 
     def notify(self, topic: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from contest_platform.http import Request, Response
@@ -10,8 +10,12 @@ from contest_platform.ports import Runtime
 from evidence.books import BookSet
 from seams.bus import SeamBus
 from seams.draws import Draws
+from seams.faults import Action
 
 T = TypeVar("T")
+
+NoteAction = Callable[[Action, str], None]
+"""Notes that an action bit, with the key of the row that it left in the victim's book. Levers are called with it."""
 
 
 class Edge(Protocol):

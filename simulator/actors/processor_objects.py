@@ -1,6 +1,6 @@
 """The JSON shapes of the payment processor's objects, as its API version 2023-08-16 gives them.
 
-Invariant: each object is rendered from one immutable record alone, so an event's snapshot never changes after its creation.
+Invariant: each object is rendered from one immutable record alone, so the snapshot of an event never changes.
 Source: Stripe's OpenAPI description of that version. Instants are whole seconds here, as in the real API.
 """
 
@@ -21,7 +21,7 @@ encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=Fa
 
 
 def sibling(prefix: str, object_id: str) -> str:
-    """The id of an object that exists once for another: the charge of an intent, the balance transaction of a refund."""
+    """The id of an object that exists once for another: the charge of an intent, the balance entry of a refund."""
     return prefix + object_id[object_id.index("_") :]
 
 

@@ -1,4 +1,4 @@
-"""Webhook delivery: each subscribed event reaches the platform's endpoint at least once, or the book says why it did not.
+"""Webhook delivery: each subscribed event reaches the platform's endpoint at least once, or the book says why not.
 
 Invariant: every attempt is signed at its own instant and leaves one row in processor.deliveries, whatever came of it.
 """
@@ -41,7 +41,7 @@ def is_subscribed(event_type: str) -> bool:
 
 
 def signature(secret: str, raw: bytes, at: int) -> str:
-    """The Stripe-Signature header of `raw` sent at `at` (ms): HMAC-SHA256 over "seconds.body" (docs.stripe.com/webhooks)."""
+    """The Stripe-Signature header of `raw` sent at `at` (ms): HMAC-SHA256 over "seconds.body" (docs.stripe.com)."""
     t = at // 1000
     return f"t={t},v1={hmac.digest(secret.encode(), b'%d.%b' % (t, raw), 'sha256').hex()}"
 
@@ -57,7 +57,7 @@ class _Parcel:
 
 
 class Webhooks:
-    """Delivers events to one endpoint. Seam "webhook", operation "deliver": Delay, Drop and Repeat act on a first attempt."""
+    """Delivers events to one endpoint. At the seam "webhook", Delay, Drop and Repeat act on the first attempt."""
 
     def __init__(self, world: World, secret: str, path: str) -> None:
         self._world, self._secret, self._path = world, secret, path

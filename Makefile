@@ -1,0 +1,44 @@
+# The two commands of the README. Both do all the set-up that they need, in .venv beside this file.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := run
+.PHONY: run test lint bench proof lock clean
+
+run: $(READY)  ## the main job: fourteen simulated days, judged and reported
+	@$(BIN)/absence run $(ARGS)
+
+test: lint  ## lint, types, import contract, then every test
+	@$(BIN)/python -m pytest -n auto -q $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)  ## the default run against its floor, cost per entry, memory, start-up; writes bench.json
+	@$(BIN)/python -m absence.bench $(ARGS)
+
+proof: $(READY)  ## what takes too long for every change: many seeds, many kills
+	@$(BIN)/python -m pytest -n auto -q tests/proof $(ARGS)
+
+lock:  ## renew requirements.lock: names, versions and hashes only
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url -o requirements.lock --upgrade
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV) (once) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,3 @@
+from absence.main import main
+
+main()

@@ -1,0 +1,126 @@
+"""The pipe from plan to verdict: simulate, seal, judge, report, publish, in that order and each from what is on disk.
+
+Judging and reporting read the sealed evidence only, as they would tomorrow on another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import absence
+from assertions.judge import Verdict, judge
+from evidence import manifest
+from evidence.journal import JournalWriter
+from evidence.plan import Plan
+from evidence.run import Evidence
+from evidence.writer import Published, RunWriter
+from simulator.run import Progress, Work, simulate
+
+PACKAGES = (
+    "absence",
+    "assertions",
+    "contest_platform",
+    "evidence",
+    "fault_injectors",
+    "reports",
+    "scenarios",
+    "seams",
+    "simulator",
+)
+
+
+@dataclass(slots=True)
+class Stages:
+    """Wall-clock seconds of each stage, for log.jsonl and the bench; never part of a run's identity."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = time.perf_counter() - begun
+
+    def log(self, run: str) -> bytes:
+        lines = [
+            json.dumps({"run": run, "stage": stage, "seconds": round(seconds, 6)}, sort_keys=True)
+            for stage, seconds in self.seconds.items()
+        ]
+        head = json.dumps({"run": run, "started": round(self.started, 3), "version": absence.__version__})
+        return "\n".join([head, *lines, ""]).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run came to. `digest` is what a replay must reproduce."""
+
+    verdict: Verdict
+    published: Published
+    digest: str
+    work: Work
+    stages: Stages
+
+
+def code_fingerprint() -> str:
+    root = Path(absence.__file__).parent.parent
+    return manifest.code_sha256([root / package for package in PACKAGES])
+
+
+def simulate_into(writer: RunWriter, plan: Plan, stages: Stages, progress: Progress | None) -> tuple[Work, str]:
+    """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest."""
+    writer.write_plan(plan)
+    with stages.measure("simulate"):
+        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress)
+    with stages.measure("seal"):
+        digest = writer.seal({"code": code_fingerprint()}).digest
+    return work, digest
+
+
+def execute(
+    plan: Plan,
+    out: Path,
+    name: str | None = None,
+    progress: Progress | None = None,
+    stages: Stages | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> RunOutcome:
+    """Run `plan` and publish its run directory under `out`.
+
+    Raises OutputRefused before anything is run, PreflightFailed, IdentityConflict. Stopped at any instant, it leaves no
+    half-written run.
+    """
+    stages = stages or Stages()
+    with RunWriter(out, name) as writer:
+        work, digest = simulate_into(writer, plan, stages, progress)
+        evidence = Evidence.open(writer.path)
+        announce("judging")
+        with stages.measure("judge"):
+            verdict = judge(evidence)
+        writer.write("verdict.json", verdict.to_json().encode())
+        announce("reporting")
+        with stages.measure("report"):
+            write_reports(evidence, verdict, writer.write, writer.target)
+        writer.write("log.jsonl", stages.log(writer.target.name))
+        with stages.measure("publish"):
+            published = writer.publish()
+    return RunOutcome(verdict, published, digest, work, stages)
+
+
+def replay_command(run_dir: Path) -> str:
+    return f"absence replay {run_dir}"
+
+
+def write_reports(
+    evidence: Evidence, verdict: Verdict, write: Callable[[str, bytes], None], run_dir: Path
+) -> None:
+    from reports import write_all
+
+    write_all(evidence, verdict, write, replay_command=replay_command(run_dir))

@@ -1,0 +1,435 @@
+"""What should have come of the plan, worked out from the books of everybody but the platform, once per evidence.
+
+Invariant: nothing here trusts the platform, except for the instant at which it closed a contest, and that only within the
+bound that assertions/lifecycle.py holds it to: the cut-off is defined by it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from weakref import ref
+
+from assertions.once import once
+from assertions.oracles import prizes, scoring
+from assertions.windows import Span, deadline, spans
+from assertions.words import MINUTE_MS
+
+if TYPE_CHECKING:
+    from evidence.plan import Contest, Plan, Tournament
+    from evidence.run import Evidence
+
+PLATFORM_KEY = "platform"
+"""The caller in the processor's books when the platform's own API key was used."""
+COMPLETE_WITHIN_MS = 15 * MINUTE_MS
+"""How long after the official end a contest may take to be COMPLETE: one poll of 10 minutes and one transition tick."""
+NOBODY_FAILS_TWICE = frozenset({
+    "account_closed", "account_invalid", "insufficient_capabilities_for_transfer", "no_account", "resource_missing",
+    "transfers_not_allowed",
+})  # fmt: skip
+"""Error codes of the processor after which a payout cannot succeed: closed account, missing capability (SPEC 1.6)."""
+
+Cell = tuple[str, int, int]
+"""Golfer, round, hole."""
+Row = TypeVar("Row", bound=tuple[object, ...])
+
+
+class Intent(NamedTuple):
+    intent_id: str
+    amount_cents: int
+    refunded_cents: int
+    status: str
+    contest_id: str
+    entry_id: str
+    user_id: str
+    created_at: int
+    captured_at: int | None
+
+
+class Transfer(NamedTuple):
+    """A transfer in the processor's books. A human at the dashboard may leave its metadata out."""
+
+    transfer_id: str
+    amount_cents: int
+    reversed_cents: int
+    destination: str
+    contest_id: str | None
+    entry_id: str | None
+    user_id: str | None
+    caller: str
+    created_at: int
+
+    @property
+    def net_cents(self) -> int:
+        return self.amount_cents - self.reversed_cents
+
+
+class Refund(NamedTuple):
+    refund_id: str
+    intent_id: str
+    amount_cents: int
+    status: str
+    caller: str
+    created_at: int
+
+
+class ContestRow(NamedTuple):
+    contest_id: str
+    status: str
+    completed_at: int | None
+    cutoff_at: int | None
+    settled_at: int | None
+    closed_at: int | None
+    error_code: str | None
+
+
+class Publication(NamedTuple):
+    n: int
+    published_at: int
+    golfer_id: str
+    round: int
+    hole: int
+    strokes: int | None
+
+
+class Official(NamedTuple):
+    """The official scores of a tournament as they stood at an instant. `scores_hash`: as evidence/CONVENTIONS.md says."""
+
+    cells: dict[Cell, int]
+    statuses: dict[str, str]
+    scores_hash: str
+
+
+class Standing(NamedTuple):
+    user_id: str
+    score: int
+    place: int
+    prize_cents: int
+
+
+def read(evidence: Evidence, book: str, row: type[Row]) -> Iterator[Row]:
+    """The rows of a book as named tuples whose fields are columns of it."""
+    return map(row._make, evidence.rows(book, *row._fields))  # type: ignore[attr-defined]
+
+
+class Facts:
+    """Every value is worked out when it is first asked for, and kept."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = ref(evidence)  # facts() keeps these facts for as long as the evidence lives, and no longer
+        self.plan: Plan = evidence.plan
+        self.contests: dict[str, Contest] = {contest.id: contest for contest in self.plan.contests}
+        self.tournaments: dict[str, Tournament] = {item.id: item for item in self.plan.tournaments}
+        self.accounts = {entrant.id: entrant.account_id for entrant in self.plan.entrants}
+        self.absent = sorted(item.id for item in self.plan.principals if item.role != "ops")
+        self._officials: dict[tuple[str, int], Official] = {}
+        self._standings: dict[str, dict[str, Standing]] = {}
+
+    @property
+    def evidence(self) -> Evidence:
+        return cast("Evidence", self._evidence())
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def event_instants(self) -> array[int]:
+        """The instants of the journal's events, in order: event `e<k>` is number k - 1. `absence verify` checks its chain."""
+        return array("q", (event.at for event in self.evidence.journal(verify=False)))
+
+    @cached_property
+    def ended_at(self) -> int:
+        """The last instant of the run that anybody recorded (ms); the plan's end where nobody recorded any."""
+        return self.event_instants[-1] if self.event_instants else self.plan.recovery_until_at
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        return spans(self.plan.faults, self.evidence.rows("injector.bites", "fault_id", "at"))  # type: ignore[arg-type]
+
+    def deadline(self, due_at: int, bound_ms: int) -> tuple[int, list[str]]:
+        return deadline(self.spans, due_at, bound_ms)
+
+    # --- money that came in --------------------------------------------------------------------------------------
+
+    @cached_property
+    def intents(self) -> list[Intent]:
+        return list(read(self.evidence, "processor.intents", Intent))
+
+    @cached_property
+    def captured(self) -> list[Intent]:
+        return [intent for intent in self.intents if intent.captured_at is not None]
+
+    @cached_property
+    def refunds(self) -> list[Refund]:
+        return list(read(self.evidence, "processor.refunds", Refund))
+
+    @cached_property
+    def refunded_cents(self) -> dict[str, int]:
+        """What was given back of each intent, by the processor's book of refunds."""
+        total: dict[str, int] = {}
+        for refund in self.refunds:
+            if refund.status == "succeeded":
+                total[refund.intent_id] = total.get(refund.intent_id, 0) + refund.amount_cents
+        return total
+
+    @cached_property
+    def paid_in_time(self) -> dict[str, list[Intent]]:
+        """The payments captured before the lock of their contest: each makes a valid entry, however late its webhook."""
+        paid: dict[str, list[Intent]] = {contest: [] for contest in self.contests}
+        for intent in self.captured:
+            if cast(int, intent.captured_at) < self.contests[intent.contest_id].lock_at:
+                paid[intent.contest_id].append(intent)
+        return paid
+
+    def runs(self, contest_id: str) -> bool:
+        """Whether a contest runs: it has its minimum of valid entries at lock, or is guaranteed and has any."""
+        contest, entries = self.contests[contest_id], len(self.paid_in_time[contest_id])
+        return entries > 0 and (contest.guaranteed_cents is not None or entries >= contest.min_entries)
+
+    @cached_property
+    def valid(self) -> dict[str, list[Intent]]:
+        """The valid entries of each contest that runs."""
+        return {contest: paid for contest, paid in self.paid_in_time.items() if self.runs(contest)}
+
+    @cached_property
+    def to_refund(self) -> list[Intent]:
+        """Captured payments that bought nothing: too late for the lock, or for a contest that does not run."""
+        bought = {intent.intent_id for paid in self.valid.values() for intent in paid}
+        return [intent for intent in self.captured if intent.intent_id not in bought]
+
+    # --- money that went out -------------------------------------------------------------------------------------
+
+    @cached_property
+    def transfers(self) -> list[Transfer]:
+        return list(read(self.evidence, "processor.transfers", Transfer))
+
+    @cached_property
+    def received(self) -> dict[tuple[str, str], list[Transfer]]:
+        """What the processor sent, by contest and entry."""
+        sent: dict[tuple[str, str], list[Transfer]] = {}
+        for transfer in self.transfers:
+            if transfer.contest_id is not None and transfer.entry_id is not None:
+                sent.setdefault((transfer.contest_id, transfer.entry_id), []).append(transfer)
+        return sent
+
+    @cached_property
+    def effects(self) -> list[str]:
+        """The ids of all objects that the platform's key made at the processor."""
+        return [
+            *(intent.intent_id for intent in self.intents),
+            *(refund.refund_id for refund in self.refunds if refund.caller == PLATFORM_KEY),
+            *(transfer.transfer_id for transfer in self.transfers if transfer.caller == PLATFORM_KEY),
+        ]
+
+    # --- scores --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def publications(self) -> dict[str, list[Publication]]:
+        """What the provider officially published of each tournament of the plan, in its order."""
+        of_event = {item.event_id: item.id for item in self.plan.tournaments}
+        found: dict[str, list[Publication]] = {item.id: [] for item in self.plan.tournaments}
+        columns = ("event_id", *Publication._fields)
+        for event_id, *row in self.evidence.rows("provider.publications", *columns):
+            if event_id in of_event:
+                found[of_event[event_id]].append(Publication._make(row))
+        return found
+
+    @cached_property
+    def _statuses(self) -> dict[str, list[tuple[int, str, str]]]:
+        found: dict[str, list[tuple[int, str, str]]] = {}
+        for event_id, at, golfer_id, status in self.evidence.rows(
+            "provider.statuses", "event_id", "published_at", "golfer_id", "status"
+        ):
+            found.setdefault(event_id, []).append((at, golfer_id, status))
+        return found
+
+    @cached_property
+    def _completions(self) -> dict[str, int]:
+        return dict(self.evidence.rows("provider.completions", "event_id", "published_at"))
+
+    def official(self, tournament_id: str, at: int) -> Official:
+        """The official scores of a tournament at the instant `at` (ms), that instant included."""
+        known = self._officials.get((tournament_id, at))
+        if known is None:
+            known = self._officials[tournament_id, at] = self._official(self.tournaments[tournament_id], at)
+        return known
+
+    def _official(self, tournament: Tournament, at: int) -> Official:
+        cells: dict[Cell, int] = {}
+        for _, published_at, golfer_id, number, hole, strokes in self.publications[tournament.id]:
+            if published_at <= at:
+                if strokes is None:
+                    cells.pop((golfer_id, number, hole), None)
+                else:
+                    cells[golfer_id, number, hole] = strokes
+        statuses = {golfer.id: "active" for golfer in tournament.golfers}
+        for published_at, golfer_id, status in self._statuses.get(tournament.event_id, ()):
+            if published_at <= at:
+                statuses[golfer_id] = status
+        lines = "".join(
+            f"{golfer}|{number}|{hole}|{strokes}\n" for (golfer, number, hole), strokes in sorted(cells.items())
+        )
+        return Official(cells, statuses, sha256(lines.encode()).hexdigest())
+
+    # --- contests ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def contest_rows(self) -> dict[str, ContestRow]:
+        """What the platform says of its contests."""
+        return {row.contest_id: row for row in read(self.evidence, "platform.contests", ContestRow)}
+
+    def over_at(self, contest_id: str) -> int:
+        """When a contest was over (ms): the provider's completion signal, or the explicit end where that came first."""
+        contest = self.contests[contest_id]
+        event_id = self.tournaments[contest.tournament_id].event_id
+        return min(self._completions.get(event_id, contest.end_at), contest.end_at)
+
+    def cutoff_at(self, contest_id: str) -> int:
+        """Until when publications count (ms): COMPLETE + hold. The platform's COMPLETE counts if it was in time for it."""
+        over_at = self.over_at(contest_id)
+        row = self.contest_rows.get(contest_id)
+        completed_at = row.completed_at if row else None
+        if completed_at is None or not over_at <= completed_at <= self.deadline(over_at, COMPLETE_WITHIN_MS)[0]:
+            completed_at = over_at
+        return completed_at + self.contests[contest_id].hold_s * 1_000
+
+    def last_cutoff_at(self, tournament_id: str) -> int | None:
+        """Until when anything published of a tournament still counts for a contest; None where no contest is on it."""
+        return max(
+            (self.cutoff_at(item.id) for item in self.plan.contests if item.tournament_id == tournament_id), default=None
+        )
+
+    def official_for(self, contest_id: str) -> Official:
+        return self.official(self.contests[contest_id].tournament_id, self.cutoff_at(contest_id))
+
+    @cached_property
+    def _rosters(self) -> dict[tuple[str, str], list[str]]:
+        rosters = {(entry.contest_id, entry.user_id): entry.roster for entry in self.plan.entries}
+        if len(rosters) != len(self.plan.entries):
+            raise ValueError("the plan has a customer twice in one contest: which roster counts is not known")
+        return rosters
+
+    def standings(self, contest_id: str) -> dict[str, Standing]:
+        """The standing of each valid entry of a contest that runs, by the judge's own scoring and prize rules."""
+        known = self._standings.get(contest_id)
+        if known is None:
+            known = self._standings[contest_id] = self._rank(self.contests[contest_id])
+        return known
+
+    def _rank(self, contest: Contest) -> dict[str, Standing]:
+        entries = self.valid[contest.id]
+        rosters = {intent.entry_id: self._rosters[contest.id, intent.user_id] for intent in entries}
+        rules = scoring.ScoringRules.from_mapping(contest.scoring.model_dump())
+        tournament = self.tournaments[contest.tournament_id]
+        by_golfer = scoring.golfer_scores(
+            rules, tournament.par, tournament.rounds, _cards(tournament, self.official_for(contest.id))
+        )
+        scores = scoring.entry_scores(rules, by_golfer, rosters)
+        places = scoring.places(rules, scores)
+        table = prizes.prize_table(self.money(contest.id).pool_cents, contest.prize_shares_bp, len(entries))
+        won = prizes.award(places, table)
+        return {
+            intent.entry_id: Standing(
+                intent.user_id, scores[intent.entry_id], places[intent.entry_id], won[intent.entry_id]
+            )
+            for intent in entries
+        }
+
+    def money(self, contest_id: str) -> prizes.Money:
+        """The money of a contest that runs, recomputed from its number of valid entries."""
+        contest = self.contests[contest_id]
+        return prizes.money(len(self.valid[contest_id]), contest.fee_cents, contest.rake_bp, contest.guaranteed_cents)
+
+    @cached_property
+    def winners(self) -> dict[tuple[str, str], Standing]:
+        """Contest and entry of everybody who has won money."""
+        return {
+            (contest, entry): standing
+            for contest in self.valid
+            for entry, standing in self.standings(contest).items()
+            if standing.prize_cents > 0
+        }
+
+    # --- payouts that cannot be made -----------------------------------------------------------------------------
+
+    @cached_property
+    def transfer_requests(self) -> dict[str, list[TransferRequest]]:
+        """The platform's requests for a transfer that reached the processor, by idempotency key."""
+        return self._requests[0]
+
+    @cached_property
+    def lookups(self) -> array[int]:
+        """When the platform looked up at the processor which transfers there are."""
+        return self._requests[1]
+
+    @cached_property
+    def _requests(self) -> tuple[dict[str, list[TransferRequest]], array[int]]:
+        creates: dict[str, list[TransferRequest]] = {}
+        lookups = array("q")
+        columns = ("operation", "caller", "idempotency_key", *TransferRequest._fields)
+        for operation, caller, key, *row in self.evidence.rows("processor.requests", *columns):
+            if caller == PLATFORM_KEY:
+                if operation == "transfers.create":
+                    creates.setdefault(key or "", []).append(TransferRequest._make(row))
+                elif operation == "transfers.list":
+                    lookups.append(row[0])
+        return creates, lookups
+
+    @cached_property
+    def deleted_users(self) -> set[str]:
+        """Customers who, by their own book, deleted their account."""
+        return {
+            user
+            for user, action in self.evidence.rows("entrants.actions", "user_id", "action")
+            if action.startswith("delete")
+        }
+
+    @cached_property
+    def unpayable(self) -> set[tuple[str, str]]:
+        """Winners whose payout ended FAILED_TERMINAL with a reason, and whose account the processor refused for good or
+        who had left: documented, so not forgotten."""
+        failed = {
+            transfer: ((contest, entry), user)
+            for transfer, contest, entry, user, status, reason in self.evidence.rows(
+                "platform.transfers", "transfer_id", "contest_id", "entry_id", "user_id", "status", "reason"
+            )
+            if status == "FAILED_TERMINAL" and reason
+        }
+        found = {entry for entry, user in failed.values() if user in self.deleted_users}
+        if failed:
+            for transfer, key in self.evidence.rows("platform.transfer_attempts", "transfer_id", "idempotency_key"):
+                requests = self.transfer_requests.get(key, ())
+                if transfer in failed and any(request.error_code in NOBODY_FAILS_TWICE for request in requests):
+                    found.add(failed[transfer][0])
+        return found
+
+
+class TransferRequest(NamedTuple):
+    at: int
+    request_hash: str | None
+    replayed: bool
+    status: int
+    error_code: str | None
+    object_id: str | None
+    answered: bool
+
+
+def facts(evidence: Evidence) -> Facts:
+    """The facts of this evidence."""
+    return once(evidence, Facts)
+
+
+def _cards(tournament: Tournament, official: Official) -> dict[str, scoring.Card]:
+    """The cards of the field. What was published of others, or of rounds beyond the scheduled ones, is on no card."""
+    holes = len(tournament.par)
+    blank: dict[str, list[list[int | None]]] = {
+        golfer.id: [[None] * holes for _ in range(tournament.rounds)] for golfer in tournament.golfers
+    }
+    for (golfer, number, hole), strokes in official.cells.items():
+        if golfer in blank and number <= tournament.rounds:
+            blank[golfer][number - 1][hole - 1] = strokes
+    return {
+        golfer: scoring.Card(official.statuses[golfer], tuple(map(tuple, rounds))) for golfer, rounds in blank.items()
+    }

@@ -1,0 +1,203 @@
+"""Family ingestion: the platform's scores are the official ones, and every hole it was told of left a receipt.
+
+Invariant: what is official is read from the provider's book of publications, never from what the platform received.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assertions.facts import Cell, facts
+from assertions.feed import owed_publications, receipts
+from assertions.model import Finding, assertion
+from assertions.words import dollars, instant
+
+if TYPE_CHECKING:
+    from evidence.run import Evidence
+
+
+def _hole(tournament: str, cell: Cell) -> str:
+    return f"{tournament}, {cell[0]}, round {cell[1]}, hole {cell[2]}"
+
+
+def _official_holes(evidence: Evidence) -> dict[str, dict[Cell, set[int | None]]]:
+    """By tournament and hole, the scores that the platform may have in the end: the last one published until the last
+    cut-off, and any published after it, which it may hear of or not."""
+    known = facts(evidence)
+    found: dict[str, dict[Cell, set[int | None]]] = {}
+    for tournament in known.tournaments:
+        until_at = known.last_cutoff_at(tournament)
+        if until_at is None:
+            continue
+        holes: dict[Cell, set[int | None]] = {
+            cell: {strokes} for cell, strokes in known.official(tournament, until_at).cells.items()
+        }
+        for row in known.publications[tournament]:
+            if row.published_at > until_at:
+                holes.setdefault((row.golfer_id, row.round, row.hole), {None}).add(row.strokes)
+        found[tournament] = holes
+    return found
+
+
+def _owed_holes(evidence: Evidence) -> int:
+    return sum(None not in scores for holes in _official_holes(evidence).values() for scores in holes.values())
+
+
+@assertion(
+    "ingestion.every_publication_has_a_receipt", "Every hole score that the provider published before the cut-off was received"
+)
+def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
+    received = receipts(evidence).received
+    found = Finding("publications", 0, 0)
+    for tournament, publications in owed_publications(evidence).items():
+        for row in publications:
+            found.owed += 1
+            found.saw += 1
+            if row.n not in received:
+                cell = (row.golfer_id, row.round, row.hole)
+                found.breaks(
+                    f"the provider published {row.strokes} strokes for {_hole(tournament, cell)} at "
+                    f"{instant(row.published_at)}, and the platform has no receipt of it",
+                    f"provider.publications/{row.n}", row.published_at,
+                )  # fmt: skip
+    return found
+
+
+@assertion("ingestion.scores_equal_official", "Every hole score of the platform is the official one, and none is missing or made up")
+def scores_equal_official(evidence: Evidence) -> Finding:
+    official = _official_holes(evidence)
+    found = Finding("hole scores", 0, sum(None not in scores for holes in official.values() for scores in holes.values()))
+    seen: dict[str, set[Cell]] = {tournament: set() for tournament in official}
+    for tournament, golfer, number, hole, strokes, published_at in evidence.rows(
+        "platform.hole_scores", "tournament_id", "golfer_id", "round", "hole", "strokes", "published_at"
+    ):
+        if tournament not in official:
+            continue
+        cell = (golfer, number, hole)
+        found.saw += 1
+        seen[tournament].add(cell)
+        allowed = official[tournament].get(cell)
+        if allowed is None or strokes not in allowed:
+            said = "never published it" if allowed is None else f"says {_any_of(allowed)}"
+            found.breaks(
+                f"{_hole(tournament, cell)} has {strokes} strokes in the platform, the provider {said}",
+                f"hole_scores/{tournament}/{golfer}/{number}/{hole}", published_at,
+            )  # fmt: skip
+    for tournament, holes in official.items():
+        for cell, allowed in holes.items():
+            if None not in allowed and cell not in seen[tournament]:
+                found.breaks(
+                    f"{_hole(tournament, cell)} has no score in the platform, the provider says {_any_of(allowed)}",
+                    f"hole_scores/{tournament}/{cell[0]}/{cell[1]}/{cell[2]}",
+                    facts(evidence).last_cutoff_at(tournament),
+                )
+    return found
+
+
+def _any_of(scores: set[int | None]) -> str:
+    return " or ".join(sorted("nothing" if strokes is None else str(strokes) for strokes in scores))
+
+
+@assertion("ingestion.official_at_cutoff", "Every valid entry has one outcome: the score, place and prize of the official scores")
+def official_at_cutoff(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    expected = {contest: known.standings(contest) for contest in known.valid}
+    found = Finding("outcomes", 0, sum(map(len, expected.values())))
+    seen: set[str] = set()
+    for outcome, contest, entry, score, place, prize, at in evidence.rows(
+        "platform.outcomes", "outcome_id", "contest_id", "entry_id", "score", "place", "prize_cents", "created_at"
+    ):
+        found.saw += 1
+        due = expected.get(contest, {}).get(entry)
+        if due is None:
+            found.breaks(
+                f"outcome {outcome} gives {dollars(prize)} to {entry} in {contest}, which is no valid entry of it",
+                f"outcomes/{outcome}", at, prize,
+            )  # fmt: skip
+            continue
+        if entry in seen:
+            found.breaks(f"{entry} in {contest} has a second outcome, {outcome}", f"outcomes/{outcome}", at, prize)
+        seen.add(entry)
+        if (score, place, prize) != (due.score, due.place, due.prize_cents):
+            found.breaks(
+                f"{entry} of {due.user_id} in {contest} has score {score}, place {place}, prize {dollars(prize)}; official "
+                f"at the cut-off {instant(known.cutoff_at(contest))} are score {due.score}, place {due.place}, prize "
+                f"{dollars(due.prize_cents)}",
+                f"outcomes/{outcome}", at, abs(prize - due.prize_cents),
+            )  # fmt: skip
+    for contest, standings in expected.items():
+        if known.contest_rows.get(contest) and known.contest_rows[contest].settled_at is None:
+            continue  # that it was never settled is told by lifecycle; that its outcomes were not seen, by the count
+        for entry, due in standings.items():
+            if entry not in seen:
+                found.breaks(
+                    f"{entry} of {due.user_id} in {contest} has no outcome; official are place {due.place} and "
+                    f"{dollars(due.prize_cents)}",
+                    f"entries/{entry}", known.cutoff_at(contest), due.prize_cents,
+                )  # fmt: skip
+    return found
+
+
+@assertion("ingestion.replay_reproduces", "Replaying the admitted and corrected receipts gives exactly the platform's scores")
+def replay_reproduces(evidence: Evidence) -> Finding:
+    replayed = {tournament: dict(cells) for tournament, cells in receipts(evidence).replayed.items()}
+    found = Finding("hole scores", 0, _owed_holes(evidence))
+    for tournament, golfer, number, hole, strokes in evidence.rows(
+        "platform.hole_scores", "tournament_id", "golfer_id", "round", "hole", "strokes"
+    ):
+        found.saw += 1
+        cell = (golfer, number, hole)
+        from_receipts = replayed.get(tournament, {}).pop(cell, None)
+        if from_receipts != strokes:
+            said = "no admitted receipt" if from_receipts is None else f"receipts that lead to {from_receipts}"
+            found.breaks(
+                f"{_hole(tournament, cell)} has {strokes} strokes, but {said}",
+                f"hole_scores/{tournament}/{golfer}/{number}/{hole}",
+            )
+    for tournament, cells in replayed.items():
+        for cell, strokes in cells.items():
+            found.breaks(
+                f"{_hole(tournament, cell)} was admitted with {strokes} strokes and has no score",
+                f"hole_scores/{tournament}/{cell[0]}/{cell[1]}/{cell[2]}",
+            )
+    return found
+
+
+@assertion("ingestion.no_quarantine_left", "Every quarantined batch was resolved by a later one")
+def no_quarantine_left(evidence: Evidence) -> Finding:
+    quarantined = receipts(evidence).quarantined
+    scrambled = any(
+        glitch == "scrambled" and cells for glitch, cells in evidence.rows("provider.requests", "glitch", "cells")
+    )
+    found = Finding("quarantined batches", 0, int(scrambled))
+    resolved = dict(evidence.rows("platform.quarantine_resolutions", "batch_id", "resolved_by_batch_id"))
+    for batch, at, holes in quarantined:
+        found.saw += 1
+        if batch not in resolved or (resolved[batch] is not None and resolved[batch] <= batch):
+            found.breaks(
+                f"batch {batch} of {instant(at)} put {holes} holes into quarantine, and no later batch resolved it",
+                f"ingestion_batches/{batch}", at,
+            )  # fmt: skip
+    return found
+
+
+@assertion("ingestion.nothing_rejected_silently", "Every refused score has a reason, and every batch counts the receipts it has")
+def nothing_rejected_silently(evidence: Evidence) -> Finding:
+    known = receipts(evidence)
+    found = Finding("receipts", known.count, sum(map(len, owed_publications(evidence).values())))
+    for batch, n, verdict in known.silent:
+        found.breaks(f"receipt {n} of batch {batch} is {verdict} without a reason", f"ingestion_batches/{batch}")
+    for batch, at, what in known.wrong_counts:
+        found.breaks(f"batch {batch} of {instant(at)}: {what}", f"ingestion_batches/{batch}", at)
+    return found
+
+
+@assertion("ingestion.no_readmission", "A hole is admitted once: a restarted worker does not admit it again")
+def no_readmission(evidence: Evidence) -> Finding:
+    known = receipts(evidence)
+    found = Finding("admitted holes", sum(map(len, known.replayed.values())), _owed_holes(evidence))
+    for batch, n, tournament, cell in known.readmitted:
+        found.breaks(
+            f"{_hole(tournament, cell)} was admitted again by receipt {n} of batch {batch}", f"ingestion_batches/{batch}"
+        )
+    return found

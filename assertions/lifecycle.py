@@ -1,0 +1,191 @@
+"""Family lifecycle: every contest passes its states, in order and on time, and ends with everybody paid or refunded.
+
+Invariant: when a contest had to do what is computed from the plan, the provider and the processor; when it did is in the
+audit log.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from assertions.facts import COMPLETE_WITHIN_MS, Facts, facts
+from assertions.model import Finding, assertion
+from assertions.trail import Transition, trail
+from assertions.words import HOUR_MS, MINUTE_MS, dollars, duration, instant
+
+if TYPE_CHECKING:
+    from evidence.run import Evidence
+
+LOCKED_WITHIN_MS = 2 * MINUTE_MS
+LIVE_WITHIN_MS = 15 * MINUTE_MS
+SETTLED_WITHIN_MS = 6 * HOUR_MS
+PAID_OUT_WITHIN_MS = 72 * HOUR_MS
+"""Bounds on each step, from the instant at which it was due. A fault at work then puts a bound off until the end of its own
+recovery bound; nothing puts PAID_OUT off beyond the recovery phase."""
+
+ALLOWED = {
+    None: {"SCHEDULED"},
+    "SCHEDULED": {"LOCKED", "CANCELLED"},
+    "LOCKED": {"LIVE", "CANCELLED"},
+    "LIVE": {"COMPLETE", "CANCELLED"},
+    "COMPLETE": {"SETTLED"},
+    "SETTLED": {"PAID_OUT"},
+}
+"""State -> the states that may follow (SPEC 1.1). ERROR may not be entered, since nothing leaves it without a runbook."""
+STEPS_OF_ONE_THAT_RUNS = 6
+"""SCHEDULED, LOCKED, LIVE, COMPLETE, SETTLED, PAID_OUT; one that does not run has two: SCHEDULED, CANCELLED."""
+
+
+class _Due(NamedTuple):
+    status: str
+    earliest_at: int
+    due_at: int
+    bound_ms: int
+
+
+def _due(known: Facts, contest_id: str, reached: dict[str, int]) -> list[_Due]:
+    """What a contest had to reach: not before `earliest_at`, and from `due_at` within the bound."""
+    contest = known.contests[contest_id]
+    if not known.runs(contest_id):
+        return [_Due("CANCELLED", contest.lock_at, contest.lock_at, LOCKED_WITHIN_MS)]
+    over_at, cutoff_at = known.over_at(contest_id), known.cutoff_at(contest_id)
+    settled_at = reached.get("SETTLED", cutoff_at)
+    return [
+        _Due("LOCKED", contest.lock_at, contest.lock_at, LOCKED_WITHIN_MS),
+        _Due("LIVE", contest.start_at, contest.start_at, LIVE_WITHIN_MS),
+        _Due("COMPLETE", over_at, over_at, COMPLETE_WITHIN_MS),
+        _Due("SETTLED", cutoff_at, cutoff_at, SETTLED_WITHIN_MS),
+        _Due("PAID_OUT", settled_at, settled_at, PAID_OUT_WITHIN_MS),
+    ]
+
+
+def _steps_owed(known: Facts) -> int:
+    return sum(STEPS_OF_ONE_THAT_RUNS if known.runs(contest) else 2 for contest in known.contests)
+
+
+@assertion("lifecycle.states_in_order", "Every contest passed through its states in the allowed order, and never through ERROR")
+def states_in_order(evidence: Evidence) -> Finding:
+    known, transitions = facts(evidence), trail(evidence).transitions
+    found = Finding("transitions", 0, _steps_owed(known))
+    for contest_id, steps in transitions.items():
+        status: str | None = None
+        for step in steps:
+            found.saw += 1
+            if step.before != status:
+                _tell(found, contest_id, step, f"from {step.before}, but it was {status}")
+            elif step.after not in ALLOWED.get(status, ()):
+                _tell(found, contest_id, step, f"from {status}, which is not allowed")
+            status = step.after
+        row = known.contest_rows.get(contest_id)
+        if row is not None and row.status != status:
+            found.breaks(
+                f"{contest_id} is {row.status} in the end, but its last audited state is {status}", f"contests/{contest_id}"
+            )
+    return found
+
+
+def _tell(found: Finding, contest_id: str, step: Transition, why: str) -> None:
+    found.breaks(
+        f"{contest_id} became {step.after} at {instant(step.at)} {why} (audit row {step.seq}, by {step.actor})",
+        f"contests/{contest_id}", step.at,
+    )  # fmt: skip
+
+
+@assertion("lifecycle.on_time", "Every contest locked, started, ended, settled and paid out when it was due")
+def on_time(evidence: Evidence) -> Finding:
+    known, transitions = facts(evidence), trail(evidence).transitions
+    found = Finding("transitions with a due time", 0)
+    last_at = known.plan.recovery_until_at
+    for contest_id in known.contests:
+        reached = {step.after: step.at for step in transitions.get(contest_id, ())}
+        at_stake = sum(intent.amount_cents for intent in known.paid_in_time[contest_id])
+        for due in _due(known, contest_id, reached):
+            until_at, excuses = known.deadline(due.due_at, due.bound_ms)
+            until_at = min(until_at, last_at)
+            at = reached.get(due.status)
+            found.owed += 1
+            found.saw += 1  # a step that never came was looked for, and is broken, not unseen
+            if at is not None and at < due.earliest_at:
+                found.breaks(
+                    f"{contest_id} was {due.status} at {instant(at)}, {duration(due.earliest_at - at)} before it was due",
+                    f"contests/{contest_id}", at, at_stake,
+                )  # fmt: skip
+            elif at is None or at > until_at:
+                allowed = f"{duration(until_at - due.due_at)} allowed" + (
+                    f", put off by {', '.join(excuses)}" if excuses else ""
+                )
+                came = "never was" if at is None else f"was only at {instant(at)}"
+                found.breaks(
+                    f"{contest_id} was due to be {due.status} at {instant(due.due_at)} ({allowed}) and {came}",
+                    f"contests/{contest_id}", until_at, at_stake,
+                )  # fmt: skip
+    return found
+
+
+@assertion("lifecycle.every_contest_ends", "Every contest ends PAID_OUT or CANCELLED; none is stuck or in ERROR")
+def every_contest_ends(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    found = Finding("contests", 0, len(known.contests))
+    for contest_id, paid in known.paid_in_time.items():
+        row = known.contest_rows.get(contest_id)
+        found.saw += 1
+        if row is None or row.status not in ("PAID_OUT", "CANCELLED"):
+            cents = sum(intent.amount_cents for intent in paid)
+            state = "does not exist in the platform" if row is None else f"is {row.status} ({row.error_code or 'no error'})"
+            found.breaks(
+                f"{contest_id} {state} at the end, with {dollars(cents)} of {len(paid)} entries in it",
+                f"contests/{contest_id}", known.plan.recovery_until_at, cents,
+            )  # fmt: skip
+    return found
+
+
+@assertion(
+    "lifecycle.cancelled_are_refunded", "Every payment for a cancelled contest, or after the lock, is given back in full, once"
+)
+def cancelled_are_refunded(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    found = Finding("payments to give back", 0, len(known.to_refund))
+    for intent in known.to_refund:
+        found.saw += 1
+        back = known.refunded_cents.get(intent.intent_id, 0)
+        if back != intent.amount_cents or intent.refunded_cents != intent.amount_cents:
+            found.breaks(
+                f"{intent.user_id} paid {dollars(intent.amount_cents)} for {intent.contest_id} at "
+                f"{instant(intent.captured_at)}, which bought no entry, and got {dollars(back)} back",
+                f"entries/{intent.entry_id}", intent.captured_at, abs(intent.amount_cents - back),
+            )  # fmt: skip
+    for contest_id, row in known.contest_rows.items():
+        if row.status == "CANCELLED":
+            for intent in known.valid.get(contest_id, ()):
+                back = known.refunded_cents.get(intent.intent_id, 0)
+                if back != intent.amount_cents:
+                    found.breaks(
+                        f"{contest_id} was cancelled, and {intent.user_id} got {dollars(back)} of "
+                        f"{dollars(intent.amount_cents)} back",
+                        f"entries/{intent.entry_id}", row.closed_at, intent.amount_cents - back,
+                    )  # fmt: skip
+    return found
+
+
+@assertion(
+    "lifecycle.under_minimum_is_cancelled_guaranteed_runs",
+    "A contest below its minimum is cancelled unless it is guaranteed; every other one runs",
+)
+def under_minimum_is_cancelled_guaranteed_runs(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    found = Finding("contests", 0, len(known.contests))
+    for contest_id, contest in known.contests.items():
+        row = known.contest_rows.get(contest_id)
+        if row is None:
+            found.missing.append(f"{contest_id} does not exist in the platform")
+            continue
+        found.saw += 1
+        paid = known.paid_in_time[contest_id]
+        if (row.status == "CANCELLED") == known.runs(contest_id):
+            kind = "not guaranteed" if contest.guaranteed_cents is None else "guaranteed"
+            found.breaks(
+                f"{contest_id} had {len(paid)} entries paid before its lock, needs {contest.min_entries} and is {kind}: it "
+                f"should {'run' if known.runs(contest_id) else 'be cancelled'}, and is {row.status}",
+                f"contests/{contest_id}", contest.lock_at, sum(intent.amount_cents for intent in paid),
+            )  # fmt: skip
+    return found

@@ -1,0 +1,283 @@
+"""The platform's audit trail, read once: the chain recomputed, and what each row says followed to the end.
+
+Invariant: one pass over the rows, and no row is kept. An audited row's image is held as the sum of the hashes of its
+columns, so an update is a subtraction and an addition, and memory is one number a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from assertions.facts import facts
+from assertions.once import once
+from assertions.words import MINUTE_MS
+from evidence.schemas import BOOKS
+
+if TYPE_CHECKING:
+    from evidence.run import Evidence
+
+GENESIS = "0" * 64
+ANCHOR_WITHIN_MS = 90 * MINUTE_MS
+"""A change is anchored outside within this time: heads are published hourly."""
+ROW_AUDITED = (
+    "tournaments", "users", "contests", "entries", "payments", "webhook_inbox", "refunds", "quarantine_resolutions",
+    "score_audits", "outcomes", "settlement_packs", "outcome_pack_links", "outcome_settlement_log", "settlement_audit",
+    "post_mortem_settlement", "transfers", "transfer_attempts", "incidents", "remediation_orders",
+)  # fmt: skip
+BATCHES = "ingestion_batches"
+EFFECT_COLUMNS = ("intent_id", "processor_refund_id", "processor_transfer_id")
+"""Where the images of payments, refunds and transfers carry the processor's own id."""
+NOT_FOR_CUSTOMERS = frozenset({
+    "contests", "tournaments", "outcomes", "settlement_packs", "outcome_pack_links", "outcome_settlement_log",
+    "settlement_audit", "post_mortem_settlement", "transfers", "transfer_attempts", "ingestion_batches",
+})  # fmt: skip
+"""Tables whose changes no request of a customer may cause."""
+COLUMNS = (
+    "seq", "at", "actor", "action", "subject", "before", "after", "reason", "correlation", "cause", "prev_hash", "hash",
+)  # fmt: skip
+KEPT_MAX = 20
+"""So many of one kind of damage are told one by one."""
+
+_decode = json.JSONDecoder().raw_decode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    seq: int
+    at: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    seq: int
+    at: int
+    actor: str
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """A table of the platform against its audit: keys of rows that were never audited, of rows that are not what their
+    audit says, and of audited rows that are not there."""
+
+    rows: int
+    unaudited: list[str]
+    changed: list[str]
+    missing: list[str]
+
+
+@dataclass(slots=True)
+class Damages:
+    """Damage of one kind: how much, and the first KEPT_MAX of it."""
+
+    count: int = 0
+    first: list[Damage] = field(default_factory=list)
+
+    def add(self, seq: int, at: int, what: str) -> None:
+        self.count += 1
+        if self.count <= KEPT_MAX:
+            self.first.append(Damage(seq, at, what))
+
+
+def part(column: str, value: Any) -> int:
+    """What one column adds to the sum that stands for a row. Hashes of text only: Python hashes -1 and -2 alike.
+
+    Python's hash of text differs from process to process; it is only ever compared within one, and never told.
+    """
+    if value is None:
+        return 0
+    if value is True or value is False:
+        value = int(value)
+    elif isinstance(value, dict | list):
+        value = _encode(value)
+    return hash(f"{column}={value}")
+
+
+def posting(account: str, cents: int) -> int:
+    return hash(f"{account}:{cents}")
+
+
+def posted(business_key: str, kind: str) -> int:
+    return hash(f"{kind}|{business_key}")
+
+
+class Trail:
+    """What the pass found. Instants in ms."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = ref(evidence)
+        self.rows = self.last_seq = 0
+        self.broken_chain, self.odd_rows = Damages(), Damages()
+        self.foreign, self.uncaused = Damages(), Damages()
+        self.transitions: dict[str, list[Transition]] = {}
+        self.terminalized_by: dict[str, str] = {}
+        """Who took each settlement pack out of PENDING."""
+        self.effects: set[str] = set()
+        """Ids of the processor's objects that some audited row names."""
+        self.images: dict[str, dict[str, int]] = {table: {} for table in (*ROW_AUDITED, BATCHES)}
+        self.posts: dict[str, int] = {}
+        self.heads: dict[int, str] = {}
+        """The hash of each row whose head was anchored."""
+        self.unanchored: list[tuple[int, int, int | None]] = []
+        """(seq, at, anchored at): the first row of each stretch that was anchored too late for anybody's excuse."""
+        self._read(evidence)
+
+    def _read(self, evidence: Evidence) -> None:
+        known = facts(evidence)
+        instants, ended_at = known.event_instants, known.ended_at
+        anchored = sorted(evidence.rows("anchor.heads", "at", "head_seq"))
+        wanted = {seq for _, seq in anchored}
+        covering, anchors = 0, len(anchored)
+        stretch = -1
+        head, previous, quote = GENESIS, 0, encode_basestring
+        actors: dict[str, bool] = {}
+        columns = {table: frozenset(BOOKS[f"platform.{table}"].columns) for table in self.images}
+        transitions, effects = self.transitions, self.effects
+
+        def text(value: str | None) -> str:
+            return "null" if value is None else quote(value)
+
+        for seq, at, actor, action, subject, before, after, reason, correlation, cause, prev_hash, own_hash in (
+            evidence.rows("platform.audit_log", *COLUMNS)
+        ):
+            self.rows += 1
+            if seq != previous + 1:
+                self.broken_chain.add(seq, at, f"follows row {previous}: the sequence has a gap")
+            previous = seq
+            if prev_hash != head:
+                self.broken_chain.add(seq, at, "does not carry the hash of the row before it")
+            body = (
+                f'{{"action":{text(action)},"actor":{text(actor)},"after":{text(after)},"at":{at},'
+                f'"before":{text(before)},"cause":{text(cause)},"correlation":{text(correlation)},'
+                f'"prev_hash":{text(prev_hash)},"reason":{text(reason)},"seq":{seq},"subject":{text(subject)}}}'
+            )
+            if sha256(body.encode()).hexdigest() != own_hash:
+                self.broken_chain.add(seq, at, f"is not what was hashed: {action} of {subject} by {actor}")
+            head = own_hash
+            if seq in wanted:
+                self.heads[seq] = own_hash
+
+            while covering < anchors and anchored[covering][1] < seq:
+                covering += 1
+            anchored_at = anchored[covering][0] if covering < anchors else None
+            if covering != stretch and (anchored_at or ended_at) > at + ANCHOR_WITHIN_MS:
+                if (anchored_at or ended_at) > known.deadline(at, ANCHOR_WITHIN_MS)[0]:
+                    self.unanchored.append((seq, at, anchored_at))
+                stretch = covering
+
+            if not (cause and cause[0] == "e" and cause[1:].isdigit() and 0 < int(cause[1:]) <= len(instants)):
+                self.uncaused.add(seq, at, f"names the cause {cause!r}, which is no event of the journal")
+            elif instants[int(cause[1:]) - 1] > at:
+                self.uncaused.add(seq, at, f"names the cause {cause}, which came later")
+
+            verb = action.partition(".")[0]
+            trusted = actors.get(actor)
+            if trusted is None:
+                trusted = actors[actor] = actor.startswith(("system:", "customer:"))
+            if verb != "refuse" and not (trusted and (verb not in NOT_FOR_CUSTOMERS or actor[0] == "s")):
+                self.foreign.add(seq, at, f"{action} of {subject} by {actor}")
+
+            if after is None:
+                continue
+            if action == "ledger.post":
+                self._post(subject, after)
+                continue
+            if action == "ingestion.batch":
+                verb, kind = BATCHES, "insert"
+            else:
+                kind = action[len(verb) + 1 :]
+                if verb not in columns:
+                    continue
+            image: dict[str, Any] = _decode(after)[0]
+            key = subject.partition("/")[2]
+            images, known_columns = self.images[verb], columns[verb]
+            if kind == "insert":
+                if key in images:
+                    self.odd_rows.add(seq, at, f"inserts {subject}, which was inserted before")
+                total = 0
+                for column, value in image.items():
+                    if value is not None and column in known_columns:
+                        total += part(column, value)
+                images[key] = total
+            elif kind == "update":
+                total = images.get(key, 0)
+                if key not in images:
+                    self.odd_rows.add(seq, at, f"updates {subject}, which was never inserted")
+                was: dict[str, Any] = _decode(before)[0] if before else {}
+                for column, value in image.items():
+                    if column in known_columns:
+                        total += part(column, value) - part(column, was.get(column))
+                images[key] = total
+                if verb == "settlement_packs" and was.get("status") == "PENDING":
+                    self.terminalized_by[key] = actor
+            for column in EFFECT_COLUMNS:
+                if image.get(column):
+                    effects.add(image[column])
+            if verb == "contests" and "status" in image:
+                from_status = was.get("status") if kind == "update" else None
+                transitions.setdefault(key, []).append(Transition(seq, at, actor, from_status, image["status"]))
+        self.last_seq = previous
+
+    def _post(self, subject: str, after: str) -> None:
+        said = _decode(after)[0]
+        total = posted(said["business_key"], said["kind"])
+        for account, cents in said["postings"]:
+            total += posting(account, cents)
+        self.posts[subject.partition("/")[2]] = total
+
+    @cached_property
+    def differences(self) -> dict[str, Differences]:
+        """Each row-audited table, and the batches, against their images. The images are used up."""
+        return {table: self._compare(table) for table in self.images}
+
+    def _compare(self, table: str) -> Differences:
+        evidence = self._evidence()
+        assert evidence is not None
+        schema = BOOKS[f"platform.{table}"]
+        names = tuple(schema.columns)
+        key_places = [names.index(name) for name in schema.key]
+        images, rows = self.images[table], 0
+        unaudited, changed = [], []
+        for row in evidence.rows(f"platform.{table}", *names):
+            rows += 1
+            key = row_key(row, key_places)
+            image = images.pop(key, None)
+            if image is None:
+                unaudited.append(key)
+                continue
+            for name, value in zip(names, row, strict=True):
+                if value is not None:
+                    image -= part(name, value)
+            if image:
+                changed.append(key)
+        return Differences(rows, unaudited, changed, sorted(images))
+
+    def final_images(self, subjects: Iterable[str]) -> dict[str, tuple[int, dict[str, Any]]]:
+        """A second pass, for the few rows that differ: the last `at` and the full image of each subject."""
+        evidence = self._evidence()
+        assert evidence is not None
+        wanted = set(subjects)
+        found: dict[str, tuple[int, dict[str, Any]]] = {}
+        for at, subject, after in evidence.rows("platform.audit_log", "at", "subject", "after"):
+            if subject in wanted and after is not None:
+                found[subject] = (at, {**found.get(subject, (0, {}))[1], **json.loads(after)})
+        return found
+
+
+def row_key(row: tuple[Any, ...], places: list[int]) -> str:
+    return str(row[places[0]]) if len(places) == 1 else "/".join(str(row[place]) for place in places)
+
+
+def trail(evidence: Evidence) -> Trail:
+    """The audit trail of this evidence."""
+    return once(evidence, Trail)

@@ -1,0 +1,149 @@
+"""Access control: who calls, proven by a signed token, and whether he may. Humans are asked about at the identity provider each time.
+
+Invariant: every admin authentication and every denial leaves one row in `access_log`, written before anything else happens.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contest_platform.http import Request
+from contest_platform.ports import PortError, Ports, Tx
+from contest_platform.service import Access, Config
+
+ROLES: dict[Access, tuple[str, ...]] = {
+    "customer": ("customer",),
+    "agent": ("agent",),
+    "admin": ("ops", "engineer", "founder"),
+}
+"""Which principals (`role:name`) each access is for."""
+
+ANONYMOUS = "anonymous"
+"""Principal in the access log of a caller who proved nothing."""
+
+
+class DeniedError(Exception):
+    """The call is refused: `status` 401 (not proven who calls, or no longer trusted) or 403 (proven, and may not)."""
+
+    def __init__(self, status: int, principal: str, reason: str) -> None:
+        super().__init__(status, principal, reason)
+        self.status, self.principal, self.reason = status, principal, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says, its signature verified. `expires_s`: seconds since the epoch (RFC 7519, NumericDate)."""
+
+    principal: str
+    token_id: str
+    expires_s: int
+
+
+class AccessControl:
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports, self._config = ports, config
+        self._key = config.token_key.encode()
+
+    async def establish(self, request: Request, access: Access) -> str:
+        """The principal that calls. Raises DeniedError, which is in the access log by then."""
+        if access == "signature":
+            return ANONYMOUS
+        try:
+            claims = verify(bearer_token(request.headers), self._key, self._ports.runtime.now())
+            if claims.principal.partition(":")[0] not in ROLES[access]:
+                raise DeniedError(403, claims.principal, f"not a principal for {access} access")
+            if access == "admin":
+                await self._introspect(claims)
+        except DeniedError as denied:
+            await self._log(request, access, denied.principal, False, denied.reason)
+            raise
+        if access == "admin":
+            await self._log(request, access, claims.principal, True, "authenticated")
+        return claims.principal
+
+    async def _introspect(self, claims: Claims) -> None:
+        """Ask the identity provider whether the token is worth anything now; without its answer it is worth nothing."""
+        call = self._ports.auth.introspect(token_id=claims.token_id)
+        try:
+            answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
+        except PortError as error:
+            raise DeniedError(401, claims.principal, f"identity provider unreachable: {error.code}") from error
+        if not answer.active:
+            raise DeniedError(401, claims.principal, answer.reason or "not active")
+        if answer.principal != claims.principal:
+            raise DeniedError(401, claims.principal, "the token belongs to somebody else")
+
+    async def _log(self, request: Request, access: Access, principal: str, allowed: bool, reason: str) -> None:
+        def append(tx: Tx) -> None:
+            last = tx.one("select max(n) as n from access_log")
+            row = {
+                "n": ((last["n"] if last is not None else None) or 0) + 1,
+                "at": tx.now,
+                "principal": principal,
+                "action": f"{access}.authenticate",
+                "resource": f"{request.method} {request.path}",
+                "allowed": allowed,
+                "reason": reason,
+            }
+            tx.insert("access_log", row)
+
+        await self._ports.store.transact("access.log", append)
+
+
+def header(headers: Mapping[str, str], name: str) -> str | None:
+    """The header called `name` (lower case), whatever its case on the wire (RFC 9110 §5.1)."""
+    return next((value for key, value in headers.items() if key.lower() == name), None)
+
+
+def bearer_token(headers: Mapping[str, str]) -> str:
+    """The token of `Authorization: Bearer …` (RFC 6750 §2.1). Raises DeniedError."""
+    scheme, _, token = (header(headers, "authorization") or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise DeniedError(401, ANONYMOUS, "no bearer token")
+    return token
+
+
+def verify(token: str, key: bytes, now: int) -> Claims:
+    """The claims of a JSON Web Token signed with HS256 and alive at `now` (ms). Raises DeniedError.
+
+    No other algorithm is accepted, whatever the token asks for (RFC 8725 §3.1). No leeway is given to `exp` or `iat`.
+    """
+    signed, _, signature = token.rpartition(".")
+    try:
+        head, payload = (json.loads(_decode(part)) for part in signed.split("."))
+        proven = hmac.compare_digest(hmac.digest(key, signed.encode(), "sha256"), _decode(signature))
+    except ValueError as error:
+        raise DeniedError(401, ANONYMOUS, "malformed token") from error
+    if not isinstance(head, dict) or head.get("alg") != "HS256" or "crit" in head:
+        raise DeniedError(401, ANONYMOUS, "the token is not signed with HS256")
+    if not proven:
+        raise DeniedError(401, ANONYMOUS, "bad signature")
+    return _claims(payload, now)
+
+
+def _claims(payload: Any, now: int) -> Claims:
+    claims: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
+    subject, token_id, issued_s, expires_s = (claims.get(name) for name in ("sub", "jti", "iat", "exp"))
+    if not (isinstance(subject, str) and subject and isinstance(token_id, str) and token_id):
+        raise DeniedError(401, ANONYMOUS, "the token names no subject or has no id")
+    if type(issued_s) is not int or type(expires_s) is not int:
+        raise DeniedError(401, subject, "the token does not say from when until when it is good")
+    if expires_s * 1000 <= now:
+        raise DeniedError(401, subject, "expired")
+    if issued_s * 1000 > now:
+        raise DeniedError(401, subject, "issued in the future")
+    return Claims(subject, token_id, expires_s)
+
+
+def _decode(part: str) -> bytes:
+    """Base64url without padding (RFC 7515 §2), and nothing else. Raises ValueError."""
+    try:
+        return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error

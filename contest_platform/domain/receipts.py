@@ -1,0 +1,104 @@
+"""What a provider's answer is worth: one verdict for each hole score in it, with the reason.
+
+Invariant: a hole is admitted only when the holes known of its golfer's round, with it, add up to the provider's own total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Served: TypeAlias = tuple[str, int, int, int, int]
+"""(golfer_id, round, hole, strokes, published_at)."""
+Receipt: TypeAlias = tuple[str, int, int, int, int, str, str]
+"""(golfer_id, round, hole, strokes, published_at, verdict, reason)."""
+PlayerRound: TypeAlias = tuple[str, int]
+Known: TypeAlias = Mapping[PlayerRound, Mapping[int, tuple[int, int]]]
+"""By golfer and round: hole -> (strokes, published_at)."""
+
+STROKES_MAX = 15
+"""More strokes on one hole than a live feed has any business to tell."""
+
+
+@dataclass(slots=True)
+class Judgement:
+    """`receipts` in the order of the answer. `broken`: the golfers' rounds that do not add up. `repeated`: cells left out
+    because an earlier answer had brought them word for word."""
+
+    receipts: list[Receipt]
+    broken: frozenset[PlayerRound]
+    repeated: int
+
+
+def judge(
+    cells: Sequence[Served],
+    totals: Mapping[PlayerRound, int],
+    known: Known,
+    *,
+    golfers: Container[str],
+    rounds: int,
+    holes: int,
+    held: Container[Served],
+    again: bool,
+) -> Judgement:
+    """Judge `cells`, which may tell several values of a hole in order of publication, against `known` and `totals`.
+
+    `held` are the cells quarantined and not yet resolved; `again`: the answer repeats what came since an earlier revision.
+    """
+    verdicts: list[tuple[str, str] | None] = [None] * len(cells)
+    by_round: dict[PlayerRound, list[int]] = {}
+    for place, (golfer, round_, hole, strokes, _) in enumerate(cells):
+        if golfer not in golfers:
+            verdicts[place] = ("REJECT", "UNKNOWN_GOLFER")
+        elif not (1 <= round_ <= rounds and 1 <= hole <= holes):
+            verdicts[place] = ("REJECT", "UNKNOWN_HOLE")
+        else:
+            if not 1 <= strokes <= STROKES_MAX:
+                verdicts[place] = ("REJECT", "IMPOSSIBLE_STROKES")
+            by_round.setdefault((golfer, round_), []).append(place)
+    broken = []
+    for player_round, places in by_round.items():
+        before = known.get(player_round, _NOTHING)
+        after = dict(before)
+        told: list[tuple[int, tuple[str, str]]] = []
+        for place in places:
+            if verdicts[place] is None:
+                told.append((place, _compare(cells[place], after)))
+        if sum([strokes for strokes, _ in after.values()]) == totals.get(player_round):
+            for place, verdict in told:
+                verdicts[place] = verdict
+        else:
+            broken.append(player_round)
+            for place, _ in told:
+                verdicts[place] = ("QUARANTINE", "HOLE_SUM_MISMATCH")
+    receipts: list[Receipt] = []
+    repeated = 0
+    for cell, found in zip(cells, verdicts, strict=True):
+        assert found is not None
+        verdict, reason = found
+        if cell in held if verdict == "QUARANTINE" else again and verdict in _TOLD_BEFORE:
+            repeated += 1
+        else:
+            receipts.append((*cell, verdict, reason))
+    return Judgement(receipts, frozenset(broken), repeated)
+
+
+_NOTHING: Mapping[int, tuple[int, int]] = {}
+_TOLD_BEFORE = ("DUPLICATE", "REJECT")
+
+
+def _compare(cell: Served, round_so_far: dict[int, tuple[int, int]]) -> tuple[str, str]:
+    """The verdict on a cell given the round as known so far, which it is entered into."""
+    _, _, hole, strokes, published_at = cell
+    current = round_so_far.get(hole)
+    if current is not None and published_at < current[1]:
+        return "REJECT", "OLDER_THAN_KNOWN"
+    if current is not None and strokes == current[0]:
+        return "DUPLICATE", "SAME_VALUE"
+    round_so_far[hole] = (strokes, published_at)
+    return ("ADMIT", "FIRST_SCORE") if current is None else ("CORRECTION", "OTHER_VALUE")
+
+
+def reject_all(cells: Iterable[Served], reason: str) -> list[Receipt]:
+    return [(*cell, "REJECT", reason) for cell in cells]

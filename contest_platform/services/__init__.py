@@ -1,0 +1,1 @@
+"""The services: each a few jobs and routes over the same store."""

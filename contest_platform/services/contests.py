@@ -1,0 +1,147 @@
+"""The contest lifecycle up to COMPLETE, and cancellation. Settlement and payouts take it from there.
+
+A contest moves only along `STEPS`, one step a transaction, each when its condition holds and never by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from contest_platform import audit
+from contest_platform.audit import Context
+from contest_platform.jobs import MINUTE_MS, Job
+from contest_platform.ports import Ports, Row, Tx
+from contest_platform.service import Config, Route
+from contest_platform.services import entries
+
+ACTOR = "system:contests"
+SECOND_MS = 1_000
+
+_OPEN = """
+    select c.*, t.field_ingested_at, t.completed_at as event_completed_at,
+           exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id) as entries_final
+    from contests c join tournaments t on t.tournament_id = c.tournament_id
+    where c.status in ('SCHEDULED', 'LOCKED', 'LIVE')
+       or (c.status = 'COMPLETE'
+           and not exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id))
+    order by c.contest_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From `status` when `ready(contest, tx)` gives an instant that has come; `take` makes the change."""
+
+    statuses: tuple[str, ...]
+    ready: Callable[[Row, Tx], int | None]
+    take: Callable[[Tx, Row], None]
+
+
+class ContestsService:
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports = ports
+
+    def jobs(self) -> Sequence[Job]:
+        return (Job("contests.transitions", "contests", MINUTE_MS, self._due, self._work),)
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {}
+
+    async def _due(self) -> int | None:
+        def earliest(tx: Tx) -> int | None:
+            instants = [
+                instant
+                for contest in tx.all(_OPEN)
+                for step in STEPS
+                if contest["status"] in step.statuses and (instant := step.ready(contest, tx)) is not None
+            ]
+            return min(instants, default=None)
+
+        return await self._ports.store.transact("contests.due", earliest)
+
+    async def _work(self) -> None:
+        def advance(tx: Tx) -> bool:
+            moved = False
+            for contest in tx.all(_OPEN):
+                for step in STEPS:
+                    instant = step.ready(contest, tx) if contest["status"] in step.statuses else None
+                    if instant is not None and instant <= tx.now:
+                        step.take(tx, contest)
+                        moved = True
+                        break
+            return moved
+
+        while await self._ports.store.transact("contests.advance", advance):
+            pass
+
+
+def _transition(tx: Tx, contest: Row, status: str, reason: str, **more: int) -> None:
+    contest_id = contest["contest_id"]
+    audit.update(
+        tx, Context(ACTOR, contest_id), "contests", {"contest_id": contest_id}, {"status": status, **more}, reason
+    )
+
+
+def _lock(tx: Tx, contest: Row) -> None:
+    _transition(tx, contest, "LOCKED", "lock time has come")
+    entries.post_lock(tx, Context(ACTOR, contest["contest_id"]), contest["contest_id"])
+    tx.notify("payments")
+    tx.notify("ingestion")
+
+
+def _reconciled_after_lock(contest: Row, tx: Tx) -> int | None:
+    """Entries are final once everything captured before the lock is known: when a reconciliation that began after the
+    lock has succeeded. However late a webhook, the money counts from its capture."""
+    if contest["entries_final"]:
+        return None
+    row = tx.one("select value, updated_at from checkpoints where name = 'payments.reconciled'")
+    if row is None or json.loads(row["value"])["through"] < contest["lock_at"]:
+        return None
+    return int(row["updated_at"])
+
+
+def _finalise_entries(tx: Tx, contest: Row) -> None:
+    contest_id = contest["contest_id"]
+    ctx = Context(ACTOR, contest_id)
+    entries.abandon_unpaid(tx, ctx, contest_id)
+    valid = entries.valid_count(tx, contest_id)
+    tx.insert(
+        "checkpoints", {"name": f"entries_final:{contest_id}", "value": str(valid), "updated_at": tx.now}
+    )
+    if valid == 0 or (contest["guaranteed_cents"] is None and valid < contest["min_entries"]):
+        _transition(
+            tx, contest, "CANCELLED", f"{valid} entries, {contest['min_entries']} needed", closed_at=tx.now
+        )
+        entries.refund_all(tx, ctx, contest_id, "contest_cancelled")
+        tx.notify("refunds")
+    tx.notify("settlement")
+
+
+def _complete(tx: Tx, contest: Row) -> None:
+    reason = "the provider completed the event" if contest["event_completed_at"] else "the end time has come"
+    cutoff_at = tx.now + contest["hold_s"] * SECOND_MS
+    _transition(tx, contest, "COMPLETE", reason, completed_at=tx.now, cutoff_at=cutoff_at)
+    tx.notify("settlement")
+    tx.notify("ingestion")
+
+
+STEPS: tuple[Step, ...] = (
+    Step(("SCHEDULED",), lambda contest, _: int(contest["lock_at"]), _lock),
+    Step(("LOCKED", "LIVE", "COMPLETE"), _reconciled_after_lock, _finalise_entries),
+    Step(
+        ("LOCKED",),
+        lambda contest, _: max(contest["start_at"], contest["field_ingested_at"])
+        if contest["field_ingested_at"] is not None
+        else None,
+        lambda tx, contest: _transition(tx, contest, "LIVE", "the field is in and play starts"),
+    ),
+    Step(
+        ("LIVE",),
+        lambda contest, _: contest["end_at"]
+        if contest["event_completed_at"] is None
+        else min(contest["end_at"], contest["event_completed_at"]),
+        _complete,
+    ),
+)

@@ -1,0 +1,213 @@
+"""Host healing: a reported incident is matched to a rule, and the rule's order is carried out and verified.
+
+A lost answer leaves unknown whether a command ran, so every attempt probes the host before it acts, and an order ends only when a
+probe has seen the host right again or its time is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contest_platform import audit
+from contest_platform.audit import Context
+from contest_platform.errors import code_of
+from contest_platform.http import Request, Response
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.ports import PortError, Ports, Tx
+from contest_platform.service import Config, Route
+
+ACTOR = "system:healing"
+ORDER_LIFE_MS = 2 * HOUR_MS
+OPEN = ("ISSUED", "DELIVERED", "ACKNOWLEDGED")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An L1 rule: which incident it answers, how to see whether all is well, and what puts it right. `{target}` is the
+    incident's target. `well` is what the probe prints when nothing is left to do."""
+
+    id: str
+    runbook_id: str
+    os: str
+    check: str
+    probe: tuple[str, ...]
+    well: str
+    remedy: tuple[str, ...]
+
+
+RULES = (
+    Rule(
+        "L1-WIN-SERVICE-STOPPED", "host_service_stopped", "windows", "service_running",
+        ("Get-Service", "{target}"), "Running", ("Start-Service", "{target}"),
+    ),
+    Rule(
+        "L1-LIN-SERVICE-STOPPED", "host_service_stopped", "linux", "service_running",
+        ("systemctl", "is-active", "{target}"), "active", ("systemctl", "start", "{target}"),
+    ),
+)  # fmt: skip
+
+
+class HealingService:
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports, self._config = ports, config
+
+    def jobs(self) -> Sequence[Job]:
+        return (Job("healing", "healing", MINUTE_MS, self._due, self._work),)
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {("POST", "/api/agent/incidents"): Route("agent", self._report)}
+
+    async def _report(self, request: Request, principal: str) -> Response:
+        """An agent reports a failed check of its own host: one open incident per (host, check, target)."""
+        body = request.body
+        host = str(body.get("host", ""))
+        if principal != f"agent:{host}" or host not in self._config.hosts:
+            return Response(403, {"error": "an agent reports only its own host"})
+        incident = {
+            "host": host,
+            "check_name": str(body["check"]),
+            "target": str(body["target"]),
+            "observed": str(body["observed"]),
+        }
+
+        def record(tx: Tx) -> str:
+            same = tx.one(
+                "select incident_id from incidents where host = :host and check_name = :check_name"
+                " and target = :target and status = 'OPEN'",
+                {key: incident[key] for key in ("host", "check_name", "target")},
+            )
+            if same is not None:
+                return str(same["incident_id"])
+            incident_id = self._ports.ids.new("incident", host, incident["target"], str(tx.now))
+            row = {
+                "incident_id": incident_id, **incident, "reported_at": tx.now, "status": "OPEN", "resolved_at": None,
+            }  # fmt: skip
+            audit.insert(tx, Context(principal.replace("agent:", "system:agent:"), incident_id), "incidents", row,
+                         "reported by the host's agent")  # fmt: skip
+            self._issue(tx, row)
+            tx.notify("healing")
+            return incident_id
+
+        return Response(202, {"incident_id": await self._ports.store.transact("healing.report", record)})
+
+    def _issue(self, tx: Tx, incident: Mapping[str, Any]) -> None:
+        """Match the incident to a rule and issue its order; without a rule the incident stays open for L2."""
+        rule = self._rule(incident["host"], incident["check_name"])
+        ctx = Context(ACTOR, incident["incident_id"])
+        if rule is None:
+            audit.append(tx, ctx, "healing.unmatched", f"incidents/{incident['incident_id']}", reason="no L1 rule")
+            return
+        order = {
+            "order_id": self._ports.ids.new("order", incident["incident_id"]),
+            "incident_id": incident["incident_id"],
+            "rule_id": rule.id,
+            "runbook_id": rule.runbook_id,
+            "host": incident["host"],
+            "status": "ISSUED",
+            "attempts": 0,
+            "issued_at": tx.now,
+            "delivered_at": None,
+            "acknowledged_at": None,
+            "finished_at": None,
+            "expires_at": tx.now + ORDER_LIFE_MS,
+            "detail": None,
+        }
+        audit.insert(tx, ctx, "remediation_orders", order, f"matched {rule.id}")
+
+    def _rule(self, host: str, check: str) -> Rule | None:
+        os = self._config.hosts[host]
+        return next((rule for rule in RULES if rule.os == os and rule.check == check), None)
+
+    # --- carrying out orders -----------------------------------------------------------------------------------------
+
+    async def _due(self) -> int | None:
+        def earliest(tx: Tx) -> int | None:
+            row = tx.one("select 1 from remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')")
+            return None if row is None else tx.now
+
+        return await self._ports.store.transact("healing.due", earliest)
+
+    async def _work(self) -> None:
+        orders = await self._ports.store.transact(
+            "healing.list",
+            lambda tx: [
+                dict(row)
+                for row in tx.all(
+                    "select o.*, i.target, i.check_name from remediation_orders o"
+                    " join incidents i on i.incident_id = o.incident_id"
+                    " where o.status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED') order by o.issued_at, o.order_id"
+                )
+            ],
+        )
+        for order in orders:
+            await self._carry_out(order)
+
+    async def _carry_out(self, order: Mapping[str, Any]) -> None:
+        rule = self._rule(order["host"], order["check_name"])
+        assert rule is not None, "an order was issued under a rule"
+        store = self._ports.store
+        if self._ports.runtime.now() >= order["expires_at"]:
+            await store.transact("healing.expire", lambda tx: self._change(tx, order, "EXPIRED", "time is over"))
+            return
+        try:
+            well = await self._probe(order, rule)
+            await store.transact("healing.delivered", lambda tx: self._change(tx, order, "DELIVERED", "host answered"))
+            if not well:
+                result = await self._run(order, rule.remedy)
+                await store.transact(
+                    "healing.acknowledged",
+                    lambda tx: self._change(tx, order, "ACKNOWLEDGED", f"exit {result[0]}"),
+                )
+                well = await self._probe(order, rule)
+        except PortError as error:
+            code = code_of(error)
+            await store.transact("healing.attempt", lambda tx: self._change(tx, order, None, code))
+            return
+        if well:
+            await store.transact("healing.done", lambda tx: self._complete(tx, order))
+        else:
+            await store.transact("healing.attempt", lambda tx: self._change(tx, order, None, "not well yet"))
+
+    async def _probe(self, order: Mapping[str, Any], rule: Rule) -> bool:
+        _, stdout = await self._run(order, rule.probe)
+        return rule.well in stdout.split()
+
+    async def _run(self, order: Mapping[str, Any], line: Sequence[str]) -> tuple[int, str]:
+        command, *args = (part.format(target=order["target"]) for part in line)
+        call = self._ports.hosts.run(host=order["host"], command=command, args=args)
+        result = await self._ports.runtime.deadline(call, self._config.host_timeout_ms)
+        return result.exit_code, result.stdout
+
+    def _change(self, tx: Tx, order: Mapping[str, Any], status: str | None, detail: str) -> None:
+        """Move the order on, or (status None) count a failed attempt."""
+        key = {"order_id": order["order_id"]}
+        row = tx.one("select status, attempts from remediation_orders where order_id = :order_id", key)
+        assert row is not None, order["order_id"]
+        changes: dict[str, Any] = {"detail": detail}
+        if status is None:
+            changes["attempts"] = row["attempts"] + 1
+        elif status in OPEN and OPEN.index(status) <= OPEN.index(row["status"]):
+            return
+        else:
+            changes["status"] = status
+            changes[_INSTANTS[status]] = tx.now
+        audit.update(tx, Context(ACTOR, order["incident_id"]), "remediation_orders", key, changes, detail)
+
+    def _complete(self, tx: Tx, order: Mapping[str, Any]) -> None:
+        self._change(tx, order, "COMPLETED", "a probe saw it well")
+        audit.update(
+            tx, Context(ACTOR, order["incident_id"]), "incidents", {"incident_id": order["incident_id"]},
+            {"status": "RESOLVED", "resolved_at": tx.now}, "a probe saw it well",
+        )  # fmt: skip
+
+
+_INSTANTS = {
+    "DELIVERED": "delivered_at",
+    "ACKNOWLEDGED": "acknowledged_at",
+    "COMPLETED": "finished_at",
+    "FAILED": "finished_at",
+    "EXPIRED": "finished_at",
+}
+

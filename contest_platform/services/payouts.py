@@ -1,0 +1,299 @@
+"""Payouts: each prize of a settled contest becomes one transfer, paid once or failed with a reason.
+
+After an unknown outcome the same idempotency key is used again while it lives; past that the processor's books are
+searched before anything new is sent. A new key needs proof that nothing happened under the old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from contest_platform import audit, ledger
+from contest_platform.audit import Context
+from contest_platform.errors import Meaning, code_of, meaning
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.ports import PortError, Ports, Row, Transfer, Tx
+from contest_platform.service import Config, Route
+
+ACTOR = "system:payouts"
+KEY_LIFE_MS = 23 * HOUR_MS
+"""Stripe keeps a key for at least 24 h and then forgets it (docs.stripe.com/api/idempotent_requests); an hour is margin."""
+BACKOFF_MIN_MS = MINUTE_MS
+BACKOFF_MAX_MS = HOUR_MS
+CONCURRENT = 8
+SAVED_REJECTIONS = frozenset({"balance_insufficient"})
+"""Rejections that the processor saves under the key and replays: proven not to have happened, so a new key is right."""
+
+_UNOPENED = """
+    select c.contest_id from contests c where c.status = 'SETTLED' and not exists
+      (select 1 from transfers t where t.contest_id = c.contest_id) order by c.contest_id
+"""
+_FINISHED = """
+    select c.contest_id from contests c where c.status = 'SETTLED'
+      and not exists (select 1 from transfers t where t.contest_id = c.contest_id
+                      and t.status not in ('PAID', 'FAILED_TERMINAL', 'REVERSED'))
+      and not exists (select 1 from settlement_packs p join outcome_pack_links l on l.pack_id = p.pack_id
+                      join outcomes o on o.outcome_id = l.outcome_id
+                      left join transfers t on t.entry_id = p.entry_id
+                      where p.contest_id = c.contest_id and p.status = 'EXECUTED' and o.prize_cents > 0
+                        and t.transfer_id is null)
+    order by c.contest_id
+"""
+
+
+class PayoutsService:
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports, self._config = ports, config
+
+    def jobs(self) -> Sequence[Job]:
+        return (Job("payouts", "payouts", 5 * MINUTE_MS, self._due, self._work),)
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {}
+
+    async def _due(self) -> int | None:
+        def earliest(tx: Tx) -> int | None:
+            if tx.one(_UNOPENED) is not None or tx.one(_FINISHED) is not None:
+                return tx.now
+            row = tx.one(
+                "select min(next_attempt_at) as at from transfers"
+                " where status in ('PENDING', 'SUBMITTED', 'RETRYABLE')"
+            )
+            return row["at"] if row is not None else None
+
+        return await self._ports.store.transact("payouts.due", earliest)
+
+    async def _work(self) -> None:
+        store, runtime = self._ports.store, self._ports.runtime
+        await store.transact("payouts.open", self._open)
+        due = await store.transact(
+            "payouts.list",
+            lambda tx: [
+                row["transfer_id"]
+                for row in tx.all(
+                    "select transfer_id from transfers where status in ('PENDING', 'SUBMITTED', 'RETRYABLE')"
+                    " and next_attempt_at <= :now order by contest_id, entry_id",
+                    {"now": tx.now},
+                )
+            ],
+        )
+        if due:
+            await runtime.gather([self._pay(transfer_id) for transfer_id in due], CONCURRENT)
+        await store.transact("payouts.finish", self._finish)
+
+    # --- contests --------------------------------------------------------------------------------------------------
+
+    def _open(self, tx: Tx) -> None:
+        """Owe each prize of a settled contest to its winner."""
+        for contest in tx.all(_UNOPENED):
+            contest_id = contest["contest_id"]
+            winners = tx.all(
+                """
+                select p.entry_id, e.user_id, o.prize_cents, o.place, u.account_id
+                from settlement_packs p
+                join outcome_pack_links l on l.pack_id = p.pack_id
+                join outcomes o on o.outcome_id = l.outcome_id
+                join entries e on e.entry_id = p.entry_id
+                join users u on u.user_id = e.user_id
+                where p.contest_id = :c and p.status = 'EXECUTED' and o.prize_cents > 0 order by p.entry_id
+                """,
+                {"c": contest_id},
+            )
+            for winner in winners:
+                transfer_id = self._ports.ids.new("payout", winner["entry_id"])
+                row = {
+                    "transfer_id": transfer_id,
+                    "contest_id": contest_id,
+                    "entry_id": winner["entry_id"],
+                    "user_id": winner["user_id"],
+                    "amount_cents": winner["prize_cents"],
+                    "destination": winner["account_id"],
+                    "status": "PENDING",
+                    "reason": None,
+                    "processor_transfer_id": None,
+                    "idempotency_key": self._ports.ids.new("key", transfer_id, "1"),
+                    "key_born_at": None,
+                    "attempts": 0,
+                    "next_attempt_at": tx.now,
+                    "created_at": tx.now,
+                    "done_at": None,
+                }
+                audit.insert(tx, Context(ACTOR, contest_id), "transfers", row, f"prize of place {winner['place']}")
+
+    def _finish(self, tx: Tx) -> None:
+        for contest in tx.all(_FINISHED):
+            contest_id = contest["contest_id"]
+            audit.update(
+                tx, Context(ACTOR, contest_id), "contests", {"contest_id": contest_id},
+                {"status": "PAID_OUT", "closed_at": tx.now}, "every transfer has ended",
+            )  # fmt: skip
+
+    # --- one transfer ----------------------------------------------------------------------------------------------
+
+    async def _pay(self, transfer_id: str) -> None:
+        ports, store = self._ports, self._ports.store
+        transfer = await store.transact("payouts.submit", lambda tx: self._submit(tx, transfer_id))
+        if transfer is None:
+            return
+        n = transfer["attempts"]
+        found: Transfer | None = None
+        error: PortError | None = None
+        try:
+            if transfer["look_up"]:
+                found = await self._look_up(transfer)
+                if found is None:
+                    await store.transact("payouts.rekey", lambda tx: self._rekey(tx, transfer_id, n))
+                    return
+            else:
+                call = ports.processor.create_transfer(
+                    amount_cents=transfer["amount_cents"],
+                    destination=transfer["destination"],
+                    transfer_group=transfer["contest_id"],
+                    metadata=_metadata(transfer),
+                    idempotency_key=transfer["idempotency_key"],
+                )
+                found = await ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        except PortError as caught:
+            error = caught
+        if found is not None:
+            await store.transact("payouts.paid", lambda tx: self._paid(tx, transfer_id, n, found.id))
+        elif error is not None:
+            code = code_of(error)
+            await store.transact("payouts.failed", lambda tx: self._failed(tx, transfer_id, n, code))
+
+    async def _look_up(self, transfer: Row) -> Transfer | None:
+        """The transfer at the processor, if one was made under any of our keys."""
+        listing = self._ports.processor.list_transfers(transfer_group=transfer["contest_id"])
+        for candidate in await self._ports.runtime.deadline(listing, self._config.processor_timeout_ms):
+            if candidate.metadata.get("transfer_id") == transfer["transfer_id"]:
+                return candidate
+        return None
+
+    def _submit(self, tx: Tx, transfer_id: str) -> dict[str, Any] | None:
+        """Write down the next attempt before it is made; None when there is none to make."""
+        row = tx.one("select * from transfers where transfer_id = :t", {"t": transfer_id})
+        if row is None or row["status"] not in ("PENDING", "SUBMITTED", "RETRYABLE") or row["next_attempt_at"] > tx.now:
+            return None
+        ctx = Context(ACTOR, row["contest_id"])
+        user = tx.one("select deleted_at from users where user_id = :u", {"u": row["user_id"]})
+        if user is None or user["deleted_at"] is not None:
+            self._end(tx, row, "FAILED_TERMINAL", "user_deleted")
+            return None
+        if row["status"] == "SUBMITTED":
+            # Its sender died before it could write down the answer.
+            self._end_attempt(tx, ctx, transfer_id, row["attempts"], "UNKNOWN", "deadline_exceeded")
+        n = row["attempts"] + 1
+        key_born_at = row["key_born_at"] if row["key_born_at"] is not None else tx.now
+        attempt = {
+            "transfer_id": transfer_id,
+            "n": n,
+            "idempotency_key": row["idempotency_key"],
+            "request_hash": _request_hash(row),
+            "sent_at": tx.now,
+            "finished_at": None,
+            "outcome": None,
+            "code": None,
+        }
+        audit.insert(tx, ctx, "transfer_attempts", attempt, f"attempt {n}")
+        changes = {
+            "status": "SUBMITTED",
+            "attempts": n,
+            "key_born_at": key_born_at,
+            "next_attempt_at": tx.now + self._config.processor_timeout_ms + MINUTE_MS,
+        }
+        audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, f"attempt {n}")
+        ledger.move(
+            tx, ctx, "payout", f"payout:{transfer_id}",
+            debit=ledger.prize_payable(row["contest_id"], row["user_id"]), credit=ledger.in_transit(row["user_id"]),
+            cents=row["amount_cents"], reason="on its way to the winner",
+        )  # fmt: skip
+        return {**dict(row), **changes, "look_up": tx.now - key_born_at >= KEY_LIFE_MS}
+
+    def _rekey(self, tx: Tx, transfer_id: str, n: int) -> None:
+        """The processor's books prove that nothing was sent: start over with a new key."""
+        row = self._row(tx, transfer_id)
+        ctx = Context(ACTOR, row["contest_id"])
+        self._end_attempt(tx, ctx, transfer_id, n, "REJECTED", "absence_proven")
+        self._retry(tx, row, "absence_proven", new_key=True)
+
+    def _paid(self, tx: Tx, transfer_id: str, n: int, processor_transfer_id: str) -> None:
+        row = self._row(tx, transfer_id)
+        ctx = Context(ACTOR, row["contest_id"])
+        self._end_attempt(tx, ctx, transfer_id, n, "SUCCEEDED", None)
+        if row["status"] not in ("SUBMITTED", "RETRYABLE"):
+            return
+        self._end(tx, row, "PAID", None, processor_transfer_id)
+        ledger.move(
+            tx, ctx, "paid", f"paid:{transfer_id}", debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE,
+            cents=row["amount_cents"], reason=f"transferred as {processor_transfer_id}",
+        )  # fmt: skip
+
+    def _failed(self, tx: Tx, transfer_id: str, n: int, code: str) -> None:
+        row = self._row(tx, transfer_id)
+        ctx = Context(ACTOR, row["contest_id"])
+        what = meaning(code)
+        self._end_attempt(
+            tx, ctx, transfer_id, n, "UNKNOWN" if what is Meaning.UNKNOWN else "REJECTED", code
+        )
+        if row["status"] != "SUBMITTED":
+            return
+        if what is Meaning.NEVER_WILL:
+            self._end(tx, row, "FAILED_TERMINAL", code)
+            ledger.move(
+                tx, ctx, "void", f"void:{transfer_id}", debit=ledger.in_transit(row["user_id"]),
+                credit=ledger.prize_payable(row["contest_id"], row["user_id"]), cents=row["amount_cents"],
+                reason=f"not sent: {code}",
+            )  # fmt: skip
+        else:
+            self._retry(tx, row, code, new_key=code in SAVED_REJECTIONS)
+
+    # --- rows ------------------------------------------------------------------------------------------------------
+
+    def _row(self, tx: Tx, transfer_id: str) -> Row:
+        row = tx.one("select * from transfers where transfer_id = :t", {"t": transfer_id})
+        assert row is not None, transfer_id
+        return row
+
+    def _end_attempt(self, tx: Tx, ctx: Context, transfer_id: str, n: int, outcome: str, code: str | None) -> None:
+        key = {"transfer_id": transfer_id, "n": n}
+        result = {"finished_at": tx.now, "outcome": outcome, "code": code}
+        audit.update(tx, ctx, "transfer_attempts", key, result, code or "succeeded")
+
+    def _end(self, tx: Tx, row: Row, status: str, reason: str | None, processor_transfer_id: str | None = None) -> None:
+        changes = {
+            "status": status,
+            "reason": reason,
+            "processor_transfer_id": processor_transfer_id,
+            "next_attempt_at": None,
+            "done_at": tx.now,
+        }
+        key = {"transfer_id": row["transfer_id"]}
+        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason or "paid")
+
+    def _retry(self, tx: Tx, row: Row, code: str, *, new_key: bool) -> None:
+        """Try again after an exponential back-off with jitter (half to the whole of it)."""
+        n = row["attempts"]
+        full = min(BACKOFF_MAX_MS, BACKOFF_MIN_MS << min(n - 1, 16))
+        wait = full // 2 + self._ports.entropy.below(full // 2 + 1, "payouts.backoff", row["transfer_id"], str(n))
+        changes: dict[str, Any] = {"status": "RETRYABLE", "reason": code, "next_attempt_at": tx.now + wait}
+        if new_key:
+            changes["idempotency_key"] = self._ports.ids.new("key", row["transfer_id"], str(n + 1))
+            changes["key_born_at"] = None
+        key = {"transfer_id": row["transfer_id"]}
+        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, f"try again: {code}")
+
+
+def _metadata(transfer: Row) -> dict[str, str]:
+    return {name: transfer[name] for name in ("contest_id", "entry_id", "transfer_id", "user_id")}
+
+
+def _request_hash(transfer: Row) -> str:
+    request = {
+        "amount_cents": transfer["amount_cents"],
+        "destination": transfer["destination"],
+        "transfer_group": transfer["contest_id"],
+        "metadata": _metadata(transfer),
+    }
+    return sha256(audit.canonical(request).encode()).hexdigest()

@@ -1,0 +1,287 @@
+"""The settlement daemon: turns the official scores of a contest into executed packs, prizes and a record of both.
+
+Only the holder of the settlement lease ends a pack, and every step can be taken again after a crash without a double.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from contest_platform import audit, ledger
+from contest_platform.audit import Context
+from contest_platform.domain import prizes, scoring
+from contest_platform.jobs import MINUTE_MS, Job
+from contest_platform.ports import Ports, Row, Tx
+from contest_platform.service import Config, Route
+from contest_platform.services import scores
+
+LEASE = "settlement"
+LEASE_MS = 10 * MINUTE_MS
+PACKS_PER_TRANSACTION = 50
+
+_READY = """
+    select c.*, t.par, t.rounds from contests c join tournaments t on t.tournament_id = c.tournament_id
+    where c.status = 'COMPLETE' and c.cutoff_at <= :now
+      and exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id)
+    order by c.contest_id
+"""
+
+
+class SettlementService:
+    """`holder` names this life of the daemon: a restarted one waits until its predecessor's lease has expired."""
+
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports = ports
+        self._holder = f"system:settlement:{ports.ids.new('daemon')}"
+
+    def jobs(self) -> Sequence[Job]:
+        return (Job("settlement", "settlement", 5 * MINUTE_MS, self._due, self._work),)
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {}
+
+    async def _due(self) -> int | None:
+        def earliest(tx: Tx) -> int | None:
+            ready = [contest for contest in tx.all(_READY, {"now": tx.now}) if _scores_are_official(tx, contest)]
+            if not ready:
+                future = tx.one(
+                    "select min(cutoff_at) as at from contests where status = 'COMPLETE' and cutoff_at > :now",
+                    {"now": tx.now},
+                )
+                return future["at"] if future is not None else None
+            lease = tx.one("select holder, expires_at from leases where name = :name", {"name": LEASE})
+            if lease is None or lease["holder"] == self._holder:
+                return tx.now
+            return int(lease["expires_at"])
+
+        return await self._ports.store.transact("settlement.due", earliest)
+
+    async def _work(self) -> None:
+        store = self._ports.store
+        ready = await store.transact(
+            "settlement.ready",
+            lambda tx: [dict(row) for row in tx.all(_READY, {"now": tx.now}) if _scores_are_official(tx, row)],
+        )
+        for contest in ready:
+            if not await store.transact("settlement.open", lambda tx, c=contest: self._open(tx, c)):  # type: ignore[misc]
+                return
+            while await store.transact("settlement.execute", lambda tx, c=contest: self._execute(tx, c)):  # type: ignore[misc]
+                pass
+            await store.transact("settlement.close", lambda tx, c=contest: self._close(tx, c))  # type: ignore[misc]
+
+    # --- the lease -------------------------------------------------------------------------------------------------
+
+    def _lease(self, tx: Tx) -> int | None:
+        """Take or renew the lease; its epoch, or None while somebody else holds it."""
+        held = tx.one("select holder, epoch, expires_at from leases where name = :name", {"name": LEASE})
+        expires_at = tx.now + LEASE_MS
+        if held is None:
+            row = {"name": LEASE, "holder": self._holder, "epoch": 1, "acquired_at": tx.now, "expires_at": expires_at}
+            tx.insert("leases", row)
+            return 1
+        if held["holder"] == self._holder:
+            epoch = int(held["epoch"])
+            if held["expires_at"] <= tx.now:
+                epoch += 1
+        elif held["expires_at"] <= tx.now:
+            epoch = held["epoch"] + 1
+        else:
+            return None
+        tx.run(
+            "update leases set holder = :holder, epoch = :epoch, expires_at = :expires_at,"
+            " acquired_at = case when epoch = :epoch then acquired_at else :now end where name = :name",
+            {"holder": self._holder, "epoch": epoch, "expires_at": expires_at, "now": tx.now, "name": LEASE},
+        )
+        return epoch
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    def _open(self, tx: Tx, contest: Row) -> bool:
+        """Fix the outcomes and create the packs, all or none. False: another daemon holds the lease."""
+        if self._lease(tx) is None:
+            return False
+        contest_id = contest["contest_id"]
+        if tx.one("select 1 from settlement_packs where contest_id = :c", {"c": contest_id}) is not None:
+            return True
+        ctx = Context("system:settlement", contest_id)
+        run = {
+            "run_id": self._ports.ids.new("run", contest_id, str(tx.now)),
+            "contest_id": contest_id,
+            "started_at": tx.now,
+            "finished_at": None,
+            "status": "RUNNING",
+            "packs": 0,
+            "error_json": None,
+        }
+        rows = tx.all(
+            "select entry_id, user_id, roster from entries where contest_id = :c and status = 'VALID' order by entry_id",
+            {"c": contest_id},
+        )
+        run["packs"] = len(rows)
+        audit.insert(tx, ctx, "settlement_audit", run, "settlement begins")
+        money = prizes.contest_money(
+            len(rows), contest["fee_cents"], contest["rake_bp"], contest["guaranteed_cents"]
+        )
+        escrow = ledger.escrow(contest_id)
+        ledger.move(
+            tx, ctx, "overlay", f"overlay:{contest_id}", debit=ledger.overlay(contest_id), credit=escrow,
+            cents=money.overlay_cents, reason="the platform covers the guarantee",
+        )  # fmt: skip
+        ledger.move(
+            tx, ctx, "rake", f"rake:{contest_id}", debit=escrow, credit=ledger.rake(contest_id),
+            cents=money.rake_cents, reason="the platform's share",
+        )  # fmt: skip
+        for outcome in self._outcomes(tx, contest, rows, money.pool_cents):
+            pack = {
+                "pack_id": self._ports.ids.new("pack", outcome["entry_id"]),
+                "contest_id": contest_id,
+                "entry_id": outcome["entry_id"],
+                "status": "PENDING",
+                "fail_reason_code": None,
+                "fail_reason_detail": None,
+                "created_at": tx.now,
+                "terminalized_at": None,
+                "settled_by": None,
+                "lease_epoch": None,
+            }
+            link = {"pack_id": pack["pack_id"], "outcome_id": outcome["outcome_id"], "linked_at": tx.now}
+            audit.insert(tx, ctx, "outcomes", outcome, "the official outcome")
+            audit.insert(tx, ctx, "settlement_packs", pack, "one pack per entry")
+            audit.insert(tx, ctx, "outcome_pack_links", link, "the pack's outcome")
+        return True
+
+    def _outcomes(self, tx: Tx, contest: Row, rows: Sequence[Row], pool_cents: int) -> list[dict[str, Any]]:
+        config = scoring.ScoringConfig.from_json(json.loads(contest["scoring"]))
+        cards, scores_hash = scores.official_cards(tx, contest["tournament_id"], contest["cutoff_at"])
+        rosters = {row["entry_id"]: json.loads(row["roster"]) for row in rows}
+        absent = scoring.GolferCard("did_not_start", {})
+        for roster in rosters.values():
+            for golfer_id in roster:
+                cards.setdefault(golfer_id, absent)
+        golfers = scoring.score_golfers(config, json.loads(contest["par"]), contest["rounds"], cards)
+        entry_scores = scoring.score_entries(config, golfers, rosters)
+        places = scoring.rank(config, entry_scores)
+        table = prizes.prize_table(pool_cents, json.loads(contest["prize_shares_bp"]), len(rows))
+        awards = prizes.split_prizes(places, table)
+        return [
+            {
+                "outcome_id": self._ports.ids.new("outcome", entry_id),
+                "contest_id": contest["contest_id"],
+                "entry_id": entry_id,
+                "score": entry_scores[entry_id],
+                "place": places[entry_id],
+                "prize_cents": awards[entry_id].cents,
+                "tie_break": awards[entry_id].tie_break,
+                "scores_hash": scores_hash,
+                "created_at": tx.now,
+            }
+            for entry_id in rosters
+        ]
+
+    def _execute(self, tx: Tx, contest: Row) -> bool:
+        """End the next packs, each through its link, and say whether any are left to look at."""
+        epoch = self._lease(tx)
+        if epoch is None:
+            return False
+        contest_id = contest["contest_id"]
+        packs = tx.all(
+            """
+            select p.pack_id, p.entry_id, e.user_id, l.outcome_id, o.score, o.place, o.prize_cents, o.scores_hash
+            from settlement_packs p
+            join entries e on e.entry_id = p.entry_id
+            left join outcome_pack_links l on l.pack_id = p.pack_id
+            left join outcomes o on o.outcome_id = l.outcome_id
+            where p.contest_id = :c and p.status = 'PENDING' order by p.pack_id limit :n
+            """,
+            {"c": contest_id, "n": PACKS_PER_TRANSACTION},
+        )
+        for pack in packs:
+            self._end_pack(tx, contest_id, pack, epoch)
+        return bool(packs)
+
+    def _end_pack(self, tx: Tx, contest_id: str, pack: Row, epoch: int) -> None:
+        ctx = Context("system:settlement", contest_id)
+        pack_id = pack["pack_id"]
+        if pack["prize_cents"] is None:
+            status, code = "ORPHANED_OUTCOME_MISSING", "outcome_missing"
+            detail: str | None = f"pack {pack_id} has no link to an official outcome"
+        else:
+            status, code, detail = "EXECUTED", "settled", None
+        evidence = {
+            "pack_id": pack_id,
+            "contest_id": contest_id,
+            **{k: pack[k] for k in ("entry_id", "outcome_id", "score", "place", "prize_cents", "scores_hash")},
+        }
+        change = {
+            "status": status,
+            "fail_reason_code": None if status == "EXECUTED" else code,
+            "fail_reason_detail": detail,
+            "terminalized_at": tx.now,
+            "settled_by": self._holder,
+            "lease_epoch": epoch,
+        }
+        audit.update(tx, ctx, "settlement_packs", {"pack_id": pack_id}, change, code)
+        log = {
+            "settlement_id": self._ports.ids.new("settlement", pack_id),
+            "pack_id": pack_id,
+            "prior_status": "PENDING",
+            "new_status": status,
+            "outcome_id": pack["outcome_id"],
+            "settlement_reason_code": code,
+            "settlement_evidence_hash": sha256(audit.canonical(evidence).encode()).hexdigest(),
+            "settled_at": tx.now,
+            "settled_by": self._holder,
+        }
+        audit.insert(tx, ctx, "outcome_settlement_log", log, code)
+        if status == "EXECUTED":
+            if pack["prize_cents"]:
+                ledger.move(
+                    tx, ctx, "prize", f"prize:{pack_id}", debit=ledger.escrow(contest_id),
+                    credit=ledger.prize_payable(contest_id, pack["user_id"]), cents=pack["prize_cents"],
+                    reason=f"place {pack['place']}",
+                )  # fmt: skip
+        else:
+            post_mortem = {"pack_id": pack_id, "fail_reason_code": code, "detail": detail, "at": tx.now}
+            audit.insert(tx, ctx, "post_mortem_settlement", post_mortem, code)
+
+    def _close(self, tx: Tx, contest: Row) -> None:
+        """SETTLED, once every pack is terminal. Prizes of packs that were not executed stay in an account of their own."""
+        contest_id = contest["contest_id"]
+        left = tx.one(
+            "select 1 from settlement_packs where contest_id = :c and status = 'PENDING' limit 1", {"c": contest_id}
+        )
+        if left is not None or self._lease(tx) is None:
+            return
+        ctx = Context("system:settlement", contest_id)
+        escrow = ledger.escrow(contest_id)
+        ledger.move(
+            tx, ctx, "unexecuted", f"unexecuted:{contest_id}", debit=escrow, credit=ledger.unexecuted(contest_id),
+            cents=-ledger.balance(tx, escrow), reason="prizes of packs that were not executed",
+        )  # fmt: skip
+        run = tx.one(
+            "select run_id from settlement_audit where contest_id = :c and status = 'RUNNING' order by started_at",
+            {"c": contest_id},
+        )
+        if run is not None:
+            audit.update(
+                tx, ctx, "settlement_audit", {"run_id": run["run_id"]},
+                {"status": "SUCCEEDED", "finished_at": tx.now}, "every pack is terminal",
+            )  # fmt: skip
+        audit.update(
+            tx, ctx, "contests", {"contest_id": contest_id}, {"status": "SETTLED", "settled_at": tx.now},
+            "every pack is terminal",
+        )  # fmt: skip
+        tx.notify("payouts")
+        tx.notify("ingestion")
+
+
+def _scores_are_official(tx: Tx, contest: Row) -> bool:
+    """Whether a full poll that began at or after the cut-off has succeeded: only then is nothing published before it
+    still unknown to us."""
+    row = tx.one(
+        "select value from checkpoints where name = 'full_poll:' || :t", {"t": contest["tournament_id"]}
+    )
+    return row is not None and json.loads(row["value"])["begun_at"] >= contest["cutoff_at"]

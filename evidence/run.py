@@ -1,0 +1,135 @@
+"""What an assertion sees of a run: its plan, its journal and every party's book, read from the files and nothing else.
+
+Books that fit are read once and kept column by column; larger ones stream on every call, so memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evidence import journal
+from evidence.books import Row, book_path, open_parquet, read_columns, read_rows
+from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest
+from evidence.plan import Plan
+from evidence.schemas import BOOKS, BookSchema
+
+if TYPE_CHECKING:
+    import pandas
+
+KEPT_ROWS_MAX = 262_144
+"""A book of more rows is streamed instead of kept."""
+
+
+class NotARun(Exception):
+    """The directory does not hold a run."""
+
+
+class UnknownName(LookupError):
+    """No such book, or no such column in it."""
+
+    def __init__(self, what: str, name: str, known: Sequence[str]) -> None:
+        close = get_close_matches(name, known, 1)
+        super().__init__(f"no {what} {name!r}" + (f": did you mean {close[0]}?" if close else ""))
+
+
+class Evidence:
+    """A run directory, published or still being written (its books closed). Everything is read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: dict[str, _Kept] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> Evidence:
+        """Raises NotARun when the plan, the journal or the books are not there."""
+        missing = [name for name in (PLAN, JOURNAL, BOOK_DIRECTORY) if not (path / name).exists()]
+        if missing:
+            raise NotARun(f"{path} is not a run directory: it holds no {' and no '.join(missing)}")
+        return cls(path)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan.model_validate_json((self.path / PLAN).read_bytes())
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Raises ManifestBroken; there is none before the run is published."""
+        return Manifest.read(self.path / MANIFEST)
+
+    def journal(self, verify: bool = True) -> Iterator[journal.Event]:
+        """The events in order. Raises JournalBroken at the first that does not hold, unless `verify` is off."""
+        return journal.read(self.path / JOURNAL, verify)
+
+    def count(self, book: str) -> int:
+        """How many rows a book holds. Raises BookDamaged, as everything that reads a book."""
+        kept = self._kept.get(book)
+        return kept.rows if kept else self._load(book).rows
+
+    def rows(self, book: str, *columns: str) -> Iterator[Row]:
+        """The rows of a book in key order, as tuples of the columns asked for (all, if none is named). Instants are
+        integer milliseconds. Raises UnknownName and BookDamaged."""
+        kept = self._kept.get(book) or self._load(book)
+        wanted = columns or tuple(kept.schema.columns)
+        for name in wanted:
+            if name not in kept.schema.columns:
+                raise UnknownName(f"column of {book}", name, list(kept.schema.columns))
+        if kept.table is None:
+            return read_rows(book_path(self.path / BOOK_DIRECTORY, book), kept.schema, wanted)
+        return zip(*map(kept.column, wanted), strict=True)
+
+    def records(self, book: str, *columns: str) -> list[Any]:
+        """The rows as named tuples: a new list on every call. For a book of millions of rows use `rows`."""
+        rows = self.rows(book, *columns)
+        return list(map(_record_maker(columns or tuple(BOOKS[book].columns)), rows))
+
+    def table(self, book: str) -> pandas.DataFrame:
+        """A book as a frame; instants as UTC timestamps, integers that may be null as nullable Int64."""
+        import pandas as pd
+        import pyarrow as pa
+
+        kept = self._kept.get(book) or self._load(book)
+        table = kept.table
+        if table is None:
+            with open_parquet(book_path(self.path / BOOK_DIRECTORY, book), kept.schema) as file:
+                table = file.read(use_threads=False)
+        nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+        frame: pandas.DataFrame = table.to_pandas(types_mapper=nullable.get)
+        return frame
+
+    def _load(self, book: str) -> _Kept:
+        if book not in BOOKS:
+            raise UnknownName("book", book, list(BOOKS))
+        schema = BOOKS[book]
+        with open_parquet(book_path(self.path / BOOK_DIRECTORY, book), schema) as file:
+            rows = file.metadata.num_rows
+            table = file.read(use_threads=False) if rows <= KEPT_ROWS_MAX else None
+        kept = self._kept[book] = _Kept(schema, rows, table)
+        return kept
+
+
+class _Kept:
+    """A book held in memory: as Arrow, and as a list for each column that was asked for."""
+
+    __slots__ = ("_columns", "rows", "schema", "table")
+
+    def __init__(self, schema: BookSchema, rows: int, table: Any) -> None:
+        self.schema, self.rows, self.table = schema, rows, table
+        self._columns: dict[str, list[Any]] = {}
+
+    def column(self, name: str) -> list[Any]:
+        values = self._columns.get(name)
+        if values is None:
+            [values] = read_columns(self.table, self.schema, [name])
+            self._columns[name] = values
+        return values
+
+
+@lru_cache(maxsize=1024)
+def _record_maker(columns: tuple[str, ...]) -> Any:
+    record = namedtuple("Record", columns)  # type: ignore[misc]
+    return partial(tuple.__new__, record)

@@ -1,0 +1,234 @@
+"""Writing a run directory: into a staging directory beside it, then one atomic rename.
+
+Killed at any instant, it leaves either no run directory or a whole one. What a dead writer left is swept at the next
+start; a writer that lives holds a lock on its staging directory, which the system releases however it dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from evidence import manifest, verify
+from evidence.books import BookSet
+from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest, ManifestBroken, Seal
+from evidence.plan import Plan
+
+STAGING_PREFIX = ".staging-"
+FREE_BYTES_MIN = 64 << 20
+_BUFFER_BYTES = 1 << 20
+
+
+class OutputRefused(Exception):
+    """Runs cannot be written there. The message says what to do."""
+
+
+class IdentityConflict(Exception):
+    """The run directory exists and holds something else. Nothing was overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where the run stands. `existed`: it stood there before, the same run, and nothing was written."""
+
+    path: Path
+    existed: bool = False
+
+
+class RunWriter:
+    """One run being written. Use as a context manager: left without `publish`, it leaves nothing.
+
+    The order is: write_plan, journal and books while it runs, `seal`, then whatever is judged from `path`
+    (verdict, reports: `write`), then `publish`.
+    """
+
+    def __init__(self, root: Path, name: str | None = None) -> None:
+        """`name` of the run directory under `root`; by default it is made of scenario, seed and digest.
+
+        Raises OutputRefused. Sweeps what dead writers left.
+        """
+        if name is not None and (name.startswith(".") or Path(name).name != name):
+            raise OutputRefused(f"{name!r} cannot be the name of a run directory: give one without '/' or leading '.'")
+        check_writable(root)
+        sweep(root)
+        self._root, self._name = root, name
+        self._plan_name = ""
+        self._open = ExitStack()
+        self.path, lock = _stage(root)
+        self._open.callback(os.close, lock)
+        self._open.callback(shutil.rmtree, self.path, ignore_errors=True)
+        self.journal: IO[bytes] = (self.path / JOURNAL).open("wb", buffering=_BUFFER_BYTES)
+        self._open.callback(self.journal.close)
+        self.books = BookSet(self.path / BOOK_DIRECTORY)
+        self._sealed: tuple[Seal, Mapping[str, str]] | None = None
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._open.close()
+
+    def write_plan(self, plan: Plan) -> None:
+        self.write(PLAN, plan.canonical())
+        self._plan_name = f"{plan.scenario}-s{plan.seed}"
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write one further file of the run directory; `name` may hold '/'."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+    def seal(self, fingerprints: Mapping[str, str]) -> Seal:
+        """End journal and books; from here on `path` can be read as evidence. `fingerprints` holds at least `code`.
+
+        Raises BookRefused when a row is not of its book's schema.
+        """
+        if "code" not in fingerprints:
+            raise ValueError("the fingerprints of a run name at least `code`: see manifest.code_sha256")
+        if not self._plan_name:
+            raise RuntimeError("a run has a plan: call write_plan first")
+        self.journal.close()
+        seal = Seal.of(self.path, self.books.close(), fingerprints["code"])
+        self._sealed = seal, fingerprints
+        if self._name is None:
+            self._name = f"{self._plan_name}-{seal.digest[:10]}"
+        return seal
+
+    @property
+    def target(self) -> Path:
+        """Where the run will stand; known once it is sealed, or from the start if it was given a name."""
+        if self._name is None:
+            raise RuntimeError("seal the run first: its name holds its digest")
+        return self._root / self._name
+
+    def publish(self) -> Published:
+        """Write the manifest, flush everything to the disk and move the run into its place, at once.
+
+        Raises IdentityConflict when another run, or a damaged one, already stands there.
+        """
+        if self._sealed is None:
+            raise RuntimeError("seal the run before it is published")
+        seal, fingerprints = self._sealed
+        manifest.write(self.path, self.target.name, seal, fingerprints)
+        _flush(self.path)
+        try:
+            os.rename(self.path, self.target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            _same_or_refuse(self.target, seal.identity)
+            existed = True
+        else:
+            _flush_directory(self._root)
+            existed = False
+        self._open.close()
+        return Published(self.target, existed)
+
+
+def check_writable(root: Path) -> None:
+    """Make `root` if need be, and try a file in it. Raises OutputRefused with the remedy; call it before a run."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as probe:
+            probe.write(b"\0")
+            probe.flush()
+            os.fsync(probe.fileno())
+        free_bytes = shutil.disk_usage(root).free
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputRefused(
+            f"runs cannot be written to {root}: {reason}. Give a directory that you may write to, or free this one."
+        ) from None
+    if free_bytes < FREE_BYTES_MIN:
+        raise OutputRefused(
+            f"runs cannot be written to {root}: {free_bytes >> 20} MiB are free, {FREE_BYTES_MIN >> 20} are needed. "
+            "Prune old runs, or give a directory on another disk."
+        )
+
+
+def sweep(root: Path) -> list[Path]:
+    """Remove the staging directories of writers that have died, and say which. Never touches a living writer's."""
+    swept = []
+    for stale in sorted(root.glob(f"{STAGING_PREFIX}*")):
+        # By path, not by descriptor: a directory that was published in between has left this name.
+        with suppress(OSError), _locked(stale):
+            shutil.rmtree(stale)
+            swept.append(stale)
+    return swept
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold a directory's lock. Raises OSError (BlockingIOError) when another writer holds it."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _stage(root: Path) -> tuple[Path, int]:
+    """A new staging directory and the descriptor that holds its lock."""
+    while True:
+        path = root / f"{STAGING_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        path.mkdir()
+        with suppress(FileNotFoundError):
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                os.close(lock)
+                path.rmdir()
+                raise OutputRefused(
+                    f"runs cannot be written to {root}: its file system has no locks ({error.strerror}). "
+                    "Give a directory on a local disk."
+                ) from None
+            # A sweep may have come between mkdir and flock: then the name is gone, and another must be taken.
+            if path.exists():
+                return path, lock
+            os.close(lock)
+
+
+def _same_or_refuse(target: Path, identity: str) -> None:
+    try:
+        found = Manifest.read(target / MANIFEST).identity
+    except ManifestBroken as error:
+        raise IdentityConflict(
+            f"{target} exists and its identity cannot be told: {MANIFEST} {error}. Move it away, or give another name."
+        ) from None
+    if found != identity:
+        raise IdentityConflict(
+            f"{target} exists and is another run: identity {found[:12]}… there, {identity[:12]}… here. Runs are never "
+            "overwritten: give another name."
+        )
+    problems = verify.verify(target)
+    if problems:
+        raise IdentityConflict(f"{target} exists, was this run, and is damaged: {problems[0]}. Move it away.")
+
+
+def _flush(path: Path) -> None:
+    """Bring every file and directory under `path` to the disk."""
+    for directory, _, names in os.walk(path, topdown=False):
+        for name in names:
+            with open(os.path.join(directory, name), "rb") as file:
+                os.fsync(file.fileno())
+        _flush_directory(Path(directory))
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,96 @@
+"""The summary for the terminal: what the first screen of the report says, in plain lines.
+
+Markup is added only when asked for, and then everything that came from data is escaped first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assertions.model import Result, Status
+from reports import words
+from reports.story import SYMBOLS, Story, headline, tell, why_not_exercised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from assertions.judge import Verdict
+    from evidence.run import Evidence
+
+LINES_MAX = 25
+NAMED_MAX = 6
+_STYLES = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.INCONCLUSIVE: "bold yellow"}
+
+
+def summary(
+    evidence: Evidence, verdict: Verdict, *, replay_command: str, report_path: str, markup: bool = False
+) -> list[str]:
+    """At most LINES_MAX lines. With `markup` they are rich markup, else plain text."""
+    return lines(tell(evidence, verdict), replay_command=replay_command, report_path=report_path, markup=markup)
+
+
+def lines(story: Story, *, replay_command: str, report_path: str, markup: bool = False) -> list[str]:
+    say = _Say(markup)
+    plan = story.plan
+    status = f"{SYMBOLS[story.status]} {story.status.value}"
+    out = [f"{say.style(status, _STYLES[story.status])}  {say.data(headline(story))}"]
+    out.append(say.style(say.data(f"  {plan.scenario}, seed {plan.seed}, plan {story.verdict.plan_sha256[:12]}"), "dim"))
+    first = story.first
+    if first is not None:
+        out += ["", say.style("First broken promise", "bold"), f"  {say.data(first.claim)}", f"  {say.data(first.message)}"]
+        out.append(say.item("when", story.when(first.at)))
+        out.append(say.item("at risk", words.dollars(first.money_cents)))
+        out.append(say.item("fault", story.fault_sentence()))
+        out.append(say.item("runbook", story.step_sentence()))
+    bitten = sum(1 for fault in story.faults if fault.bites)
+    out += ["", say.item("faults", f"{bitten} of {len(story.faults)} bit")]
+    out += _not_exercised(story, say)
+    out += [say.item("replay", replay_command, exact=True), say.item("report", report_path, exact=True)]
+    return out[:LINES_MAX]
+
+
+def _not_exercised(story: Story, say: _Say) -> list[str]:
+    unsure, idle = story.of(Status.INCONCLUSIVE), story.of(Status.NOT_APPLICABLE)
+    if not unsure and not idle:
+        return [say.item("unproven", "nothing: every promise was exercised")]
+    out = []
+    if unsure:
+        out.append(say.item("unproven", words.plural(len(unsure), "promise") + " could not be proven"))
+        out += [say.style("    ? ", "yellow") + say.data(f"{r.id}: {why_not_exercised(r)}", 150) for r in unsure[:NAMED_MAX]]
+        if len(unsure) > NAMED_MAX:
+            out.append(f"    and {len(unsure) - NAMED_MAX} more, see the report")
+    if idle:
+        out.append(say.item("idle", f"{words.plural(len(idle), 'promise')} not applicable: {_named(idle)}"))
+    return out
+
+
+def _named(results: list[Result]) -> str:
+    more = f" and {len(results) - NAMED_MAX} more" if len(results) > NAMED_MAX else ""
+    return ", ".join(result.id for result in results[:NAMED_MAX]) + more
+
+
+class _Say:
+    """How text is written: plainly, or as rich markup."""
+
+    def __init__(self, markup: bool) -> None:
+        self._escape: Callable[[str], str] | None = None
+        if markup:
+            from rich.markup import escape
+
+            self._escape = escape
+
+    def data(self, text: str, longest: int | None = None) -> str:
+        """Words that may have come from data: on one line, with nothing that a terminal would obey."""
+        line = " ".join(words.printable(text).split())
+        if longest is not None and len(line) > longest:
+            line = line[: longest - 1] + "…"
+        return line if self._escape is None else self._escape(line)
+
+    def style(self, text: str, style: str) -> str:
+        return text if self._escape is None else f"[{style}]{text}[/]"
+
+    def item(self, name: str, text: str, exact: bool = False) -> str:
+        """A named fact; `exact` keeps every space, since a command or path is there to be copied."""
+        clean = words.printable(text).replace("\n", "\ufffd")
+        said = self.data(text) if not exact else clean if self._escape is None else self._escape(clean)
+        return self.style(f"  {name:<9}", "dim") + said

@@ -1,0 +1,242 @@
+"""The picture of the run: one lane a contest on a day axis, with play, faults, bites and the end of the absence window.
+
+Invariant: x is time in per cent of the run, y is pixels, so the picture reflows without scaling its text; and nothing is told
+by colour alone: bars carry their status as text, faults their number, marks their shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from reports import words
+from reports.history import Life, Segment
+from reports.story import FaultStory, Story
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LANES_MAX = 40
+TICKS_MAX = 24
+LONG_LABELS_MAX = 14
+"""With more faults than this the picture names them by number only; the table of faults has their titles."""
+
+WIDTH_PX = 900
+"""The narrowest the plot is ever drawn: what fits here fits everywhere."""
+AXIS_PX, STRIP_PX, TOURNAMENT_PX, LANE_PX = 40, 20, 28, 40
+CHAR_PX = 6.2
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A row of the column beside the plot."""
+
+    text: str
+    sub: str
+    height_px: int
+    troubled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    svg: str
+    labels: list[Label]
+    height_px: int
+    left_out: list[Life]
+    statuses: list[str]
+    """The statuses that occur in it, for the legend, in the order of the lifecycle."""
+
+
+LIFECYCLE = ("SCHEDULED", "LOCKED", "LIVE", "COMPLETE", "SETTLED", "PAID_OUT", "CANCELLED", "ERROR")
+
+
+class _Scale:
+    """From instants to per cent of the plot's width."""
+
+    def __init__(self, from_at: int, until_at: int) -> None:
+        self.from_at, self.until_at = from_at, max(until_at, from_at + 1)
+
+    def x(self, at: int) -> float:
+        clipped = min(max(at, self.from_at), self.until_at)
+        return (clipped - self.from_at) * 100 / (self.until_at - self.from_at)
+
+    def inside(self, from_at: int, until_at: int) -> bool:
+        return from_at <= self.until_at and until_at >= self.from_at
+
+
+def choose(contests: Sequence[Life], troubled: frozenset[str]) -> tuple[list[Life], list[Life]]:
+    """The lanes to draw and those left out. With too many, the troubled and the unfinished come first."""
+    if len(contests) <= LANES_MAX:
+        return list(contests), []
+    finished = ("PAID_OUT", "CANCELLED")
+    worth = sorted(
+        range(len(contests)),
+        key=lambda n: (contests[n].contest_id not in troubled, contests[n].status in finished, n),
+    )
+    drawn = set(worth[:LANES_MAX])
+    return [contests[n] for n in sorted(drawn)], [contests[n] for n in sorted(worth[LANES_MAX:])]
+
+
+def draw(story: Story, contests: Sequence[Life], troubled: frozenset[str]) -> Picture:
+    """The whole picture. `troubled` are the contests that a broken promise names."""
+    plan = story.plan
+    scale = _Scale(plan.starts_at, plan.recovery_until_at)
+    shown, left_out = choose(contests, troubled)
+    strip, rows = _fault_strip(story.faults, scale)
+    labels = [Label("", "", AXIS_PX)]
+    if rows:
+        labels.append(Label("Faults", "window, bites", rows * STRIP_PX + 6))
+    top = AXIS_PX + (rows * STRIP_PX + 6 if rows else 0)
+    body: list[str] = []
+    for tournament in plan.tournaments:
+        for from_at, until_at in tournament.play:
+            if scale.inside(from_at, until_at):
+                title = f"Play in {tournament.name}, {story.when(from_at)} to {story.when(until_at)}"
+                body.append(_bar("play", scale, from_at, until_at, top + 7, 14, title))
+        labels.append(Label(tournament.name, "play", TOURNAMENT_PX))
+        top += TOURNAMENT_PX
+    lanes_top = top
+    bites = _bites_by_contest(story.faults, {life.contest_id for life in shown})
+    for life in shown:
+        body += _lane(life, story, scale, top, bites.get(life.contest_id, []))
+        labels.append(Label(life.name, life.status.replace("_", " "), LANE_PX, life.contest_id in troubled))
+        top += LANE_PX
+    height = top + 8
+    parts = [
+        *_axis(story, scale, height),
+        *_windows(story, scale, lanes_top, height),
+        *strip,
+        *body,
+        *_marks(story, scale, height),
+    ]
+    seen = {segment.status for life in shown for segment in life.segments}
+    statuses = [status for status in LIFECYCLE if status in seen] + sorted(seen.difference(LIFECYCLE))
+    return Picture("".join(parts), labels, height, left_out, statuses)
+
+
+def _bar(kind: str, scale: _Scale, from_at: int, until_at: int, y: int, height: int, title: str) -> str:
+    x = scale.x(from_at)
+    width = max(scale.x(until_at) - x, 0.12)
+    return (
+        f'<rect class="{kind}" x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{height}" rx="2">'
+        f"<title>{escape(words.printable(title))}</title></rect>"
+    )
+
+
+def _text(kind: str, x: float, y: int, text: str, dx: int = 0, anchor: str = "start") -> str:
+    where = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return f'<text class="{kind}" x="{x:.3f}%" y="{y}" dx="{dx}"{where}>{escape(words.printable(text))}</text>'
+
+
+def _axis(story: Story, scale: _Scale, height: int) -> list[str]:
+    parts = []
+    at = story.plan.starts_at
+    while at < scale.until_at:
+        x = scale.x(at)
+        weekend = " weekend" if words.weekday(at) in ("Sat", "Sun") else ""
+        parts.append(f'<line class="day{weekend}" x1="{x:.3f}%" x2="{x:.3f}%" y1="{AXIS_PX - 8}" y2="{height}"/>')
+        number = words.day(at, story.plan.starts_at)
+        step = (scale.until_at - scale.from_at) // words.DAY_MS // 20 + 1
+        if (number - 1) % step == 0:
+            parts.append(_text("daynum", x, 14, str(number), 4))
+            parts.append(_text("date", x, 27, f"{words.weekday(at)} {words.day_month(at)[:2]}", 4))
+        at += words.DAY_MS
+    return parts
+
+
+def _windows(story: Story, scale: _Scale, top: int, height: int) -> list[str]:
+    """The recovery phase and the windows of outages, shaded behind the lanes."""
+    plan = story.plan
+    parts = [_bar("recovery", scale, plan.absence_until_at, plan.recovery_until_at, 0, height,
+                  f"Recovery phase, from {story.when(plan.absence_until_at)}")]  # fmt: skip
+    for fault in story.faults:
+        if fault.window is not None and scale.inside(*fault.window):
+            title = f"{fault.label} {fault.plan.title}"
+            parts.append(_bar("outage", scale, *fault.window, AXIS_PX, height - AXIS_PX, title))
+    return parts
+
+
+def _fault_strip(faults: Sequence[FaultStory], scale: _Scale) -> tuple[list[str], int]:
+    """The labels of all faults, packed into as few rows as they fit in; returns the parts and the number of rows."""
+    parts: list[str] = []
+    free_from: list[float] = []
+    at_work = [(fault.span.from_at, fault.span.until_at, fault) for fault in faults if fault.span is not None]
+    for from_at, until_at, fault in sorted(at_work, key=lambda placed: placed[0]):
+        if not scale.inside(from_at, until_at):
+            continue
+        title = fault.plan.title if len(fault.plan.title) <= 26 else fault.plan.title[:25] + "…"
+        text = fault.label if len(faults) > LONG_LABELS_MAX else f"{fault.label} {title}"
+        width = len(text) * CHAR_PX * 100 / WIDTH_PX + 1.8
+        x = scale.x(from_at)
+        leftward = x + width > 100
+        start, end = (x - width, x + 0.5) if leftward else (x, x + width)
+        end = max(end, scale.x(until_at) + 0.5)
+        row = next((n for n, free in enumerate(free_from) if free <= start), len(free_from))
+        free_from[row:] = [end, *free_from[row + 1 :]]
+        y = AXIS_PX + row * STRIP_PX
+        kind = fault.plan.kind
+        if fault.window is not None:
+            parts.append(_bar(f"{kind} window", scale, from_at, until_at, y + 2, 16, f"{text}, planned window"))
+        for bite in fault.bites[:TICKS_MAX]:
+            parts.append(_tick(kind, scale.x(bite.at), y + 3, 14, f"{text}: {bite.effect} {bite.entity}"))
+        missed = " (never bit)" if not fault.bites else ""
+        label = text + missed if not leftward else text
+        parts.append(_text(f"flabel {kind}", x, y + 14, label, -5 if leftward else 6, "end" if leftward else "start"))
+    return parts, len(free_from)
+
+
+def _tick(kind: str, x: float, y: int, height: int, title: str) -> str:
+    return (
+        f'<line class="tick {kind}" x1="{x:.3f}%" x2="{x:.3f}%" y1="{y}" y2="{y + height}">'
+        f"<title>{escape(words.printable(title))}</title></line>"
+    )
+
+
+def _bites_by_contest(faults: Sequence[FaultStory], contests: set[str]) -> dict[str, list[tuple[int, FaultStory]]]:
+    found: dict[str, list[tuple[int, FaultStory]]] = {}
+    for fault in faults:
+        for bite in fault.bites[:TICKS_MAX]:
+            contest_id = (bite.entity or "").partition("/")[0]
+            if contest_id in contests:
+                found.setdefault(contest_id, []).append((bite.at, fault))
+    return found
+
+
+def _lane(life: Life, story: Story, scale: _Scale, top: int, bites: list[tuple[int, FaultStory]]) -> list[str]:
+    parts = [f'<line class="rule" x1="0" x2="100%" y1="{top}" y2="{top}"/>']
+    if not life.segments:
+        parts.append(_text("empty", 0, top + 24, "the audit log tells nothing of this contest", 6))
+    for segment in life.segments:
+        if scale.inside(segment.from_at, segment.until_at):
+            parts += _segment(life, segment, story, scale, top + 10)
+    for at, fault in bites:
+        parts.append(_tick(fault.plan.kind, scale.x(at), top + 28, 8, f"{fault.label} {fault.plan.title} bites here"))
+    return parts
+
+
+def _segment(life: Life, segment: Segment, story: Story, scale: _Scale, y: int) -> list[str]:
+    title = f"{life.name}: {segment.status} from {story.when(segment.from_at)} to {story.when(segment.until_at)}"
+    kind = segment.status if segment.status in LIFECYCLE else "unknown"
+    parts = [_bar(f"s {kind}", scale, segment.from_at, segment.until_at, y, 18, title)]
+    width_px = (scale.x(segment.until_at) - scale.x(segment.from_at)) * WIDTH_PX / 100
+    name = segment.status.replace("_", " ")
+    if width_px >= len(name) * CHAR_PX + 8:
+        parts.append(_text(f"st {kind}", scale.x(segment.from_at), y + 13, name, 5))
+    return parts
+
+
+def _marks(story: Story, scale: _Scale, height: int) -> list[str]:
+    """The end of the absence window, and the first broken promise."""
+    x = scale.x(story.plan.absence_until_at)
+    parts = [
+        f'<line class="absence" x1="{x:.3f}%" x2="{x:.3f}%" y1="0" y2="{height}"/>',
+        _text("absence", x, 38, "absence ends", -5, "end"),
+    ]
+    first = story.first
+    if first is not None and first.at is not None:
+        x = scale.x(first.at)
+        end = "end" if x > 80 else "start"
+        parts.append(f'<line class="broken" x1="{x:.3f}%" x2="{x:.3f}%" y1="{AXIS_PX - 2}" y2="{height}"/>')
+        parts.append(_text("broken", x, 38, "✕ first broken promise", -2 if end == "end" else 2, end))
+    return parts

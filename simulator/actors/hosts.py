@@ -1,0 +1,247 @@
+"""The fleet: hosts, the services on them, and the agent that reports a service which does not run.
+
+Invariant: `hosts.services` holds every change of state, so a service runs exactly when its last row says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from contest_platform.http import Request, Response
+from contest_platform.ports import CommandResult, PortError
+from seams.faults import Action
+from simulator.actors.context import NoteAction, World
+
+Transport = Literal["winrm", "ssh"]
+By = Literal["boot", "crash", "command", "systemd"]
+Verb = Literal["query", "start", "stop", "restart"]
+
+HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
+    "win-ingest-1": ("winrm", ("ingestion",)),
+    "lin-app-1": ("ssh", ("app", "settlement")),
+}
+"""Each host: the transport it listens on (WinRM: Windows, SSH: Linux), and its services in the order of their start."""
+
+MINUTE_MS = 60_000
+SYSTEMD_RESTART_MS = 5_000
+"""RestartSec=5 with Restart=always. A Windows service without failure actions stays stopped."""
+REPORT_EVERY_MIN = 5
+REPORT_WITHIN_MS = 30_000
+
+_VERBS: dict[tuple[Transport, str], Verb] = {
+    ("winrm", "Get-Service"): "query",
+    ("winrm", "Start-Service"): "start",
+    ("winrm", "Stop-Service"): "stop",
+    ("winrm", "Restart-Service"): "restart",
+    ("ssh", "systemctl is-active"): "query",
+    ("ssh", "systemctl start"): "start",
+    ("ssh", "systemctl stop"): "stop",
+    ("ssh", "systemctl restart"): "restart",
+}
+
+
+class ServiceControl(Protocol):
+    """What a host does to the processes of the platform."""
+
+    def start(self, unit: str) -> int:
+        """Begin a new life of `unit` and return its number, counted from 1."""
+
+    def kill(self, unit: str) -> None:
+        """End `unit` where it stands; nothing happens if it is dead."""
+
+
+@dataclass(slots=True)
+class _Service:
+    """`change` is the number of the row that says how it stands."""
+
+    host: str
+    unit: str
+    running: bool = False
+    incarnation: int = 0
+    change: int = 0
+
+
+class HostsActor:
+    """`agent_token` gives the bearer token with which the agent of a host reports to the platform."""
+
+    def __init__(self, world: World, control: ServiceControl, agent_token: Callable[[str], str]) -> None:
+        self._world, self._control, self._agent_token = world, control, agent_token
+        self._requests = world.books["hosts.requests"]
+        self._changes = world.books["hosts.services"]
+        self._services = {unit: _Service(host, unit) for host, (_, units) in HOSTS.items() for unit in units}
+
+    def boot(self) -> None:
+        """Start every service, host by host."""
+        for service in self._services.values():
+            self._start(service, "boot")
+
+    def is_running(self, unit: str) -> bool:
+        return self._services[unit].running
+
+    def crash(self, unit: str) -> int | None:
+        """`unit` dies without unwinding. Returns the number of the row in hosts.services, None if it did not run."""
+        service = self._services[unit]
+        return self._stop(service, "crash") if service.running else None
+
+    async def pull_crash(self, action: Action, note: NoteAction) -> None:
+        """The lever services.crash."""
+        row = self.crash(action.entity)
+        if row is not None:
+            note(action, str(row))
+
+    # --- what comes in over the network ------------------------------------------------------------------------------
+
+    @property
+    def next_request(self) -> int:
+        """The number that the next request will have in hosts.requests."""
+        return self._requests.count + 1
+
+    def run(self, host: str, command: str, args: Sequence[str], answered: bool) -> CommandResult:
+        """Run a command that arrived. `answered`: whether the answer will reach who asked."""
+        transport, _ = HOSTS[host]
+        verb, target = parse(transport, command, args)
+        service = self._services.get(target)
+        if service is not None and service.host != host:
+            service = None
+        number = self.next_request
+        self._world.record(f"host:{host}", "host.command", f"request:{number}", command=command, args=list(args))
+        result = self._execute(transport, verb, service, " ".join((command, *args)), target)
+        self._note(host, command, args, "ran", result, answered)
+        return result
+
+    def refuse(self, host: str, command: str, args: Sequence[str], outcome: str) -> None:
+        """A connection that the host's stack turned away."""
+        self._world.record(f"host:{host}", "host.refused", f"request:{self.next_request}", outcome=outcome)
+        self._note(host, command, args, outcome, None, answered=False)
+
+    def _note(
+        self, host: str, command: str, args: Sequence[str], outcome: str, result: CommandResult | None, answered: bool
+    ) -> None:
+        self._requests.note(
+            self._world.runtime.now(),
+            host,
+            HOSTS[host][0],
+            command,
+            json.dumps(list(args), separators=(",", ":")),
+            outcome,
+            result is not None,
+            None if result is None else result.exit_code,
+            answered,
+        )
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def _execute(
+        self, transport: Transport, verb: Verb | None, service: _Service | None, line: str, target: str
+    ) -> CommandResult:
+        if verb is None:
+            return _unknown_command(transport, line)
+        if service is None:
+            return _unknown_service(transport, line, target)
+        if verb in ("stop", "restart") and service.running:
+            self._stop(service, "command")
+        if verb in ("start", "restart") and not service.running:
+            self._start(service, "command")
+        return _state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
+
+    # --- states ------------------------------------------------------------------------------------------------------
+
+    def _start(self, service: _Service, by: By) -> None:
+        service.incarnation = self._control.start(service.unit)
+        self._change(service, running=True, by=by)
+
+    def _stop(self, service: _Service, by: By) -> int:
+        self._control.kill(service.unit)
+        row = self._change(service, running=False, by=by)
+        spawn = self._world.runtime.spawn
+        if by == "crash" and HOSTS[service.host][0] == "ssh":
+            spawn(self._systemd(service, row), f"systemd {service.unit}")
+        spawn(self._agent(service, row), f"agent {service.unit}")
+        return row
+
+    def _change(self, service: _Service, running: bool, by: By) -> int:
+        state = "running" if running else "stopped"
+        service.running = running
+        self._world.record(
+            f"host:{service.host}", f"service.{state}", service.unit, by=by, incarnation=service.incarnation
+        )
+        service.change = self._changes.note(
+            self._world.runtime.now(), service.host, service.unit, state, by, service.incarnation
+        )
+        return service.change
+
+    async def _systemd(self, service: _Service, stop: int) -> None:
+        runtime = self._world.runtime
+        await runtime.sleep_until(runtime.now() + SYSTEMD_RESTART_MS)
+        if service.change == stop:
+            self._start(service, "systemd")
+
+    async def _agent(self, service: _Service, stop: int) -> None:
+        """Report at the next whole minute that `service` is stopped, again while it is; sooner if nobody took it."""
+        runtime = self._world.runtime
+        minute = runtime.now() // MINUTE_MS + 1
+        while True:
+            await runtime.sleep_until(minute * MINUTE_MS)
+            if service.change != stop:
+                return
+            minute += REPORT_EVERY_MIN if await self._report(service) else 1
+
+    async def _report(self, service: _Service) -> bool:
+        """Whether somebody at the platform's edge took the report."""
+        world, host = self._world, service.host
+        world.record(f"agent:{host}", "incident.reported", service.unit, check="service_running", observed="stopped")
+        body: Mapping[str, str] = {
+            "host": host,
+            "check": "service_running",
+            "target": service.unit,
+            "observed": "stopped",
+        }
+        headers = {"Authorization": f"Bearer {self._agent_token(host)}"}
+        sending = world.call(self._post(Request("POST", "/api/agent/incidents", headers, body)), f"agent post {host}")
+        try:
+            answer = await world.runtime.deadline(sending, REPORT_WITHIN_MS)
+        except PortError:
+            return False
+        return answer.status < 500
+
+    async def _post(self, request: Request) -> Response:
+        return await self._world.edge.request(request)
+
+
+# --- the two shells, as far as they are used -----------------------------------------------------------------------
+
+
+def parse(transport: Transport, command: str, args: Sequence[str]) -> tuple[Verb | None, str]:
+    """What a command line would do, and to which service; (None, …) if the host knows no such command."""
+    words = [command, *args]
+    if transport == "ssh":
+        words = [" ".join(words[:2]), *words[2:]]
+    verb = _VERBS.get((transport, words[0]))
+    target = words[1].removesuffix(".service") if len(words) == 2 else ""
+    return (verb if target else None), target
+
+
+def _state(transport: Transport, unit: str, running: bool) -> CommandResult:
+    if transport == "ssh":
+        return CommandResult(0, "active\n", "") if running else CommandResult(3, "inactive\n", "")
+    state = "Running" if running else "Stopped"
+    lines = ("", "Status   Name               DisplayName", "------   ----               -----------")
+    return CommandResult(0, "\r\n".join((*lines, f"{state:<8} {unit:<18} {unit}", "", "")), "")
+
+
+def _unknown_service(transport: Transport, line: str, target: str) -> CommandResult:
+    words = line.split()
+    if transport == "winrm":
+        return CommandResult(1, "", f"{words[0]} : Cannot find any service with service name '{target}'.\r\n")
+    if words[1] == "is-active":
+        return CommandResult(4, "inactive\n", "")
+    return CommandResult(5, "", f"Failed to {words[1]} {target}.service: Unit {target}.service not found.\n")
+
+
+def _unknown_command(transport: Transport, line: str) -> CommandResult:
+    if transport == "winrm":
+        return CommandResult(1, "", f"{line} : The term is not recognized as a cmdlet with one service name.\r\n")
+    return CommandResult(127, "", f"bash: {line}: command not found\n")

@@ -1,0 +1,261 @@
+"""The score provider: publishes tournaments as planned, serves polls, and keeps its publication book apart from what it served.
+
+Invariant: revision n of an event is its first n publications, corrections included, whatever any poll was told meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from contest_platform.ports import ScoreAnswer
+from evidence.plan import Glitch, Publication, Tournament
+from seams.faults import Action
+from simulator.actors.context import NoteAction, World
+
+Cell = tuple[str, int, int, int]
+"""(golfer_id, round, hole, strokes)."""
+Served = tuple[str, int, int, int, int]
+"""(golfer_id, round, hole, strokes, published_at)."""
+
+
+class UnknownEventError(Exception):
+    """A poll for an event that this provider does not have."""
+
+
+@dataclass(slots=True)
+class _Event:
+    """What has been published of one event. `changes[marks[n]:marks[m]]` are the cells of revisions n+1 to m."""
+
+    plan: Tournament
+    opened_at: int
+    field: tuple[str, ...]
+    changes: list[Served] = field(default_factory=list)
+    marks: list[int] = field(default_factory=lambda: [0])
+    instants: list[int] = field(default_factory=list)
+    current: dict[tuple[str, int, int], tuple[int, int]] = field(default_factory=dict)
+    totals: dict[tuple[str, int], int] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    status_changes: list[tuple[int, str, str]] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def revision(self) -> int:
+        return len(self.instants)
+
+    @property
+    def published_at(self) -> int:
+        return self.instants[-1] if self.instants else self.opened_at
+
+
+class ProviderActor:
+    """Publishes by itself from the moment it exists."""
+
+    def __init__(self, world: World, tournaments: Sequence[Tournament]) -> None:
+        self._world = world
+        self._events: dict[str, _Event] = {}
+        for tournament in tournaments:
+            golfers = tuple(golfer.id for golfer in tournament.golfers)
+            statuses = dict.fromkeys(golfers, "active")
+            self._events[tournament.event_id] = _Event(tournament, world.runtime.now(), golfers, statuses=statuses)
+        timeline = [
+            (publication.at, place, number)
+            for place, tournament in enumerate(tournaments)
+            for number, publication in enumerate(tournament.publications)
+        ]
+        self._timeline = [
+            (at, self._events[tournaments[place].event_id], tournaments[place].publications[number])
+            for at, place, number in sorted(timeline)
+        ]
+        self._next = 0
+        self._publications = world.books["provider.publications"]
+        self._requests = world.books["provider.requests"]
+        world.runtime.spawn(self._live(), "provider")
+
+    async def _live(self) -> None:
+        while self._next < len(self._timeline):
+            await self._world.runtime.sleep_until(self._timeline[self._next][0])
+            self._publish_due()
+
+    def _publish_due(self) -> None:
+        """Publish what the plan has up to now. Whoever looks first does it, so nothing depends on who wakes first."""
+        now = self._world.runtime.now()
+        while self._next < len(self._timeline) and self._timeline[self._next][0] <= now:
+            at, event, publication = self._timeline[self._next]
+            self._next += 1
+            corrections = self._publish(event, at, publication.cells, publication.statuses, publication.complete)
+            self._tell(event, publication, corrections)
+
+    # --- publishing ---------------------------------------------------------------------------------------------------
+
+    def _publish(
+        self, event: _Event, at: int, cells: Iterable[Cell], statuses: Iterable[tuple[str, str]], complete: bool
+    ) -> int:
+        """The next revision of `event`. Returns how many of its cells are corrections."""
+        event_id, revision = event.plan.event_id, event.revision + 1
+        current, totals, changes, note = event.current, event.totals, event.changes, self._publications.note
+        corrections = 0
+        for golfer, round_, hole, strokes in cells:
+            key = (golfer, round_, hole)
+            before = current.get(key)
+            corrected = before is not None and before[0] != strokes
+            corrections += corrected
+            current[key] = (strokes, at)
+            player_round = (golfer, round_)
+            totals[player_round] = totals.get(player_round, 0) + strokes - (0 if before is None else before[0])
+            changes.append((golfer, round_, hole, strokes, at))
+            note(event_id, revision, at, golfer, round_, hole, strokes, corrected)
+        for golfer, status in statuses:
+            event.statuses[golfer] = status
+            event.status_changes.append((revision, golfer, status))
+            self._world.books["provider.statuses"].note(event_id, revision, at, golfer, status)
+        if complete and not event.complete:
+            event.complete = True
+            self._world.books["provider.completions"].add(event_id, revision, at)
+        event.marks.append(len(changes))
+        event.instants.append(at)
+        return corrections
+
+    def _tell(self, event: _Event, publication: Publication, corrections: int) -> None:
+        if publication.cells or publication.statuses or publication.complete:
+            self._world.record(
+                "provider",
+                "provider.published",
+                event.plan.id,
+                revision=event.revision,
+                cells=len(publication.cells),
+                corrections=corrections,
+                statuses=[list(status) for status in publication.statuses],
+                complete=publication.complete,
+            )
+
+    def correct(self, tournament_id: str, golfer_id: str, round: int, hole: int, strokes: int) -> int:
+        """Publish another value of a hole now. Returns the number of its row in provider.publications.
+
+        Raises ValueError for a hole that has no published score: there is nothing to correct.
+        """
+        self._publish_due()
+        event = next((event for event in self._events.values() if event.plan.id == tournament_id), None)
+        if event is None or (golfer_id, round, hole) not in event.current:
+            raise ValueError(f"no published score of {tournament_id}/{golfer_id}, round {round}, hole {hole}")
+        self._publish(event, self._world.runtime.now(), [(golfer_id, round, hole, strokes)], (), False)
+        self._world.record(
+            "provider",
+            "provider.corrected",
+            tournament_id,
+            revision=event.revision,
+            golfer=golfer_id,
+            round=round,
+            hole=hole,
+            strokes=strokes,
+        )
+        return self._publications.count
+
+    async def pull_correct(self, action: Action, note: NoteAction) -> None:
+        """The lever provider.correct."""
+        tournament_id, _, golfer_id = action.entity.partition("/")
+        params = action.params
+        row = self.correct(tournament_id, golfer_id, params["round"], params["hole"], params["strokes"])
+        note(action, str(row))
+
+    def close_books(self) -> None:
+        """Publish what falls on the last instant too."""
+        self._publish_due()
+
+    # --- serving ------------------------------------------------------------------------------------------------------
+
+    @property
+    def next_request(self) -> int:
+        """The number that the next poll will have in provider.requests."""
+        return self._requests.count + 1
+
+    def tournament_of(self, event_id: str) -> str:
+        """The tournament of an event, or the event id itself when there is none."""
+        event = self._events.get(event_id)
+        return event_id if event is None else event.plan.id
+
+    def refuse(self, event_id: str, since: int | None, status: int) -> None:
+        """Answer a poll that arrived with an HTTP error."""
+        self._requests.note(self._world.runtime.now(), event_id, since, status, None, 0, None)
+        self._world.record("provider", "provider.refused", self.tournament_of(event_id), status=status)
+
+    def answer(self, event_id: str, since: int | None) -> ScoreAnswer:
+        """Answer a poll at 200 OK: the changes after revision `since` in order of publication, or with None the state of
+        everything. What a glitch of the recording serves instead is no publication. Raises UnknownEventError (404)."""
+        self._publish_due()
+        now = self._world.runtime.now()
+        event = self._events.get(event_id)
+        if event is None:
+            self.refuse(event_id, since, 404)
+            raise UnknownEventError(event_id)
+        glitch = next((glitch for glitch in event.plan.glitches if glitch.from_at <= now < glitch.until_at), None)
+        answer = _GLITCHED[glitch.kind](event, since, glitch) if glitch is not None else _served(event, since)
+        kind = None if glitch is None else glitch.kind
+        self._requests.note(now, event_id, since, 200, answer.revision, len(answer.cells), kind)
+        if kind is not None:
+            self._world.record("provider", "provider.glitch", event.plan.id, glitch=kind, cells=len(answer.cells))
+        return answer
+
+
+def _served(event: _Event, since: int | None) -> ScoreAnswer:
+    totals = event.totals
+    if since is None:
+        cells = tuple((*cell, *value) for cell, value in event.current.items())
+        touched, statuses = dict(totals), dict(event.statuses)
+    else:
+        since = min(max(since, 0), event.revision)
+        cells = tuple(event.changes[event.marks[since] :])
+        touched = {(cell[0], cell[1]): totals[cell[0], cell[1]] for cell in cells}
+        statuses = {golfer: status for revision, golfer, status in event.status_changes if revision > since}
+    return ScoreAnswer(
+        event_id=event.plan.event_id,
+        revision=event.revision,
+        published_at=event.published_at,
+        full=since is None,
+        field=event.field,
+        cells=cells,
+        totals=touched,
+        statuses=statuses,
+        complete=event.complete,
+    )
+
+
+def _wrong_event(event: _Event, since: int | None, glitch: Glitch) -> ScoreAnswer:
+    """Last year's event under this year's address: the same golfers, and holes of long ago where the recording has some."""
+    return ScoreAnswer(
+        event_id=f"{event.plan.event_id}-previous",
+        revision=event.revision,
+        published_at=glitch.from_at,
+        full=since is None,
+        field=event.field,
+        cells=tuple((*cell, glitch.from_at) for cell in glitch.cells),
+        totals={},
+        statuses={},
+        complete=True,
+    )
+
+
+def _empty(event: _Event, since: int | None, glitch: Glitch) -> ScoreAnswer:
+    revision = event.revision if since is None else since
+    return ScoreAnswer(event.plan.event_id, revision, glitch.from_at, since is None, (), (), {}, {}, False)
+
+
+def _scrambled(event: _Event, since: int | None, glitch: Glitch) -> ScoreAnswer:
+    """False strokes under true totals."""
+    answer = _served(event, since)
+    false = {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in glitch.cells}
+    cells = tuple((*cell[:3], false.get(cell[:3], cell[3]), cell[4]) for cell in answer.cells)
+    return ScoreAnswer(
+        event_id=answer.event_id,
+        revision=answer.revision,
+        published_at=answer.published_at,
+        full=answer.full,
+        field=answer.field,
+        cells=cells,
+        totals=answer.totals,
+        statuses=answer.statuses,
+        complete=answer.complete,
+    )
+
+
+_GLITCHED = {"wrong_event": _wrong_event, "empty": _empty, "scrambled": _scrambled}

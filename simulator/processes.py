@@ -1,0 +1,140 @@
+"""The platform's own processes in the simulated world: what each reaches the world through, and how it lives and dies.
+
+Every port of a process first asks whether that life is over; once it is, nothing that its code still does has an effect.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from contest_platform import units
+from contest_platform.app import App
+from contest_platform.http import Request, Response
+from contest_platform.ports import ConnectionFailed, Ports, Tx
+from contest_platform.service import Config
+from contest_platform.store import sqlite
+from contest_platform.units import Unit
+from seams.draws import Draws
+from simulator.actors.database_server import DatabaseServer, Session
+from simulator.driver import Driver, Life
+
+T = TypeVar("T")
+
+MakePorts = Callable[["Process"], Ports]
+LATENCY_MS = (15, 120)
+
+
+class Process:
+    """One life of a unit: its session at the database and, once started, its edge."""
+
+    def __init__(self, unit: Unit, life: Life, session: Session) -> None:
+        self.unit, self.life, self.session = unit, life, session
+        self.app: App | None = None
+
+    @property
+    def actor(self) -> str:
+        return f"system:{self.unit.name}"
+
+
+class Processes:
+    """Starts and kills the platform's units, and is its public address (the Edge)."""
+
+    def __init__(
+        self, driver: Driver, draws: Draws, database: DatabaseServer, config: Config, ports: MakePorts
+    ) -> None:
+        self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
+        self._lives: dict[str, int] = {}
+        self._running: dict[str, Process] = {}
+
+    # --- ServiceControl: what a host does to its services ---------------------------------------------------------------
+
+    def start(self, unit: str) -> int:
+        """Begin a new life of `unit`; returns its number, from 1. One that runs is left alone."""
+        running = self._running.get(unit)
+        if running is not None:
+            return running.life.number
+        number = self._lives[unit] = self._lives.get(unit, 0) + 1
+        definition = units.UNITS[unit]
+        life = self._driver.begin(unit, number)
+        session = self._database.open(f"system:{unit}", definition.role, "application")
+        self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
+        process = Process(definition, life, session)
+        process.app = units.start(definition, self._ports(process), self._config)
+        self._running[unit] = process
+        return number
+
+    def kill(self, unit: str) -> None:
+        """End `unit` where it stands."""
+        process = self._running.pop(unit, None)
+        if process is not None:
+            self._driver.record(f"system:{unit}", "unit.died", unit, life=process.life.number)
+            process.life.kill()
+            process.session.close()
+
+    def is_current(self, life: Life) -> bool:
+        process = self._running.get(life.name)
+        return process is not None and process.life is life
+
+    # --- Edge: how the world reaches the platform -----------------------------------------------------------------------
+
+    def request(self, request: Request) -> Awaitable[Response]:
+        return self._driver.call(self._request(request), f"edge {request.method} {request.path}")
+
+    async def _request(self, request: Request) -> Response:
+        runtime = self._driver.runtime
+        latency_ms = self._draws.between(*LATENCY_MS, "edge.latency", request.path, runtime.now())
+        await runtime.sleep_until(runtime.now() + latency_ms)
+        process = next((p for p in self._running.values() if p.unit.public), None)
+        if process is None or process.app is None:
+            raise ConnectionFailed(f"nothing listens at {request.path}")
+        name = f"{process.unit.name} {request.method} {request.path}"
+        response = await self._driver.serve(process.life, process.app.handle(request), name)
+        await runtime.sleep_until(runtime.now() + latency_ms)
+        return response
+
+
+
+class ProcessStore:
+    """The Store port of one process: a transaction takes no simulated time and is on record once it has committed."""
+
+    def __init__(self, driver: Driver, connection: sqlite3.Connection, process: Process) -> None:
+        self._driver, self._connection, self._process = driver, connection, process
+
+    async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
+        process, driver = self._process, self._driver
+        process.life.guard()
+        result, tx = sqlite.transact(self._connection, driver.runtime.now(), driver.cause() or "", fn)
+        process.session.statements += tx.statements
+        process.session.writes += tx.changes
+        if tx.audit_seq is not None:
+            driver.record(process.actor, "commit", operation, audit_seq=tx.audit_seq, audit_hash=tx.audit_hash)
+        for topic in tx.topics:
+            driver.notify(topic)
+        return result
+
+
+class ProcessIds:
+    """The Ids port: named parts give the same id for ever; without them each id is new in this life of the process."""
+
+    def __init__(self, draws: Draws, process: Process) -> None:
+        self._draws, self._process, self._count = draws, process, 0
+
+    def new(self, kind: str, *parts: str) -> str:
+        if not parts:
+            self._process.life.guard()
+            self._count += 1
+            parts = ("new", self._process.unit.name, str(self._process.life.number), str(self._count))
+        return f"{kind}_{self._draws.hex('id', kind, *parts)}"
+
+
+class DrawnEntropy:
+    """The Entropy port."""
+
+    def __init__(self, draws: Draws) -> None:
+        self._draws = draws
+
+    def below(self, n: int, site: str, *parts: str) -> int:
+        return self._draws.below(n, site, *parts)
+

@@ -1,0 +1,184 @@
+"""One run: pre-flight, fourteen days of chaos, recovery, and the closing of all books.
+
+The evidence written here is all that the judgement will see.
+"""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from contest_platform.http import Request
+from contest_platform.ports import PortError
+from evidence.books import BookSet
+from evidence.journal import JournalWriter
+from evidence.plan import Plan
+from seams.draws import Draws
+from simulator import deployment
+from simulator.actors.hosts import HOSTS
+from simulator.kernel import Kernel
+from simulator.world import TOKEN_LIFE_S, World
+
+DAY_MS = 86_400_000
+ABSENT_ROLES = ("founder", "engineer")
+
+Progress = Callable[[int, int], None]
+"""Called with (days done, days in all), the recovery phase included."""
+
+
+class PreflightFailed(Exception):
+    """An item of the checklist did not hold, so the run did not start."""
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        super().__init__(*failures)
+        self.failures = list(failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How much a run did: what its speed is measured against."""
+
+    events: int
+    inserts: int
+    journal_lines: int
+    audit_lines: int
+
+
+def simulate(plan: Plan, journal: JournalWriter, books: BookSet, progress: Progress | None = None) -> Work:
+    """Run `plan` in virtual time, writing `journal` and `books`. Raises PreflightFailed."""
+    kernel = Kernel(Draws(plan.root_key), journal, plan.starts_at)
+    kernel.record("harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed)
+    world = World(plan, kernel, books)
+    kernel.on_failure = lambda life, error: _died(world, life.name, error)
+    with _fewer_collections():
+        world.runtime.spawn(begin(world), "preflight")
+        days = -(-(plan.recovery_until_at - plan.starts_at) // DAY_MS)
+        for day in range(1, days + 1):
+            kernel.run(until=min(plan.starts_at + day * DAY_MS, plan.recovery_until_at))
+            if progress is not None:
+                progress(day, days)
+    finish(world)
+    inserts = sum(books[f"platform.{table}"].count for table in _tables(world.connection))
+    work = Work(kernel.events, inserts, journal.count, books["platform.audit_log"].count)
+    world.connection.close()
+    return work
+
+
+async def begin(world: World) -> None:
+    """The pre-flight phase: deploy, revoke, check; then let the customers and the faults loose."""
+    plan = world.plan
+    world.install_catalogue()
+    _fingerprint(world)
+    world.hosts.boot()
+    for principal in plan.principals:
+        world.identity.issue(principal.id, TOKEN_LIFE_S)
+    world.identity.revoke_absent(plan.principals)
+    await _preflight(world)
+    world.record("harness", "absence.begins", plan.scenario)
+    world.entrants.start()
+    world.schedule_actions()
+
+
+def finish(world: World) -> None:
+    """Take the closing fingerprints and have every party close its books."""
+    _fingerprint(world)
+    world.record("harness", "run.ended", world.plan.scenario)
+    world.close()
+
+
+def _died(world: World, unit: str, error: Exception) -> None:
+    """A platform process raised: it dies, as its host sees it."""
+    world.record(f"system:{unit}", "unit.failed", unit, error=type(error).__name__, message=str(error))
+    world.hosts.crash(unit)
+
+
+def _fingerprint(world: World) -> None:
+    book, now = world.books["deployment.fingerprints"], world.runtime.now()
+    book.note(now, "code", deployment.code_sha256())
+    book.note(now, "configuration", deployment.config_sha256(world.config))
+    book.note(now, "schema", deployment.schema_sha256(world.connection))
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    return [row[0] for row in connection.execute("select name from sqlite_master where type = 'table' order by name")]
+
+
+# --- the checklist -------------------------------------------------------------------------------------------------
+
+
+async def _services_run(world: World) -> str:
+    stopped = [unit for _, units in HOSTS.values() for unit in units if not world.hosts.is_running(unit)]
+    return f"not running: {', '.join(stopped)}" if stopped else ""
+
+
+async def _edge_answers(world: World) -> str:
+    try:
+        response = await world.edge.request(Request("GET", "/api/admin/status"))
+    except PortError as error:
+        return f"nobody answers: {error.code}"
+    return "" if response.status == 401 else f"an unsigned admin call was answered {response.status}"
+
+
+async def _access_is_revoked(world: World) -> str:
+    let_in: list[str] = []
+    for principal in world.plan.principals:
+        if principal.role not in ABSENT_ROLES:
+            continue
+        statuses = await world.identity.probe(principal.id)
+        let_in += [principal.id for status in statuses.values() if status not in (401, 403)]
+        if not statuses:
+            let_in.append(f"{principal.id} (had no credential to revoke)")
+    return f"still let in: {', '.join(let_in)}" if let_in else ""
+
+
+async def _log_refuses_edits(world: World) -> str:
+    """The audit trail must be append-only in the database itself, before anybody relies on it."""
+    for statement in (
+        "update audit_log set reason = reason where seq = 1",
+        "delete from audit_log where seq = 1",
+        "insert or replace into audit_log select * from audit_log where seq = 1",
+    ):
+        world.connection.execute("savepoint preflight")
+        try:
+            world.connection.execute(statement)
+        except sqlite3.IntegrityError:
+            continue
+        finally:
+            world.connection.execute("rollback to preflight")
+            world.connection.execute("release preflight")
+        return f"the database allowed: {statement}"
+    return ""
+
+
+CHECKLIST: tuple[tuple[str, Callable[[World], Awaitable[str]]], ...] = (
+    ("services are deployed and running", _services_run),
+    ("the platform answers, and refuses an unsigned admin call", _edge_answers),
+    ("founder and engineer access is revoked, tried with every credential", _access_is_revoked),
+    ("the audit trail is append-only in the database", _log_refuses_edits),
+)
+"""Each item gives "" or what is wrong."""
+
+
+async def _preflight(world: World) -> None:
+    failures = []
+    for item, check in CHECKLIST:
+        detail = await check(world)
+        world.books["preflight.checks"].note(world.runtime.now(), item, not detail, detail)
+        if detail:
+            failures.append(f"{item}: {detail}")
+    if failures:
+        raise PreflightFailed(failures)
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """A run makes many small objects and few cycles: collect a tenth as often, and put things back after."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(thresholds[0] * 20, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)

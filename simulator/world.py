@@ -1,0 +1,254 @@
+"""The world of one run: the platform's processes, the parties around it, and the faults between them, wired from a plan.
+
+Whatever drives it, the world is built only from the plan: same plan, same code, same journal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+import fault_injectors
+from contest_platform import catalogue
+from contest_platform.audit import Context, canonical
+from contest_platform.ports import Ports, Tx
+from contest_platform.service import Config
+from contest_platform.store import sqlite
+from evidence.books import BookSet
+from evidence.plan import Contest, FaultPlan, Plan, Tournament
+from evidence.schemas import BOOKS, Column
+from seams.bus import SeamBus
+from seams.draws import Draws
+from seams.faults import Action, Binding, Call, Effect, Fault
+from simulator.actors.context import NoteAction
+from simulator.actors.database_server import DatabaseServer
+from simulator.actors.entrants import EntrantsActor
+from simulator.actors.hosts import HOSTS, HostsActor
+from simulator.actors.identity import IdentityActor
+from simulator.actors.processor import ProcessorActor
+from simulator.actors.provider import ProviderActor
+from simulator.actors.witnesses import AnchorActor, PagerActor
+from simulator.driver import Driver
+from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.hosts import HostWire
+from simulator.wires.identity import IdentityWire
+from simulator.wires.processor import CustomerWire, ProcessorWire
+from simulator.wires.provider import ProviderWire
+from simulator.wires.witnesses import AnchorWire, PagerWire
+
+T = TypeVar("T")
+
+PROCESSOR_CALLER = "platform"
+TOKEN_LIFE_S = 60 * 86_400
+Lever = Callable[[Action, NoteAction], Awaitable[None]]
+
+
+class World:
+    """Implements simulator.actors.context.World for the actors and wires in it."""
+
+    def __init__(self, plan: Plan, driver: Driver, books: BookSet) -> None:
+        self.plan, self.driver, self.books = plan, driver, books
+        self.runtime = driver.runtime
+        self.draws = Draws(plan.root_key)
+        self.connection = sqlite.connect()
+        self._bites = books["injector.bites"]
+        self._faults = [_build(fault) for fault in plan.faults]
+        self.bus = SeamBus(self._faults, self.runtime.now, self._note_effect)
+
+        webhook_secret = f"whsec_{self.draws.hex('secret.webhook')}"
+        token_key = self.draws.hex("secret.tokens") * 2
+        self.config = Config(
+            webhook_secrets=(webhook_secret,),
+            token_key=token_key,
+            hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
+        )
+        self.database = DatabaseServer(self)
+        self.processes = Processes(driver, self.draws, self.database, self.config, self._ports)
+        self.edge = self.processes
+        self.identity = IdentityActor(self, token_key.encode())
+        self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
+        self.processor = ProcessorActor(
+            self, opening_balance_cents=plan.owner_capital_cents, webhook_secret=webhook_secret
+        )
+        self.provider = ProviderActor(self, plan.tournaments)
+        self.anchor, self.pager = AnchorActor(self), PagerActor(self)
+        self.entrants = EntrantsActor(
+            self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
+        )
+        self._levers: Mapping[str, Lever] = {
+            "services.crash": self.hosts.pull_crash,
+            "provider.correct": self.provider.pull_correct,
+            "identity.login": self.identity.pull_login,
+            "database.edit": self._pull_edit,
+            "dashboard.transfer": self._pull_dashboard_transfer,
+        }
+
+    # --- what actors and wires use --------------------------------------------------------------------------------------
+
+    def call(self, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
+        return self.driver.call(work, name)
+
+    def never(self) -> Awaitable[None]:
+        return self.driver.never()
+
+    def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
+        return self.driver.record(actor, kind, subject, **data)
+
+    # --- wiring -----------------------------------------------------------------------------------------------------------
+
+    def _ports(self, process: Process) -> Ports:
+        guard = process.life.guard
+        return Ports(
+            runtime=self.driver.runtime_of(process.life),
+            signals=self.driver.signals_of(process.life),
+            store=ProcessStore(self.driver, self.connection, process),
+            ids=ProcessIds(self.draws, process),
+            entropy=DrawnEntropy(self.draws),
+            processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),
+            provider=ProviderWire(self, self.provider, guard),
+            hosts=HostWire(self, self.hosts, guard),
+            auth=IdentityWire(self, self.identity, guard),
+            pager=PagerWire(self, self.pager, guard),
+            anchor=AnchorWire(self, self.anchor, guard),
+        )
+
+    def _token(self, principal: str) -> str:
+        return self.identity.issue(principal, TOKEN_LIFE_S)
+
+    def install_catalogue(self) -> None:
+        """Bring the tournaments and contests of the plan into the platform, as a release does."""
+        ctx = Context("system:catalogue", "release")
+        session = self.database.open("system:catalogue", "app", "import the catalogue")
+
+        def fill(tx: Tx) -> None:
+            for tournament in self.plan.tournaments:
+                catalogue.create_tournament(tx, ctx, _tournament_row(tournament))
+            for contest in self.plan.contests:
+                catalogue.create_contest(tx, ctx, _contest_row(contest))
+
+        _, tx = sqlite.transact(self.connection, self.runtime.now(), self.driver.cause() or "", fill)
+        self.record("system:catalogue", "commit", "catalogue", audit_seq=tx.audit_seq, audit_hash=tx.audit_hash)
+        session.statements, session.writes = tx.statements, tx.changes
+        session.close()
+
+    # --- faults -----------------------------------------------------------------------------------------------------------
+
+    def _note_effect(self, call: Call, fault: Fault, effect: Effect, victim: str) -> None:
+        self._note(fault, call.seam, call.operation, call.entity, call.occurrence, type(effect).__name__, victim)
+
+    def _note(
+        self, fault: Fault, seam: str, operation: str, entity: str, occurrence: int, effect: str, victim: str
+    ) -> None:
+        self._bites.note(
+            self.runtime.now(), fault.id, fault.fault_id, seam, operation, entity, occurrence, effect, victim
+        )
+        self.record(
+            "injector", "fault.bit", fault.fault_id, fault=fault.id, entity=entity, effect=effect, victim=victim
+        )
+
+    def schedule_actions(self) -> None:
+        """Put the timed actions of the plan's faults on the clock."""
+        for fault in self._faults:
+            for number, action in enumerate(fault.actions(), 1):
+                self.runtime.spawn(self._act(fault, action, number), f"fault {fault.fault_id} {number}")
+
+    async def _act(self, fault: Fault, action: Action, number: int) -> None:
+        await self.runtime.sleep_until(action.at)
+        seam, _, operation = action.lever.partition(".")
+
+        def note(action: Action, victim: str) -> None:
+            self._note(fault, seam, operation, action.entity, number, "Action", victim)
+
+        await self._levers[action.lever](action, note)
+
+    async def _pull_edit(self, action: Action, note: NoteAction) -> None:
+        await self.database.pull_edit(action, note, self.connection)
+
+    async def _pull_dashboard_transfer(self, action: Action, note: NoteAction) -> None:
+        params = action.params
+        user = next(entrant for entrant in self.plan.entrants if entrant.id == params["user_id"])
+        request = self.books["processor.requests"].count + 1
+        self.processor.dashboard_transfer(
+            action.entity,
+            amount_cents=params["amount_cents"],
+            destination=user.account_id,
+            transfer_group=params["contest_id"],
+            metadata={"contest_id": params["contest_id"], "user_id": user.id},
+        )
+        note(action, str(request))
+
+    # --- the end ----------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Have every party close its books, and copy the platform's tables into theirs."""
+        self.processor.close_books()
+        self.provider.close_books()
+        self.database.end()
+        cursor = self.connection.cursor()
+        cursor.row_factory = None
+        for name, schema in BOOKS.items():
+            if schema.party != "platform":
+                continue
+            rows: Any = cursor.execute(
+                f"select {', '.join(schema.columns)} from {name.partition('.')[2]} order by {', '.join(schema.key)}"
+            )
+            flags = [place for place, kind in enumerate(schema.columns.values()) if kind is Column.BOOL]
+            if flags:
+                rows = (
+                    tuple(bool(cell) if place in flags else cell for place, cell in enumerate(row)) for row in rows
+                )
+            self.books[name].extend(rows)
+
+
+def _build(planned: FaultPlan) -> Fault:
+    binding = Binding(planned.entity, planned.occurrence, planned.from_at, planned.until_at)
+    return fault_injectors.build(planned.fault, planned.id, binding, planned.params)
+
+
+def _tournament_row(tournament: Tournament) -> dict[str, Any]:
+    return {
+        "tournament_id": tournament.id,
+        "provider_event_id": tournament.event_id,
+        "name": tournament.name,
+        "par": json.dumps(tournament.par),
+        "rounds": tournament.rounds,
+        "starts_at": tournament.starts_at,
+        "ends_at": tournament.ends_at,
+        "play": json.dumps(tournament.play),
+        "field_ingested_at": None,
+        "completed_at": None,
+    }
+
+
+def _contest_row(contest: Contest) -> dict[str, Any]:
+    scoring = contest.scoring
+    return {
+        "contest_id": contest.id,
+        "tournament_id": contest.tournament_id,
+        "name": contest.name,
+        "status": "SCHEDULED",
+        "fee_cents": contest.fee_cents,
+        "rake_bp": contest.rake_bp,
+        "guaranteed_cents": contest.guaranteed_cents,
+        "prize_shares_bp": json.dumps(contest.prize_shares_bp),
+        "scoring": canonical(_scoring_json(scoring.model_dump(mode="json"))),
+        "min_entries": contest.min_entries,
+        "max_entries": contest.max_entries,
+        "opens_at": contest.opens_at,
+        "lock_at": contest.lock_at,
+        "start_at": contest.start_at,
+        "end_at": contest.end_at,
+        "hold_s": contest.hold_s,
+        "completed_at": None,
+        "cutoff_at": None,
+        "settled_at": None,
+        "closed_at": None,
+        "error_code": None,
+    }
+
+
+def _scoring_json(scoring: dict[str, Any]) -> dict[str, Any]:
+    """The platform's configuration form: only the fields of its kind."""
+    other = "points_tenths finish_tenths" if scoring["kind"] == "strokes" else "missed_round_penalty"
+    return {name: value for name, value in scoring.items() if name not in other.split()}

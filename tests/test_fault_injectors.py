@@ -1,0 +1,364 @@
+"""Faults are declared as data, bound to what is guaranteed, and act exactly where they were bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import fault_injectors
+from evidence.plan import FaultPlan
+from evidence.schemas import BOOKS
+from fault_injectors import DeclarationError, bind, build, check, index, registry
+from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS
+from seams.bus import SeamBus
+from seams.catalogue import LEVERS, SEAMS
+from seams.draws import Draws
+from seams.faults import Binding, BiteSpec, Call, Effect, Fault, RecoverySpec, Refuse
+
+START = 1_799_107_200_000
+PLAY = (START + 3 * DAY_MS, START + 3 * DAY_MS + 10 * HOUR_MS)
+PAID_AT = START + 9 * HOUR_MS
+
+
+@dataclass
+class Offer:
+    """What a plan might guarantee."""
+
+    starts_at: int = START
+    absence_until_at: int = START + 14 * DAY_MS
+    some_transfers: list[tuple[str, int]] = field(default_factory=lambda: [("c1", 3), ("c2", 0), ("c3", 1)])
+    some_payments: list[tuple[str, int]] = field(
+        default_factory=lambda: [("c1/u1", PAID_AT), ("c1/u2", PAID_AT + 1), ("c2/u1", PAID_AT + 2)]
+    )
+    some_play: list[tuple[str, int, int]] = field(
+        default_factory=lambda: [("t1", *PLAY), ("t2", PLAY[0], PLAY[0] + 20 * MINUTE_MS)]
+    )
+    some_correctable: list[tuple[str, str, int, int, int, int]] = field(
+        default_factory=lambda: [("t1", "g1", 4, 17, 1, PLAY[1]), ("t1", "g2", 1, 1, 4, PLAY[1])]
+    )
+    some_founders: list[str] = field(default_factory=lambda: ["founder:ada"])
+
+    def transfers(self) -> list[tuple[str, int]]:
+        return self.some_transfers
+
+    def payments(self) -> list[tuple[str, int]]:
+        return self.some_payments
+
+    def play(self) -> list[tuple[str, int, int]]:
+        return self.some_play
+
+    def correctable(self) -> list[tuple[str, str, int, int, int, int]]:
+        return self.some_correctable
+
+    def founders(self) -> list[str]:
+        return self.some_founders
+
+
+NOTHING = Offer(some_transfers=[], some_payments=[], some_play=[], some_correctable=[], some_founders=[])
+IDS = sorted(registry())
+ALL = [pytest.param(id, cls, id=id) for id, cls in registry().items()]
+KEYS = [f"{n:032x}" for n in range(60)]
+
+
+def bound(fault: str, key: str, **given: Any) -> tuple[Binding, dict[str, Any]]:
+    result = bind(fault, Offer(), Draws(key), given)
+    assert result is not None
+    return result
+
+
+def crossings(fault: Fault, calls: list[tuple[int, str]]) -> list[tuple[int, str, Effect]]:
+    """Send `calls` (at, entity) through a bus with `fault` on it: (at, entity, effect) of those that it befell."""
+    now = [0]
+    noted: list[tuple[int, str, Effect]] = []
+
+    def note(call: Call, by: Fault, effect: Effect, victim: str) -> None:
+        assert by is fault
+        assert victim == "the key"
+        noted.append((call.at, call.entity, effect))
+
+    bus = SeamBus([fault], lambda: now[0], note)
+    for at, entity in calls:
+        now[0] = at
+        bus.consult(fault.seam, fault.operation, entity, "the key")
+    return noted
+
+
+# --- declarations -----------------------------------------------------------------------------------------------
+
+
+def test_the_registry_holds_every_family_in_the_order_of_the_ids() -> None:
+    assert list(registry()) == IDS
+    assert {id.partition(".")[0] for id in IDS} == {
+        "platform", "provider", "timeouts", "violations", "webhooks", "winrm",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("id", "cls"), ALL)
+def test_a_fault_declares_a_bite_that_the_schemas_know(id: str, cls: type[Fault]) -> None:
+    book = BOOKS[cls.bite.book]
+    assert [column for column in cls.bite.where if column not in book.columns] == []
+    assert cls.bite.at_least >= 1
+
+
+@pytest.mark.parametrize(("id", "cls"), ALL)
+def test_a_fault_says_in_sentences_what_it_imitates_and_what_it_exercises(id: str, cls: type[Fault]) -> None:
+    for text in (cls.imitates, cls.exercises, cls.recovery.how):
+        assert text.endswith(".")
+        assert len(text) > 30
+    assert "(" in cls.imitates or "API reference" in cls.imitates, "the behaviour needs its source"
+    assert cls.recovery.by == "none" or cls.recovery.within_s > 0
+
+
+@pytest.mark.parametrize(("id", "cls"), ALL)
+def test_a_bound_fault_fits_the_plan_and_survives_its_json(id: str, cls: type[Fault]) -> None:
+    binding, params = bound(id, KEYS[0])
+    plan = FaultPlan(
+        id="f1", fault=id, kind=cls.kind, title=cls.title, seam=cls.seam, operation=cls.operation,
+        entity=binding.entity, occurrence=binding.occurrence, from_at=binding.from_at, until_at=binding.until_at,
+        params=params,
+        bite={"book": cls.bite.book, "where": dict(cls.bite.where)},
+        recovery={"by": cls.recovery.by, "how": cls.recovery.how, "within_s": cls.recovery.within_s},
+    )  # fmt: skip
+    read = FaultPlan.model_validate_json(plan.model_dump_json())
+    again = build(read.fault, read.id, Binding(read.entity, read.occurrence, read.from_at, read.until_at), read.params)
+    first = build(id, "f1", binding, params)
+    assert again.params == first.params
+    assert list(again.actions()) == list(first.actions())
+
+
+class Sound(Fault):
+    """A declaration without a flaw, for the flaws below to be made in."""
+
+    __module__ = "fault_injectors.webhooks"
+    id = "webhooks.sound"
+    title = "a title"
+    seam = "provider"
+    operation = "poll"
+    imitates = "something real (its source)"
+    exercises = "something"
+    recovery = RecoverySpec("itself", "somehow", 60)
+    bite = BiteSpec("provider.requests", {"n": "$victim"})
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(503)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "says"),
+    [
+        ({"title": ""}, "does not declare title"),
+        ({"imitates": ""}, "does not declare imitates"),
+        ({"id": "sound"}, "the id 'sound'"),
+        ({"id": "provider.sound"}, "is not 'webhooks.…'"),
+        ({"seam": "telepathy"}, "telepathy/poll"),
+        ({"operation": "push"}, "provider/push"),
+        ({"effect": Fault.effect}, "define effect"),
+        ({"seam": "services", "operation": "crash"}, "define actions"),
+        ({"bite": BiteSpec("provider.requests", {"status": 503})}, "neither \\$victim nor \\$entity"),
+        ({"kind": "violation"}, "nothing recovers from a violation"),
+        ({"recovery": RecoverySpec("none", "nobody", 0)}, "nothing recovers from a violation"),
+    ],
+)
+def test_a_flawed_declaration_is_refused_and_named(flaw: dict[str, Any], says: str) -> None:
+    check(Sound)
+    with pytest.raises(DeclarationError, match=says):
+        check(type("Flawed", (Sound,), {"__module__": Sound.__module__, **flaw}))
+
+
+def test_one_id_for_two_classes_is_refused() -> None:
+    twin = type("Twin", (Sound,), {"__module__": Sound.__module__})
+    with pytest.raises(DeclarationError, match=r"webhooks\.sound is defined by Sound and by Twin"):
+        index([Sound, twin])
+
+
+def test_a_fault_is_found_by_being_in_a_module_of_the_package(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weather.py").write_text(
+        "from fault_injectors.provider import Outage\n\n\nclass Storm(Outage):\n    id = 'weather.storm'\n"
+    )
+    monkeypatch.setattr(fault_injectors, "__path__", [*fault_injectors.__path__, str(tmp_path)])
+    fault_injectors._registry.cache_clear()
+    try:
+        assert sorted(registry()) == sorted([*IDS, "weather.storm"])
+    finally:
+        fault_injectors._registry.cache_clear()
+
+
+# --- parameters -------------------------------------------------------------------------------------------------
+
+
+def test_parameters_left_open_are_drawn_over_their_whole_range() -> None:
+    assert {bound("webhooks.duplicate", key)[1]["times"] for key in KEYS} == {1, 2, 3}
+    assert {bound("winrm.refused", key)[1]["refusals"] for key in KEYS} == {2, 3, 4}
+    delays = {bound("webhooks.delayed", key)[1]["delay_h"] for key in KEYS}
+    assert min(delays) < 8
+    assert max(delays) > 54
+    assert all(2 <= delay <= 60 for delay in delays)
+
+
+def test_parameters_given_are_kept_and_move_no_other_draw() -> None:
+    drawn, given = bound("webhooks.duplicate", KEYS[1]), bound("webhooks.duplicate", KEYS[1], times=2)
+    assert given[1]["times"] == 2
+    assert given[1]["gap_s"] == drawn[1]["gap_s"]
+    assert given[0] == drawn[0]
+
+
+@pytest.mark.parametrize("given", [{"times": 4}, {"times": "often"}, {"tmies": 2}])
+def test_parameters_that_do_not_fit_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        bind("webhooks.duplicate", Offer(), Draws(KEYS[0]), given)
+
+
+# --- bindings ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_binding_depends_on_the_key_and_on_nothing_else(id: str) -> None:
+    assert [bound(id, key) for key in KEYS] == [bound(id, key) for key in KEYS]
+    assert len({repr(bound(id, key)) for key in KEYS}) > 1
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_where_nothing_is_guaranteed_nothing_is_bound(id: str) -> None:
+    assert bind(id, NOTHING, Draws(KEYS[0]), {}) is None
+
+
+@pytest.mark.parametrize("id", ["timeouts.transfer_request_lost", "timeouts.transfer_answer_lost"])
+def test_a_lost_transfer_is_one_that_is_bound_to_be_created(id: str) -> None:
+    chosen = {(binding.entity, binding.occurrence) for binding, _ in (bound(id, key) for key in KEYS)}
+    assert chosen == {("c1", 1), ("c1", 2), ("c1", 3), ("c3", 1)}
+
+
+@pytest.mark.parametrize("id", ["webhooks.duplicate", "webhooks.delayed", "webhooks.lost"])
+def test_a_webhook_fault_befalls_a_payment_that_will_be_captured(id: str) -> None:
+    chosen = {(binding.entity, binding.occurrence) for binding, _ in (bound(id, key) for key in KEYS)}
+    assert chosen == {("c1/u1", 1), ("c1/u2", 1), ("c2/u1", 1)}
+
+
+def test_an_outage_lies_within_one_window_of_play() -> None:
+    for key in KEYS:
+        binding, params = bound("provider.outage", key)
+        assert binding.from_at is not None
+        assert binding.until_at is not None
+        assert binding.entity == "t1"
+        assert PLAY[0] <= binding.from_at < binding.until_at < PLAY[1]
+        assert binding.until_at - binding.from_at == params["outage_min"] * MINUTE_MS
+    assert bind("provider.outage", Offer(some_play=[("t2", START, START + 30 * MINUTE_MS)]), Draws(KEYS[0]), {}) is None
+
+
+def test_a_correction_changes_one_hole_by_one_stroke_after_the_end() -> None:
+    seen = set()
+    for key in KEYS:
+        binding, params = bound("provider.correction", key)
+        [action] = build("provider.correction", "f1", binding, params).actions()
+        assert action.at == PLAY[1] + params["after_min"] * MINUTE_MS
+        assert action.lever == "provider.correct"
+        assert set(action.params) == {"round", "hole", "strokes"}
+        seen.add((action.entity, *action.params.values()))
+    assert seen == {("t1/g1", 4, 17, 2), ("t1/g2", 1, 1, 3), ("t1/g2", 1, 1, 5)}
+
+
+@pytest.mark.parametrize("id", ["winrm.refused", "winrm.answer_lost"])
+def test_winrm_fails_after_a_crash_that_the_plan_gets_too(id: str) -> None:
+    for key in KEYS:
+        binding, _ = bound(id, key)
+        [occasion] = binding.occasion
+        crash = build(occasion.fault, "f1/1", occasion.binding, occasion.params)
+        [action] = crash.actions()
+        assert (action.lever, action.entity, action.at) == ("services.crash", "ingestion", binding.from_at)
+        assert PLAY[0] <= action.at < PLAY[1] - 30 * MINUTE_MS
+
+
+@pytest.mark.parametrize("id", [id for id in IDS if id.startswith("violations.")])
+def test_a_violation_falls_into_the_absence_after_there_is_something_to_violate(id: str) -> None:
+    for key in KEYS:
+        binding, params = bound(id, key)
+        [action] = build(id, "v1", binding, params).actions()
+        assert action.entity == "founder:ada"
+        assert START + DAY_MS // 2 < action.at <= START + 13 * DAY_MS
+    late = Offer(absence_until_at=START + DAY_MS)
+    assert bind(id, late, Draws(KEYS[0]), {}) is None
+
+
+def test_the_dashboard_pays_a_customer_of_a_contest_that_she_paid_for() -> None:
+    for key in KEYS:
+        binding, params = bound("violations.dashboard_payout", key)
+        [action] = build("violations.dashboard_payout", "v1", binding, params).actions()
+        assert f"{action.params['contest_id']}/{action.params['user_id']}" in dict(Offer().payments())
+        assert 100 <= action.params["amount_cents"] <= 5_000
+
+
+# --- what they do ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("id", "effect"),
+    [
+        ("timeouts.transfer_request_lost", "LoseRequest"),
+        ("timeouts.transfer_answer_lost", "LoseAnswer"),
+        ("webhooks.duplicate", "Repeat"),
+        ("webhooks.delayed", "Delay"),
+        ("webhooks.lost", "Drop"),
+    ],
+)
+def test_a_point_fault_befalls_the_bound_occurrence_once(id: str, effect: str) -> None:
+    for key in KEYS[:10]:
+        binding, params = bound(id, key)
+        others = [entity for entity in ("c1", "c3", "c1/u1", "c2/u1") if entity != binding.entity]
+        calls = [(at, entity) for at in range(6) for entity in [*others, str(binding.entity)]]
+        [(at, entity, what)] = crossings(build(id, "f1", binding, params), calls)
+        assert (entity, at + 1) == (binding.entity, binding.occurrence)
+        assert type(what).__name__ == effect
+
+
+def test_a_delay_and_a_repeat_carry_their_parameters_in_milliseconds() -> None:
+    call = Call("webhook", "deliver", "c1/u1", 1, 0)
+    where = Binding("c1/u1", 1)
+    delay: Any = build("webhooks.delayed", "f", where, {"delay_h": 3}).effect(call)
+    assert delay.by_ms == 10_800_000
+    repeat: Any = build("webhooks.duplicate", "f", where, {"times": 2, "gap_s": 5}).effect(call)
+    assert (repeat.times, repeat.gap_ms) == (2, 5_000)
+
+
+def test_an_outage_refuses_its_tournament_from_its_first_to_its_last_millisecond() -> None:
+    outage = build("provider.outage", "f1", Binding("t1", from_at=100, until_at=200), {"outage_min": 30})
+    befallen = crossings(outage, [(99, "t1"), (100, "t1"), (150, "t2"), (199, "t1"), (200, "t1")])
+    assert [(at, entity) for at, entity, _ in befallen] == [(100, "t1"), (199, "t1")]
+    assert {effect for _, _, effect in befallen} == {Refuse(503)}
+
+
+def test_winrm_refuses_the_first_calls_to_the_host_after_the_crash_whatever_they_ask() -> None:
+    refused = build("winrm.refused", "f1", Binding("win-ingest-1", from_at=100), {"refusals": 2})
+    win, other = "win-ingest-1", "win-ingest-10"
+    calls = [
+        (99, f"{win}/query"),
+        (100, f"{other}/query"),
+        (101, f"{win}/query"),
+        (102, f"{win}/start"),
+        (103, f"{win}/start"),
+    ]
+    assert [(at, effect) for at, _, effect in crossings(refused, calls)] == [(101, Refuse(0)), (102, Refuse(0))]
+
+
+def test_winrm_loses_the_answer_of_the_first_start_after_the_crash_only() -> None:
+    lost = build("winrm.answer_lost", "f1", Binding("win-ingest-1/start", from_at=100), {})
+    calls = [(at, f"win-ingest-1/{verb}") for at in (99, 100, 101) for verb in ("query", "start")]
+    assert [(at, entity) for at, entity, _ in crossings(lost, calls)] == [(100, "win-ingest-1/start")]
+
+
+@pytest.mark.parametrize(("id", "cls"), ALL)
+def test_a_fault_asks_only_for_what_its_seam_or_lever_can_do(id: str, cls: type[Fault]) -> None:
+    binding, params = bound(id, KEYS[0])
+    fault = build(id, "f1", binding, params)
+    if cls.seam in SEAMS and cls.operation in SEAMS[cls.seam].operations:
+        at = binding.from_at or 0
+        entity = f"{binding.entity}" if id != "winrm.refused" else f"{binding.entity}/query"
+        effect = fault.effect(Call(cls.seam, cls.operation, entity, binding.occurrence or 1, at))
+        assert type(effect).__name__ in SEAMS[cls.seam].effects
+        assert list(fault.actions()) == []
+    else:
+        [action] = fault.actions()
+        assert action.lever in LEVERS
+        assert action.at == binding.from_at

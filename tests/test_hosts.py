@@ -1,0 +1,356 @@
+"""Hosts: services die and live again, agents report, and the way to a host can be refused or lose its answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from contest_platform.http import Request, Response
+from contest_platform.ports import CommandResult, ConnectionFailed, DeadlineExceeded, HostError
+from fault_injectors import build
+from seams.faults import Action, Binding, Call, Effect, Fault, LoseRequest, Parameters, Refuse
+from simulator.actors.hosts import HOSTS, HostsActor
+from simulator.kernel import DeadIncarnationError
+from simulator.wires.hosts import HostWire
+from tests.support.fake_world import MONDAY, FakeWorld
+
+WIN, LIN = "win-ingest-1", "lin-app-1"
+SECOND, MINUTE = 1_000, 60_000
+
+
+class Control:
+    """The processes of the platform, as a host sees them."""
+
+    def __init__(self) -> None:
+        self.lives: dict[str, int] = {}
+        self.alive: dict[str, bool] = {}
+
+    def start(self, unit: str) -> int:
+        assert not self.alive.get(unit), f"{unit} was started twice"
+        self.alive[unit] = True
+        self.lives[unit] = self.lives.get(unit, 0) + 1
+        return self.lives[unit]
+
+    def kill(self, unit: str) -> None:
+        self.alive[unit] = False
+
+
+class Fleet:
+    def __init__(self, *faults: Fault, key: str = "00" * 16) -> None:
+        self.world = FakeWorld(key, faults)
+        self.control = Control()
+        self.actor = HostsActor(self.world, self.control, lambda host: f"token of {host}")  # type: ignore[arg-type]
+        self.alive = True
+        self.wire = HostWire(self.world, self.actor, self.guard)  # type: ignore[arg-type]
+        self.actor.boot()
+
+    def guard(self) -> None:
+        if not self.alive:
+            raise DeadIncarnationError("caller#1")
+
+    def run(self, host: str, command: str, *args: str, within_ms: int = 80_000) -> CommandResult:
+        async def calling() -> CommandResult:
+            return await self.world.runtime.deadline(self.wire.run(host=host, command=command, args=args), within_ms)
+
+        return self.world.run(calling())  # type: ignore[no-any-return]
+
+    def crash(self, unit: str) -> list[tuple[Action, str]]:
+        noted: list[tuple[Action, str]] = []
+        action = Action(self.world.runtime.now(), "services.crash", unit)
+        self.world.run(self.actor.pull_crash(action, lambda action, victim: noted.append((action, victim))))
+        return noted
+
+    def states(self, unit: str) -> list[tuple[int, str, str, int]]:
+        """(ms since the start, state, by, incarnation)"""
+        return [
+            (row["at"] - MONDAY, row["state"], row["by"], row["incarnation"])
+            for row in self.world.rows("hosts.services")
+            if row["service"] == unit
+        ]
+
+    def requests(self, *columns: str) -> list[tuple[Any, ...]]:
+        return [tuple(row[column] for column in columns) for row in self.world.rows("hosts.requests")]
+
+    def reports(self) -> list[tuple[int, str]]:
+        """(ms since the start, target) of what reached the edge."""
+        return [(at - MONDAY, request.body["target"]) for at, request in self.world.edge.seen]
+
+
+class Everything(Fault):
+    """Befalls every crossing with one effect."""
+
+    def __init__(self, transport: str, effect: Effect) -> None:
+        super().__init__("f1", Binding(), Parameters())
+        self.seam, self.operation, self._effect = transport, "run", effect  # type: ignore[misc]
+
+    def effect(self, call: Call) -> Effect | None:
+        return self._effect
+
+
+# --- services ----------------------------------------------------------------------------------------------------
+
+
+def test_every_service_is_started_once_at_boot() -> None:
+    fleet = Fleet()
+    assert fleet.control.alive == {"ingestion": True, "app": True, "settlement": True}
+    assert {row["by"] for row in fleet.world.rows("hosts.services")} == {"boot"}
+    assert all(fleet.actor.is_running(unit) for _, units in HOSTS.values() for unit in units)
+
+
+def test_a_windows_service_stays_down_until_somebody_starts_it() -> None:
+    fleet = Fleet()
+    fleet.world.run_for(90 * SECOND)
+    [(action, victim)] = fleet.crash("ingestion")
+    fleet.world.run_for(3_600 * SECOND)
+    assert fleet.states("ingestion") == [(0, "running", "boot", 1), (90 * SECOND, "stopped", "crash", 1)]
+    bitten = fleet.world.rows("hosts.services")[int(victim) - 1]
+    assert (action.entity, bitten["service"], bitten["state"]) == ("ingestion", "ingestion", "stopped")
+    assert not fleet.control.alive["ingestion"]
+
+    assert fleet.run(WIN, "Start-Service", "ingestion") == CommandResult(0, "", "")
+    assert [state[1:] for state in fleet.states("ingestion")][2:] == [("running", "command", 2)]
+    assert fleet.control.alive["ingestion"]
+
+
+@pytest.mark.parametrize("unit", ["app", "settlement"])
+def test_systemd_restarts_a_linux_unit_after_five_seconds(unit: str) -> None:
+    fleet = Fleet()
+    fleet.crash(unit)
+    fleet.world.run_for(5 * SECOND - 1)
+    assert not fleet.control.alive[unit]
+    fleet.world.run_for(2)
+    assert fleet.states(unit)[1:] == [(0, "stopped", "crash", 1), (5 * SECOND, "running", "systemd", 2)]
+    assert fleet.control.alive[unit]
+
+
+def test_systemd_leaves_a_unit_alone_that_was_stopped_by_command() -> None:
+    fleet = Fleet()
+    fleet.run(LIN, "systemctl", "stop", "app")
+    fleet.world.run_for(MINUTE)
+    assert [state[1:3] for state in fleet.states("app")] == [("running", "boot"), ("stopped", "command")]
+
+
+def test_systemd_does_not_start_a_unit_that_runs_again_already() -> None:
+    fleet = Fleet()
+    fleet.crash("app")
+    fleet.run(LIN, "systemctl", "start", "app")
+    fleet.world.run_for(MINUTE)
+    assert [state[2] for state in fleet.states("app")] == ["boot", "crash", "command"]
+
+
+def test_a_dead_service_cannot_crash_again_and_nothing_is_noted() -> None:
+    fleet = Fleet()
+    assert len(fleet.crash("ingestion")) == 1
+    assert fleet.crash("ingestion") == []
+    assert len(fleet.states("ingestion")) == 2
+
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+def test_windows_commands_say_and_do_what_powershell_would() -> None:
+    fleet = Fleet()
+    assert "Running  ingestion" in fleet.run(WIN, "Get-Service", "ingestion").stdout
+    assert fleet.run(WIN, "Stop-Service", "ingestion").exit_code == 0
+    assert "Stopped  ingestion" in fleet.run(WIN, "Get-Service", "ingestion").stdout
+    assert fleet.run(WIN, "Start-Service", "ingestion").exit_code == 0
+    assert fleet.run(WIN, "Start-Service", "ingestion").exit_code == 0, "starting what runs is no error"
+    assert fleet.run(WIN, "Restart-Service", "ingestion").exit_code == 0
+    assert [state[1:] for state in fleet.states("ingestion")][1:] == [
+        ("stopped", "command", 1),
+        ("running", "command", 2),
+        ("stopped", "command", 2),
+        ("running", "command", 3),
+    ]
+    unknown = fleet.run(WIN, "Get-Service", "app")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "Cannot find any service with service name 'app'" in unknown.stderr
+    assert fleet.run(WIN, "Remove-Item", "ingestion").exit_code == 1
+
+
+def test_linux_commands_say_and_do_what_systemctl_would() -> None:
+    fleet = Fleet()
+    assert fleet.run(LIN, "systemctl", "is-active", "app") == CommandResult(0, "active\n", "")
+    assert fleet.run(LIN, "systemctl", "stop", "app.service") == CommandResult(0, "", "")
+    assert fleet.run(LIN, "systemctl", "is-active", "app") == CommandResult(3, "inactive\n", "")
+    assert fleet.run(LIN, "systemctl", "restart", "app") == CommandResult(0, "", "")
+    assert fleet.run(LIN, "systemctl", "is-active", "app") == CommandResult(0, "active\n", "")
+    missing = fleet.run(LIN, "systemctl", "start", "ingestion")
+    assert missing == CommandResult(5, "", "Failed to start ingestion.service: Unit ingestion.service not found.\n")
+    assert fleet.run(LIN, "systemctl", "is-active", "ingestion").exit_code == 4
+    assert fleet.run(LIN, "rm", "-rf", "app").exit_code == 127
+    assert fleet.requests("host", "transport", "command", "args", "ran", "exit_code", "answered")[1] == (
+        LIN, "ssh", "systemctl", '["stop","app.service"]', True, 0, True,
+    )  # fmt: skip
+
+
+# --- the way to a host ---------------------------------------------------------------------------------------------
+
+
+def test_an_answer_takes_its_time_and_the_command_runs_half_way() -> None:
+    fleet = Fleet()
+    took = []
+    for _ in range(30):
+        sent_at = fleet.world.runtime.now()
+        fleet.run(WIN, "Get-Service", "ingestion")
+        took.append(fleet.world.runtime.now() - sent_at)
+    assert 200 <= min(took) < 500
+    assert 1_100 < max(took) <= 1_500
+    assert [row["n"] for row in fleet.world.rows("hosts.requests")] == list(range(1, 31))
+    assert fleet.world.rows("hosts.requests")[0]["at"] - MONDAY == took[0] // 2
+
+
+def test_a_refused_host_shows_the_refusal_in_its_own_book_and_nothing_ran() -> None:
+    fleet = Fleet(build("winrm.refused", "f1", Binding(WIN, from_at=MONDAY), {"refusals": 2}))
+    fleet.crash("ingestion")
+    for _ in range(2):
+        with pytest.raises(ConnectionFailed):
+            fleet.run(WIN, "Start-Service", "ingestion")
+    assert not fleet.control.alive["ingestion"]
+    assert fleet.run(WIN, "Start-Service", "ingestion").exit_code == 0
+    assert fleet.requests("n", "outcome", "ran", "exit_code", "answered") == [
+        (1, "refused", False, None, False),
+        (2, "refused", False, None, False),
+        (3, "ran", True, 0, True),
+    ]
+    assert fleet.world.bites == [("f1", "Refuse", "1"), ("f1", "Refuse", "2")]
+
+
+def test_a_lost_answer_leaves_a_started_service_and_a_caller_that_waits() -> None:
+    fleet = Fleet(build("winrm.answer_lost", "f1", Binding(f"{WIN}/start", from_at=MONDAY), {}))
+    fleet.crash("ingestion")
+    assert "Stopped" in fleet.run(WIN, "Get-Service", "ingestion").stdout
+    with pytest.raises(DeadlineExceeded):
+        fleet.run(WIN, "Start-Service", "ingestion")
+    assert fleet.world.runtime.now() - MONDAY > 80 * SECOND
+    assert "Running" in fleet.run(WIN, "Get-Service", "ingestion").stdout
+    assert [state[2] for state in fleet.states("ingestion")] == ["boot", "crash", "command"]
+    assert fleet.world.bites == [("f1", "LoseAnswer", "2")]
+    assert fleet.requests("n", "ran", "exit_code", "answered")[1] == (2, True, 0, False)
+
+
+def test_a_lost_request_never_reaches_the_host() -> None:
+    fleet = Fleet(Everything("ssh", LoseRequest()))
+    with pytest.raises(DeadlineExceeded):
+        fleet.run(LIN, "systemctl", "stop", "app")
+    assert fleet.actor.is_running("app")
+    assert fleet.requests("n") == []
+
+
+def test_an_http_error_of_winrm_is_told_by_its_code() -> None:
+    fleet = Fleet(Everything("winrm", Refuse(401)))
+    with pytest.raises(HostError, match="http_401"):
+        fleet.run(WIN, "Stop-Service", "ingestion")
+    assert fleet.requests("outcome", "ran") == [("http_401", False)]
+    assert fleet.actor.is_running("ingestion")
+
+
+def test_an_unknown_host_cannot_be_connected_to() -> None:
+    with pytest.raises(ConnectionFailed):
+        Fleet().run("win-ingest-10", "Get-Service", "ingestion")
+
+
+def test_a_command_runs_to_its_end_though_the_caller_gave_up() -> None:
+    fleet = Fleet()
+    with pytest.raises(DeadlineExceeded):
+        fleet.run(WIN, "Stop-Service", "ingestion", within_ms=50)
+    fleet.world.run_for(2 * SECOND)
+    assert [state[2] for state in fleet.states("ingestion")] == ["boot", "command"]
+
+
+def test_a_dead_process_reaches_no_host() -> None:
+    fleet = Fleet()
+    fleet.alive = False
+    with pytest.raises(DeadIncarnationError):
+        fleet.wire.run(host=WIN, command="Stop-Service", args=("ingestion",))
+    fleet.world.run_for(MINUTE)
+    assert fleet.requests("n") == []
+
+
+# --- the agent ----------------------------------------------------------------------------------------------------
+
+
+def test_the_agent_reports_at_the_next_whole_minute_and_every_five_while_it_lasts() -> None:
+    fleet = Fleet()
+    fleet.world.run_for(90 * SECOND)
+    fleet.crash("ingestion")
+    fleet.world.run_for(11 * MINUTE)
+    assert fleet.reports() == [(2 * MINUTE, "ingestion"), (7 * MINUTE, "ingestion"), (12 * MINUTE, "ingestion")]
+    _, request = fleet.world.edge.seen[0]
+    assert (request.method, request.path) == ("POST", "/api/agent/incidents")
+    assert request.headers == {"Authorization": f"Bearer token of {WIN}"}
+    assert request.body == {"host": WIN, "check": "service_running", "target": "ingestion", "observed": "stopped"}
+
+    fleet.run(WIN, "Start-Service", "ingestion")
+    fleet.world.run_for(60 * MINUTE)
+    assert len(fleet.reports()) == 3
+
+
+def test_the_agent_tries_again_each_minute_until_somebody_takes_its_report() -> None:
+    fleet = Fleet()
+
+    def down_until_the_fourth(request: Request) -> Response:
+        tries = len(fleet.world.edge.seen)
+        if tries < 3:
+            raise ConnectionFailed("nobody listens")
+        return Response(503 if tries == 3 else 200)
+
+    fleet.world.edge.answer = down_until_the_fourth
+    fleet.crash("ingestion")
+    fleet.world.run_for(9 * MINUTE + 1)
+    assert [at // MINUTE for at, _ in fleet.reports()] == [1, 2, 3, 4, 9]
+
+
+def test_a_unit_that_systemd_brought_back_is_not_reported() -> None:
+    fleet = Fleet()
+    fleet.world.run_for(10 * SECOND)
+    fleet.crash("app")
+    fleet.world.run_for(10 * MINUTE)
+    assert fleet.reports() == []
+
+
+def test_a_second_crash_is_reported_for_itself() -> None:
+    fleet = Fleet()
+    fleet.crash("ingestion")
+    fleet.world.run_for(90 * SECOND)
+    fleet.run(WIN, "Start-Service", "ingestion")
+    fleet.crash("ingestion")
+    fleet.world.run_for(2 * MINUTE)
+    assert [at // MINUTE for at, _ in fleet.reports()] == [1, 2]
+
+
+def test_a_fleet_that_runs_costs_nothing() -> None:
+    fleet, empty = Fleet(), FakeWorld()
+    for world in (fleet.world, empty):
+        world.run_for(14 * 86_400 * SECOND)
+    assert fleet.world.kernel.events == empty.kernel.events
+
+
+# --- the journal ----------------------------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_crash_is_caused_by_the_crash() -> None:
+    fleet = Fleet()
+    fleet.crash("ingestion")
+    fleet.world.run_for(MINUTE + 1)
+    crash, report = fleet.world.lines()[-2:]
+    assert (crash["kind"], report["kind"]) == ("service.stopped", "incident.reported")
+    assert report["cause"] == crash["id"]
+
+
+def test_the_same_key_gives_the_same_run_and_another_key_another() -> None:
+    def trace(key: str) -> str:
+        fleet = Fleet(build("winrm.refused", "f1", Binding(WIN, from_at=MONDAY), {"refusals": 2}), key=key)
+        fleet.crash("ingestion")
+        fleet.crash("settlement")
+        for _ in range(2):
+            with pytest.raises(ConnectionFailed):
+                fleet.run(WIN, "Get-Service", "ingestion")
+        fleet.run(WIN, "Restart-Service", "ingestion")
+        fleet.run(LIN, "systemctl", "restart", "app")
+        return json.dumps([fleet.world.lines(), fleet.world.rows("hosts.services")])
+
+    assert trace("00" * 16) == trace("00" * 16)
+    assert trace("00" * 16) != trace("01" * 16)
