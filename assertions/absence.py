@@ -1,6 +1,7 @@
 """Family absence: founder and engineers were gone, and it was not merely assumed.
 
-Invariant: each way in is judged from the book of the party who guards it: identity provider, platform, database, processor.
+Invariant: each way in is judged from the book of the party who guards it: identity provider, platform, database,
+processor.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ NOT_AN_ENTRY = "revoked"
 """The action of identity.events that ends a credential."""
 
 
-@assertion("absence.identity", "No founder or engineer held a live credential at the identity provider once the run had begun")
+@assertion(
+    "absence.identity", "No founder or engineer held a live credential at the identity provider once the run had begun"
+)
 def identity(evidence: Evidence) -> Finding:
     known = facts(evidence)
     revoked: set[str] = set()
@@ -43,7 +46,7 @@ def identity(evidence: Evidence) -> Finding:
             revoked.add(principal)
         elif allowed and (principal in revoked or at > known.plan.starts_at):
             found.breaks(
-                f"{principal} got past the identity provider at {instant(at)} ({action}{', ' + reason if reason else ''})",
+                f"{principal} got past the identity provider at {instant(at)} ({action}; {reason or 'no reason'})",
                 f"identity.events/{n}", at,
             )  # fmt: skip
     found.saw = len(seen & set(known.absent))
@@ -77,15 +80,16 @@ def database_sessions(evidence: Evidence) -> Finding:
         found.saw += 1
         if principal not in DATABASE_ROLES and not principal.startswith("system:"):
             found.breaks(
-                f"{principal} had a database session as {role} from {instant(at)} ({purpose}): {statements} statements, "
-                f"{writes} rows changed",
+                f"{principal} had a database session as {role} from {instant(at)} ({purpose}): {statements} "
+                f"statements, {writes} rows changed",
                 f"database.sessions/{n}", at,
             )  # fmt: skip
     return found
 
 
 @assertion(
-    "absence.processor_dashboard", "At the processor nobody acted but the platform's key and customers paying for themselves"
+    "absence.processor_dashboard",
+    "At the processor nobody acted but the platform's key and customers paying for themselves",
 )
 def processor_dashboard(evidence: Evidence) -> Finding:
     known = facts(evidence)
@@ -102,27 +106,32 @@ def processor_dashboard(evidence: Evidence) -> Finding:
             cents = amounts.get(object_id, 0)
             over = f" over {dollars(cents)}" if cents else ""
             found.breaks(
-                f"{caller} did {operation}{over} at the processor at {instant(at)} ({object_id or 'nothing came of it'})",
+                f"{caller} did {operation}{over} at the processor at {instant(at)} ({object_id or 'without effect'})",
                 f"processor.requests/{n}", at, cents,
             )  # fmt: skip
-    for item in (*known.transfers, *known.refunds):
-        if item.caller != PLATFORM_KEY and item[0] not in told:
+    moved = [(item.transfer_id, item.caller, item.amount_cents, item.created_at) for item in known.transfers]
+    moved += [(item.refund_id, item.caller, item.amount_cents, item.created_at) for item in known.refunds]
+    for item_id, caller, cents, at in moved:
+        if caller != PLATFORM_KEY and item_id not in told:
             found.breaks(
-                f"{item.caller} made {item[0]} over {dollars(item.amount_cents)} at the processor at "
-                f"{instant(item.created_at)}",
-                item[0], item.created_at, item.amount_cents,
-            )  # fmt: skip
+                f"{caller} made {item_id} over {dollars(cents)} at the processor at {instant(at)}", item_id, at, cents
+            )
     return found
 
 
-@assertion("absence.revocation_probed", "Each revoked credential was tried at the start, and refused by platform and identity provider")
+@assertion(
+    "absence.revocation_probed",
+    "Each revoked credential was tried at the start, and refused by platform and identity provider",
+)
 def revocation_probed(evidence: Evidence) -> Finding:
     known = facts(evidence)
     until_at = known.plan.starts_at + PROBED_WITHIN_MS
     denials = {
         "identity.events": {
             principal
-            for at, action, principal, allowed in evidence.rows("identity.events", "at", "action", "principal", "allowed")
+            for at, action, principal, allowed in evidence.rows(
+                "identity.events", "at", "action", "principal", "allowed"
+            )
             if not allowed and action != NOT_AN_ENTRY and at <= until_at
         },
         "platform.access_log": {
@@ -163,7 +172,9 @@ def fingerprints_constant(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("absence.changes_trace_to_the_system", "Every audited change was made by a service or asked for by a customer")
+@assertion(
+    "absence.changes_trace_to_the_system", "Every audited change was made by a service or asked for by a customer"
+)
 def changes_trace_to_the_system(evidence: Evidence) -> Finding:
     known = trail(evidence)
     found = Finding("audited changes", known.rows, len(facts(evidence).effects))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assertions.facts import facts
-from assertions.ledgerbook import ledgerbook
 from assertions.feed import receipts
+from assertions.ledgerbook import ledgerbook
 from assertions.model import Finding, assertion
 from assertions.trail import ANCHOR_WITHIN_MS, KEPT_MAX, Damages, trail
 from assertions.words import DAY_MS, dollars, duration, instant
@@ -28,7 +28,9 @@ def _tell(found: Finding, damages: Damages) -> None:
         found.breaks(f"and {more} more audit rows of the same kind", "audit_log", damages.first[-1].at)
 
 
-@assertion("audit.chain_holds", "The audit log runs from 1 without a gap, and every row hashes to what it and the next say")
+@assertion(
+    "audit.chain_holds", "The audit log runs from 1 without a gap, and every row hashes to what it and the next say"
+)
 def chain_holds(evidence: Evidence) -> Finding:
     known = trail(evidence)
     found = Finding("audit rows", known.rows, len(facts(evidence).effects))
@@ -36,7 +38,9 @@ def chain_holds(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("audit.head_matches_anchor", "The heads that were anchored outside are still in the audit log, at most 90 min old")
+@assertion(
+    "audit.head_matches_anchor", "The heads that were anchored outside are still in the audit log, at most 90 min old"
+)
 def head_matches_anchor(evidence: Evidence) -> Finding:
     known, truth = trail(evidence), facts(evidence)
     busy_days = {at // DAY_MS for at in (*(item.created_at for item in truth.intents),
@@ -71,7 +75,9 @@ def head_matches_anchor(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("audit.rows_match_images", "Every row of the platform is what its audit rows say, and none is there without them")
+@assertion(
+    "audit.rows_match_images", "Every row of the platform is what its audit rows say, and none is there without them"
+)
 def rows_match_images(evidence: Evidence) -> Finding:
     known = trail(evidence)
     found = Finding("rows", 0, len(facts(evidence).effects))
@@ -109,9 +115,7 @@ def _tell_changes(evidence: Evidence, found: Finding, table: str, keys: list[str
                 for name in names
                 if values[name] != image.get(name)
             ]
-            cents = sum(
-                abs((values[name] or 0) - (image.get(name) or 0)) for name in names if name.endswith("_cents")
-            )
+            cents = sum(abs((values[name] or 0) - (image.get(name) or 0)) for name in names if name.endswith("_cents"))
             found.breaks(f"{subject}: {'; '.join(told) or 'its audited changes do not add up'}", subject, at, cents)
     if len(keys) > KEPT_MAX:
         found.breaks(f"and {len(keys) - KEPT_MAX} more rows of {table} differ from their audit", table)
@@ -137,7 +141,8 @@ def _tell_postings(evidence: Evidence, found: Finding) -> None:
 
 
 @assertion(
-    "audit.external_effects_are_audited", "Every object that the platform's key made at the processor is named by an audit row"
+    "audit.external_effects_are_audited",
+    "Every object that the platform's key made at the processor is named by an audit row",
 )
 def external_effects_are_audited(evidence: Evidence) -> Finding:
     named, truth = trail(evidence).effects, facts(evidence)

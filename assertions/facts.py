@@ -1,20 +1,31 @@
 """What should have come of the plan, worked out from the books of everybody but the platform, once per evidence.
 
-Invariant: nothing here trusts the platform, except for the instant at which it closed a contest, and that only within the
-bound that assertions/lifecycle.py holds it to: the cut-off is defined by it.
+Invariant: nothing here trusts the platform, except for the instant at which it closed a contest, which defines the
+cut-off, and that only within the bound that assertions/lifecycle.py holds it to.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 from weakref import ref
 
 from assertions.once import once
 from assertions.oracles import prizes, scoring
+from assertions.rows import (
+    Cell,
+    ContestRow,
+    Intent,
+    Official,
+    Publication,
+    Refund,
+    Standing,
+    Transfer,
+    TransferRequest,
+    read,
+)
 from assertions.windows import Span, deadline, spans
 from assertions.words import MINUTE_MS
 
@@ -31,88 +42,6 @@ NOBODY_FAILS_TWICE = frozenset({
     "transfers_not_allowed",
 })  # fmt: skip
 """Error codes of the processor after which a payout cannot succeed: closed account, missing capability (SPEC 1.6)."""
-
-Cell = tuple[str, int, int]
-"""Golfer, round, hole."""
-Row = TypeVar("Row", bound=tuple[object, ...])
-
-
-class Intent(NamedTuple):
-    intent_id: str
-    amount_cents: int
-    refunded_cents: int
-    status: str
-    contest_id: str
-    entry_id: str
-    user_id: str
-    created_at: int
-    captured_at: int | None
-
-
-class Transfer(NamedTuple):
-    """A transfer in the processor's books. A human at the dashboard may leave its metadata out."""
-
-    transfer_id: str
-    amount_cents: int
-    reversed_cents: int
-    destination: str
-    contest_id: str | None
-    entry_id: str | None
-    user_id: str | None
-    caller: str
-    created_at: int
-
-    @property
-    def net_cents(self) -> int:
-        return self.amount_cents - self.reversed_cents
-
-
-class Refund(NamedTuple):
-    refund_id: str
-    intent_id: str
-    amount_cents: int
-    status: str
-    caller: str
-    created_at: int
-
-
-class ContestRow(NamedTuple):
-    contest_id: str
-    status: str
-    completed_at: int | None
-    cutoff_at: int | None
-    settled_at: int | None
-    closed_at: int | None
-    error_code: str | None
-
-
-class Publication(NamedTuple):
-    n: int
-    published_at: int
-    golfer_id: str
-    round: int
-    hole: int
-    strokes: int | None
-
-
-class Official(NamedTuple):
-    """The official scores of a tournament as they stood at an instant. `scores_hash`: as evidence/CONVENTIONS.md says."""
-
-    cells: dict[Cell, int]
-    statuses: dict[str, str]
-    scores_hash: str
-
-
-class Standing(NamedTuple):
-    user_id: str
-    score: int
-    place: int
-    prize_cents: int
-
-
-def read(evidence: Evidence, book: str, row: type[Row]) -> Iterator[Row]:
-    """The rows of a book as named tuples whose fields are columns of it."""
-    return map(row._make, evidence.rows(book, *row._fields))  # type: ignore[attr-defined]
 
 
 class Facts:
@@ -136,7 +65,7 @@ class Facts:
 
     @cached_property
     def event_instants(self) -> array[int]:
-        """The instants of the journal's events, in order: event `e<k>` is number k - 1. `absence verify` checks its chain."""
+        """When each event of the journal was: event `e<k>` is number k - 1. Its chain is checked by evidence.verify."""
         return array("q", (event.at for event in self.evidence.journal(verify=False)))
 
     @cached_property
@@ -146,7 +75,7 @@ class Facts:
 
     @cached_property
     def spans(self) -> list[Span]:
-        return spans(self.plan.faults, self.evidence.rows("injector.bites", "fault_id", "at"))  # type: ignore[arg-type]
+        return spans(self.plan.faults, self.evidence.rows("injector.bites", "fault_id", "at"))
 
     def deadline(self, due_at: int, bound_ms: int) -> tuple[int, list[str]]:
         return deadline(self.spans, due_at, bound_ms)
@@ -176,11 +105,12 @@ class Facts:
 
     @cached_property
     def paid_in_time(self) -> dict[str, list[Intent]]:
-        """The payments captured before the lock of their contest: each makes a valid entry, however late its webhook."""
+        """Payments captured before the lock of their contest: each makes a valid entry, however late its webhook."""
         paid: dict[str, list[Intent]] = {contest: [] for contest in self.contests}
         for intent in self.captured:
-            if cast(int, intent.captured_at) < self.contests[intent.contest_id].lock_at:
-                paid[intent.contest_id].append(intent)
+            contest = self.contests.get(intent.contest_id)
+            if contest is not None and cast(int, intent.captured_at) < contest.lock_at:
+                paid[contest.id].append(intent)
         return paid
 
     def runs(self, contest_id: str) -> bool:
@@ -287,7 +217,7 @@ class Facts:
         return min(self._completions.get(event_id, contest.end_at), contest.end_at)
 
     def cutoff_at(self, contest_id: str) -> int:
-        """Until when publications count (ms): COMPLETE + hold. The platform's COMPLETE counts if it was in time for it."""
+        """Until when publications count (ms): COMPLETE + hold; the platform's COMPLETE if it was in time for it."""
         over_at = self.over_at(contest_id)
         row = self.contest_rows.get(contest_id)
         completed_at = row.completed_at if row else None
@@ -298,7 +228,8 @@ class Facts:
     def last_cutoff_at(self, tournament_id: str) -> int | None:
         """Until when anything published of a tournament still counts for a contest; None where no contest is on it."""
         return max(
-            (self.cutoff_at(item.id) for item in self.plan.contests if item.tournament_id == tournament_id), default=None
+            (self.cutoff_at(item.id) for item in self.plan.contests if item.tournament_id == tournament_id),
+            default=None,
         )
 
     def official_for(self, contest_id: str) -> Official:
@@ -404,16 +335,6 @@ class Facts:
                 if transfer in failed and any(request.error_code in NOBODY_FAILS_TWICE for request in requests):
                     found.add(failed[transfer][0])
         return found
-
-
-class TransferRequest(NamedTuple):
-    at: int
-    request_hash: str | None
-    replayed: bool
-    status: int
-    error_code: str | None
-    object_id: str | None
-    answered: bool
 
 
 def facts(evidence: Evidence) -> Facts:

@@ -1,6 +1,6 @@
 """The platform's receipts, read once, against what the provider published.
 
-Invariant: one pass over the receipts; what is kept is one score a hole, so memory grows with the field and not with entries.
+Invariant: one pass over the receipts; what is kept is one score a hole, so memory grows with the field alone.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from bisect import bisect_left
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from assertions.facts import Cell, Publication, facts
+from assertions.facts import facts
 from assertions.once import once
+from assertions.rows import Cell, Publication
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
@@ -22,7 +23,18 @@ COUNTED = {
     "REJECT": "rejected",
 }  # fmt: skip
 """Verdict of a receipt -> the column of its batch that counts it."""
-_COLUMNS = ("batch_id", "n", "tournament_id", "golfer_id", "round", "hole", "strokes", "published_at", "verdict", "reason")
+_COLUMNS = (
+    "batch_id",
+    "n",
+    "tournament_id",
+    "golfer_id",
+    "round",
+    "hole",
+    "strokes",
+    "published_at",
+    "verdict",
+    "reason",
+)
 
 
 class Receipts:
@@ -55,9 +67,7 @@ class Receipts:
                 number, n, tournament, golfer, round_, hole, strokes, published_at, verdict, reason = receipt
                 self.count += 1
                 if number == batch:
-                    lines.append(
-                        f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{'' if reason is None else reason}\n"
-                    )
+                    lines.append(f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n")
                     counts[verdict] = counts.get(verdict, 0) + 1
                 else:
                     self.wrong_counts.append((number, received_at, f"receipt {n} belongs to no batch"))

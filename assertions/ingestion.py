@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assertions.facts import Cell, facts
+from assertions.facts import facts
 from assertions.feed import owed_publications, receipts
 from assertions.model import Finding, assertion
+from assertions.rows import Cell
 from assertions.words import dollars, instant
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def _owed_holes(evidence: Evidence) -> int:
 
 
 @assertion(
-    "ingestion.every_publication_has_a_receipt", "Every hole score that the provider published before the cut-off was received"
+    "ingestion.every_publication_has_a_receipt",
+    "Every hole score that the provider published before the cut-off was received",
 )
 def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
     received = receipts(evidence).received
@@ -63,10 +65,15 @@ def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("ingestion.scores_equal_official", "Every hole score of the platform is the official one, and none is missing or made up")
+@assertion(
+    "ingestion.scores_equal_official",
+    "Every hole score of the platform is the official one, and none is missing or made up",
+)
 def scores_equal_official(evidence: Evidence) -> Finding:
     official = _official_holes(evidence)
-    found = Finding("hole scores", 0, sum(None not in scores for holes in official.values() for scores in holes.values()))
+    found = Finding(
+        "hole scores", 0, sum(None not in scores for holes in official.values() for scores in holes.values())
+    )
     seen: dict[str, set[Cell]] = {tournament: set() for tournament in official}
     for tournament, golfer, number, hole, strokes, published_at in evidence.rows(
         "platform.hole_scores", "tournament_id", "golfer_id", "round", "hole", "strokes", "published_at"
@@ -98,7 +105,10 @@ def _any_of(scores: set[int | None]) -> str:
     return " or ".join(sorted("nothing" if strokes is None else str(strokes) for strokes in scores))
 
 
-@assertion("ingestion.official_at_cutoff", "Every valid entry has one outcome: the score, place and prize of the official scores")
+@assertion(
+    "ingestion.official_at_cutoff",
+    "Every valid entry has one outcome: the score, place and prize of the official scores",
+)
 def official_at_cutoff(evidence: Evidence) -> Finding:
     known = facts(evidence)
     expected = {contest: known.standings(contest) for contest in known.valid}
@@ -120,9 +130,9 @@ def official_at_cutoff(evidence: Evidence) -> Finding:
         seen.add(entry)
         if (score, place, prize) != (due.score, due.place, due.prize_cents):
             found.breaks(
-                f"{entry} of {due.user_id} in {contest} has score {score}, place {place}, prize {dollars(prize)}; official "
-                f"at the cut-off {instant(known.cutoff_at(contest))} are score {due.score}, place {due.place}, prize "
-                f"{dollars(due.prize_cents)}",
+                f"{entry} of {due.user_id} in {contest} has score {score}, place {place}, prize {dollars(prize)}; "
+                f"official at the cut-off {instant(known.cutoff_at(contest))} are score {due.score}, place "
+                f"{due.place}, prize {dollars(due.prize_cents)}",
                 f"outcomes/{outcome}", at, abs(prize - due.prize_cents),
             )  # fmt: skip
     for contest, standings in expected.items():
@@ -138,7 +148,9 @@ def official_at_cutoff(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("ingestion.replay_reproduces", "Replaying the admitted and corrected receipts gives exactly the platform's scores")
+@assertion(
+    "ingestion.replay_reproduces", "Replaying the admitted and corrected receipts gives exactly the platform's scores"
+)
 def replay_reproduces(evidence: Evidence) -> Finding:
     replayed = {tournament: dict(cells) for tournament, cells in receipts(evidence).replayed.items()}
     found = Finding("hole scores", 0, _owed_holes(evidence))
@@ -170,10 +182,13 @@ def no_quarantine_left(evidence: Evidence) -> Finding:
         glitch == "scrambled" and cells for glitch, cells in evidence.rows("provider.requests", "glitch", "cells")
     )
     found = Finding("quarantined batches", 0, int(scrambled))
-    resolved = dict(evidence.rows("platform.quarantine_resolutions", "batch_id", "resolved_by_batch_id"))
+    resolved: dict[int, int | None] = dict(
+        evidence.rows("platform.quarantine_resolutions", "batch_id", "resolved_by_batch_id")
+    )
     for batch, at, holes in quarantined:
         found.saw += 1
-        if batch not in resolved or (resolved[batch] is not None and resolved[batch] <= batch):
+        by_batch = resolved.get(batch)
+        if batch not in resolved or (by_batch is not None and by_batch <= batch):
             found.breaks(
                 f"batch {batch} of {instant(at)} put {holes} holes into quarantine, and no later batch resolved it",
                 f"ingestion_batches/{batch}", at,
@@ -181,7 +196,10 @@ def no_quarantine_left(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("ingestion.nothing_rejected_silently", "Every refused score has a reason, and every batch counts the receipts it has")
+@assertion(
+    "ingestion.nothing_rejected_silently",
+    "Every refused score has a reason, and every batch counts the receipts it has",
+)
 def nothing_rejected_silently(evidence: Evidence) -> Finding:
     known = receipts(evidence)
     found = Finding("receipts", known.count, sum(map(len, owed_publications(evidence).values())))
@@ -198,6 +216,7 @@ def no_readmission(evidence: Evidence) -> Finding:
     found = Finding("admitted holes", sum(map(len, known.replayed.values())), _owed_holes(evidence))
     for batch, n, tournament, cell in known.readmitted:
         found.breaks(
-            f"{_hole(tournament, cell)} was admitted again by receipt {n} of batch {batch}", f"ingestion_batches/{batch}"
+            f"{_hole(tournament, cell)} was admitted again by receipt {n} of batch {batch}",
+            f"ingestion_batches/{batch}",
         )
     return found

@@ -54,7 +54,7 @@ class ActiveFault:
 
 @dataclass(frozen=True, slots=True)
 class FirstBroken:
-    """The first broken promise of the run. `at` is null where no book says when; then every fault that acted is named."""
+    """The first broken promise of the run. Where no book says when it broke, every fault that acted is named."""
 
     assertion: str
     claim: str
@@ -85,7 +85,7 @@ class Verdict:
     version: int = VERSION
 
     def to_json(self) -> str:
-        """The verdict as `verdict.json` holds it: sorted keys, money in cents, instants in ms, one line end at the end."""
+        """The verdict as `verdict.json` holds it: sorted keys, money in cents, instants in ms."""
         whole = asdict(self)
         whole["status"] = self.status.value
         for result in whole["results"]:

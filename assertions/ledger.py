@@ -71,14 +71,18 @@ def business_keys_unique(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("ledger.escrow_empty_after_settlement", "Once a contest is settled or cancelled, nothing is left in its escrow")
+@assertion(
+    "ledger.escrow_empty_after_settlement", "Once a contest is settled or cancelled, nothing is left in its escrow"
+)
 def escrow_empty_after_settlement(evidence: Evidence) -> Finding:
     book, known = ledgerbook(evidence), facts(evidence)
     found = Finding("contests", 0, len(known.contests))
     for contest_id in known.contests:
         row = known.contest_rows.get(contest_id)
         if row is None or row.status not in ("SETTLED", "PAID_OUT", "CANCELLED"):
-            found.missing.append(f"{contest_id} was never settled or cancelled ({row.status if row else 'no such row'})")
+            found.missing.append(
+                f"{contest_id} was never settled or cancelled ({row.status if row else 'no such row'})"
+            )
             continue
         found.saw += 1
         left = book.owed(ESCROW + contest_id)
@@ -97,7 +101,9 @@ def pool_is_conserved(evidence: Evidence) -> Finding:
     for contest_id, entries in known.valid.items():
         due = known.money(contest_id)
         paid_in = sum(intent.amount_cents for intent in entries)
-        moved = {kind: book.escrow.get((contest_id, kind), 0) for kind in ("lock", "overlay", "rake", "prize", "unexecuted")}
+        moved = {
+            kind: book.escrow.get((contest_id, kind), 0) for kind in ("lock", "overlay", "rake", "prize", "unexecuted")
+        }
         found.saw += (contest_id, "lock") in book.escrow
         row = known.contest_rows.get(contest_id)
         at = row.settled_at if row else None
@@ -121,7 +127,7 @@ def pool_is_conserved(evidence: Evidence) -> Finding:
 def reconciles_with_processor(evidence: Evidence) -> Finding:
     book, known = ledgerbook(evidence), facts(evidence)
     found = Finding("balance transactions", 0)
-    end, held = known.ended_at, defaultdict(int)
+    end, held = known.ended_at, _cents()
     columns = ("balance_transaction_id", "kind", "source_id", "amount_cents", "fee_cents", "net_cents", "created_at",
                "available_at")  # fmt: skip
     for moved, kind, source, amount, fee, net, created_at, available_at in evidence.rows("processor.balance", *columns):
@@ -140,8 +146,8 @@ def reconciles_with_processor(evidence: Evidence) -> Finding:
         if key and posted != abs(amount):
             said = "nothing" if posted is None else dollars(posted)
             found.breaks(
-                f"the processor moved {dollars(amount)} ({kind} {source}, {instant(created_at)}), the ledger has {said} "
-                f"under {key}",
+                f"the processor moved {dollars(amount)} ({kind} {source}, {instant(created_at)}), the ledger has "
+                f"{said} under {key}",
                 moved, created_at, abs(amount) - (posted or 0),
             )  # fmt: skip
         if fee and book.amount(f"fee:{moved}") != fee:
@@ -190,11 +196,14 @@ def participants_balances(evidence: Evidence) -> Finding:
                     f"users/{user}",
                     money_cents=abs(is_cents - should_cents),
                 )
-        received, due = people.sent[user] + people.refunded[user], won - people.unpayable[user] + people.refund_due[user]
+        received, due = (
+            people.sent[user] + people.refunded[user],
+            won - people.unpayable[user] + people.refund_due[user],
+        )
         if received != due:
             found.breaks(
-                f"{user} paid {dollars(people.paid[user])} and received {dollars(received)}, it should be {dollars(due)} "
-                f"({dollars(won)} won, {dollars(people.refund_due[user])} to be given back)",
+                f"{user} paid {dollars(people.paid[user])} and received {dollars(received)}, it should be "
+                f"{dollars(due)} ({dollars(won)} won, {dollars(people.refund_due[user])} to be given back)",
                 f"users/{user}", people.last_at.get(user), abs(received - due),
             )  # fmt: skip
     return found
@@ -214,18 +223,22 @@ def _held(book: LedgerBook) -> dict[str, dict[str, int]]:
     return held
 
 
+def _cents() -> defaultdict[str, int]:
+    return defaultdict(int)
+
+
 class _People:
     """Every customer's money in cents, from the processor's books, the plan and the official scores."""
 
     def __init__(self, known: Facts) -> None:
-        self.paid: defaultdict[str, int] = defaultdict(int)
-        self.locked: defaultdict[str, int] = defaultdict(int)
-        self.refund_due: defaultdict[str, int] = defaultdict(int)
-        self.refunded: defaultdict[str, int] = defaultdict(int)
-        self.won: defaultdict[str, int] = defaultdict(int)
-        self.paid_out: defaultdict[str, int] = defaultdict(int)
-        self.sent: defaultdict[str, int] = defaultdict(int)
-        self.unpayable: defaultdict[str, int] = defaultdict(int)
+        self.paid = _cents()
+        self.locked = _cents()
+        self.refund_due = _cents()
+        self.refunded = _cents()
+        self.won = _cents()
+        self.paid_out = _cents()
+        self.sent = _cents()
+        self.unpayable = _cents()
         self.last_at: dict[str, int] = {}
         for intent in known.captured:
             self.paid[intent.user_id] += intent.amount_cents

@@ -57,7 +57,9 @@ class LedgerBook:
         self.escrow: dict[tuple[str, str], int] = {}
         """What transactions of a kind did to a contest's escrow, by (contest, kind)."""
         sums, by_key, balances, escrow = self.sums, self.by_key, self.balances, self.escrow
-        for txn_id, key, kind, at in evidence.rows("platform.ledger_transactions", "txn_id", "business_key", "kind", "at"):
+        for txn_id, key, kind, at in evidence.rows(
+            "platform.ledger_transactions", "txn_id", "business_key", "kind", "at"
+        ):
             txn = sums[txn_id] = Txn(key, kind, at)
             if by_key.setdefault(key, txn) is not txn:
                 self.repeated.append((txn_id, key, at))

@@ -1,6 +1,6 @@
 """Family lifecycle: every contest passes its states, in order and on time, and ends with everybody paid or refunded.
 
-Invariant: when a contest had to do what is computed from the plan, the provider and the processor; when it did is in the
+Invariant: what a contest had to do and when comes from the plan, the provider and the processor; what it did, from the
 audit log.
 """
 
@@ -20,8 +20,8 @@ LOCKED_WITHIN_MS = 2 * MINUTE_MS
 LIVE_WITHIN_MS = 15 * MINUTE_MS
 SETTLED_WITHIN_MS = 6 * HOUR_MS
 PAID_OUT_WITHIN_MS = 72 * HOUR_MS
-"""Bounds on each step, from the instant at which it was due. A fault at work then puts a bound off until the end of its own
-recovery bound; nothing puts PAID_OUT off beyond the recovery phase."""
+"""Bounds on each step, from the instant at which it was due. A fault at work then puts a bound off until the end of its
+own recovery bound; nothing puts PAID_OUT off beyond the recovery phase."""
 
 ALLOWED = {
     None: {"SCHEDULED"},
@@ -31,7 +31,7 @@ ALLOWED = {
     "COMPLETE": {"SETTLED"},
     "SETTLED": {"PAID_OUT"},
 }
-"""State -> the states that may follow (SPEC 1.1). ERROR may not be entered, since nothing leaves it without a runbook."""
+"""State -> the states that may follow (SPEC 1.1). ERROR may not be entered: nothing leaves it without a runbook."""
 STEPS_OF_ONE_THAT_RUNS = 6
 """SCHEDULED, LOCKED, LIVE, COMPLETE, SETTLED, PAID_OUT; one that does not run has two: SCHEDULED, CANCELLED."""
 
@@ -63,7 +63,9 @@ def _steps_owed(known: Facts) -> int:
     return sum(STEPS_OF_ONE_THAT_RUNS if known.runs(contest) else 2 for contest in known.contests)
 
 
-@assertion("lifecycle.states_in_order", "Every contest passed through its states in the allowed order, and never through ERROR")
+@assertion(
+    "lifecycle.states_in_order", "Every contest passed through its states in the allowed order, and never through ERROR"
+)
 def states_in_order(evidence: Evidence) -> Finding:
     known, transitions = facts(evidence), trail(evidence).transitions
     found = Finding("transitions", 0, _steps_owed(known))
@@ -79,7 +81,8 @@ def states_in_order(evidence: Evidence) -> Finding:
         row = known.contest_rows.get(contest_id)
         if row is not None and row.status != status:
             found.breaks(
-                f"{contest_id} is {row.status} in the end, but its last audited state is {status}", f"contests/{contest_id}"
+                f"{contest_id} is {row.status} in the end, but its last audited state is {status}",
+                f"contests/{contest_id}",
             )
     return found
 
@@ -107,7 +110,7 @@ def on_time(evidence: Evidence) -> Finding:
             found.saw += 1  # a step that never came was looked for, and is broken, not unseen
             if at is not None and at < due.earliest_at:
                 found.breaks(
-                    f"{contest_id} was {due.status} at {instant(at)}, {duration(due.earliest_at - at)} before it was due",
+                    f"{contest_id} was {due.status} at {instant(at)}, {duration(due.earliest_at - at)} too early",
                     f"contests/{contest_id}", at, at_stake,
                 )  # fmt: skip
             elif at is None or at > until_at:
@@ -131,7 +134,9 @@ def every_contest_ends(evidence: Evidence) -> Finding:
         found.saw += 1
         if row is None or row.status not in ("PAID_OUT", "CANCELLED"):
             cents = sum(intent.amount_cents for intent in paid)
-            state = "does not exist in the platform" if row is None else f"is {row.status} ({row.error_code or 'no error'})"
+            state = (
+                "does not exist in the platform" if row is None else f"is {row.status} ({row.error_code or 'no error'})"
+            )
             found.breaks(
                 f"{contest_id} {state} at the end, with {dollars(cents)} of {len(paid)} entries in it",
                 f"contests/{contest_id}", known.plan.recovery_until_at, cents,
@@ -140,7 +145,8 @@ def every_contest_ends(evidence: Evidence) -> Finding:
 
 
 @assertion(
-    "lifecycle.cancelled_are_refunded", "Every payment for a cancelled contest, or after the lock, is given back in full, once"
+    "lifecycle.cancelled_are_refunded",
+    "Every payment for a cancelled contest, or after the lock, is given back in full, once",
 )
 def cancelled_are_refunded(evidence: Evidence) -> Finding:
     known = facts(evidence)
@@ -184,8 +190,8 @@ def under_minimum_is_cancelled_guaranteed_runs(evidence: Evidence) -> Finding:
         if (row.status == "CANCELLED") == known.runs(contest_id):
             kind = "not guaranteed" if contest.guaranteed_cents is None else "guaranteed"
             found.breaks(
-                f"{contest_id} had {len(paid)} entries paid before its lock, needs {contest.min_entries} and is {kind}: it "
-                f"should {'run' if known.runs(contest_id) else 'be cancelled'}, and is {row.status}",
+                f"{contest_id} had {len(paid)} entries paid before its lock, needs {contest.min_entries}, is {kind}: "
+                f"it should {'run' if known.runs(contest_id) else 'be cancelled'}, and is {row.status}",
                 f"contests/{contest_id}", contest.lock_at, sum(intent.amount_cents for intent in paid),
             )  # fmt: skip
     return found

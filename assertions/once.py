@@ -1,6 +1,7 @@
 """Work done once per evidence: indexes that several assertions share.
 
-Invariant: what is kept lives as long as its evidence and no longer, so a builder must hold the evidence weakly or not at all.
+Invariant: what is kept lives as long as its evidence and no longer, so a builder holds the evidence weakly or not at
+all.
 """
 
 from __future__ import annotations

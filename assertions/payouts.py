@@ -1,7 +1,7 @@
 """Family payouts: the right people, the right amounts, each exactly once.
 
-Invariant: who is owed what comes from the provider's publications, the processor's intents and the plan; who was paid from
-the processor's transfers, of which each means that the money moved.
+Invariant: who is owed what comes from the provider's publications, the processor's intents and the plan; who was paid,
+from the processor's transfers, of which each means that the money moved.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from assertions.facts import Facts, facts
+from assertions.facts import PLATFORM_KEY, Facts, facts
 from assertions.ledgerbook import ledgerbook
 from assertions.model import Finding, assertion
 from assertions.words import DAY_MS, dollars, duration, instant
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evidence.run import Evidence
 
 KEY_LIFE_MS = DAY_MS
-"""The processor forgets an idempotency key after 24 h: the same key is then a new request (docs.stripe.com/idempotency)."""
+"""The processor forgets a key after 24 h: the same key is then a new request (docs.stripe.com/idempotency)."""
 
 
 class _Attempt(NamedTuple):
@@ -38,7 +38,9 @@ def _payable(known: Facts) -> int:
     return len(known.winners.keys() - known.unpayable)
 
 
-@assertion("payouts.right_people_right_amounts", "Every winner has received exactly the prize that the official scores give")
+@assertion(
+    "payouts.right_people_right_amounts", "Every winner has received exactly the prize that the official scores give"
+)
 def right_people_right_amounts(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("winners", 0, len(known.winners))
@@ -48,7 +50,8 @@ def right_people_right_amounts(evidence: Evidence) -> Finding:
         got = sum(transfer.net_cents for transfer in known.received.get(winner, ()))
         if got != due.prize_cents and not (got == 0 and winner in known.unpayable):
             found.breaks(
-                f"{due.user_id} won {dollars(due.prize_cents)} in {contest} (place {due.place}) and received {dollars(got)}",
+                f"{due.user_id} won {dollars(due.prize_cents)} in {contest} (place {due.place}) and received "
+                f"{dollars(got)}",
                 f"entries/{entry}", known.cutoff_at(contest), abs(due.prize_cents - got),
             )  # fmt: skip
     return found
@@ -88,7 +91,7 @@ def nobody_else_paid(evidence: Evidence) -> Finding:
             continue
         found.breaks(
             f"{transfer.caller} sent {dollars(transfer.net_cents)} to {transfer.user_id or transfer.destination} at "
-            f"{instant(transfer.created_at)} {why} ({transfer.transfer_id}, {transfer.contest_id}, {transfer.entry_id})",
+            f"{instant(transfer.created_at)} {why} ({transfer.transfer_id}; {transfer.contest_id})",
             f"processor.transfers/{transfer.transfer_id}", transfer.created_at, abs(transfer.net_cents),
         )  # fmt: skip
     return found
@@ -96,13 +99,13 @@ def nobody_else_paid(evidence: Evidence) -> Finding:
 
 @assertion(
     "payouts.attempts_follow_idempotency",
-    "After an unknown outcome the same key is used while it lives; a new one only after a proven rejection or a look-up",
+    "After an unknown outcome the same key is used while it lives; a new one only after a rejection or a look-up",
 )
 def attempts_follow_idempotency(evidence: Evidence) -> Finding:
     known = facts(evidence)
     requests = known.transfer_requests
     found = Finding("keys at the processor", 0, len(requests))
-    amounts = dict(evidence.rows("platform.transfers", "transfer_id", "amount_cents"))
+    amounts: dict[str, int] = dict(evidence.rows("platform.transfers", "transfer_id", "amount_cents"))
     attempted: set[str] = set()
     attempts = map(_Attempt._make, evidence.rows("platform.transfer_attempts", *_Attempt._fields))
     for transfer, group in groupby(attempts, key=itemgetter(0)):
@@ -113,7 +116,9 @@ def attempts_follow_idempotency(evidence: Evidence) -> Finding:
             attempted.add(attempt.idempotency_key)
             age_ms = attempt.sent_at - born.setdefault(attempt.idempotency_key, attempt.sent_at)
             if age_ms >= KEY_LIFE_MS:
-                _tell(found, attempt, cents, f"used a key that was {duration(age_ms)} old: a new request to the processor")
+                _tell(
+                    found, attempt, cents, f"used a key that was {duration(age_ms)} old: a new request to the processor"
+                )
         for before, after in pairwise(tries):
             why = _why_wrong(known, before, after)
             if why:
@@ -159,12 +164,23 @@ def _tell(found: Finding, attempt: _Attempt, cents: int, why: str) -> None:
     )  # fmt: skip
 
 
-@assertion("payouts.terminal_failures_have_reasons", "A payout is given up only with a reason that the processor or the customer confirms")
+@assertion(
+    "payouts.terminal_failures_have_reasons",
+    "A payout is given up only with a reason that the processor or the customer confirms",
+)
 def terminal_failures_have_reasons(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("payouts given up", 0, 0)
     for transfer, contest, entry, user, cents, status, reason, at in evidence.rows(
-        "platform.transfers", "transfer_id", "contest_id", "entry_id", "user_id", "amount_cents", "status", "reason", "done_at"
+        "platform.transfers",
+        "transfer_id",
+        "contest_id",
+        "entry_id",
+        "user_id",
+        "amount_cents",
+        "status",
+        "reason",
+        "done_at",
     ):
         if status != "FAILED_TERMINAL":
             continue
@@ -181,8 +197,8 @@ def terminal_failures_have_reasons(evidence: Evidence) -> Finding:
 @assertion("payouts.amounts_agree", "Outcome, transfer, processor and ledger say the same amount for every payout")
 def amounts_agree(evidence: Evidence) -> Finding:
     known, book = facts(evidence), ledgerbook(evidence)
-    prizes = dict(evidence.rows("platform.outcomes", "entry_id", "prize_cents"))
-    packs = dict(evidence.rows("platform.settlement_packs", "entry_id", "pack_id"))
+    prizes: dict[str, int] = dict(evidence.rows("platform.outcomes", "entry_id", "prize_cents"))
+    packs: dict[str, str] = dict(evidence.rows("platform.settlement_packs", "entry_id", "pack_id"))
     found = Finding("payouts", 0, _payable(known))
     for transfer, contest, entry, user, cents, status, at in evidence.rows(
         "platform.transfers", "transfer_id", "contest_id", "entry_id", "user_id", "amount_cents", "status", "created_at"
@@ -194,13 +210,15 @@ def amounts_agree(evidence: Evidence) -> Finding:
         }
         if status in ("PAID", "REVERSED"):
             sent = known.received.get((contest, entry), ())
-            sides["the processor"] = sum(item.amount_cents for item in sent if item.caller == "platform")
+            sides["the processor"] = sum(item.amount_cents for item in sent if item.caller == PLATFORM_KEY)
             sides["the ledger's payout"] = book.amount(f"payout:{transfer}")
             sides["the ledger's paid"] = book.amount(f"paid:{transfer}")
-        differ = [f"{who} {'nothing' if said is None else dollars(said)}" for who, said in sides.items() if said != cents]
+        differ = [
+            f"{who} says {'nothing' if said is None else dollars(said)}" for who, said in sides.items() if said != cents
+        ]
         if differ:
             found.breaks(
-                f"the transfer {transfer} to {user} for {entry} is over {dollars(cents)}, but says {', says '.join(differ)}",
+                f"the transfer {transfer} to {user} for {entry} is over {dollars(cents)}; {'; '.join(differ)}",
                 f"transfers/{transfer}", at,
                 max(abs(cents - (said or 0)) for said in sides.values()),
             )  # fmt: skip

@@ -7,7 +7,7 @@ columns, so an update is a subtraction and an addition, and memory is one number
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -147,9 +147,20 @@ class Trail:
         def text(value: str | None) -> str:
             return "null" if value is None else quote(value)
 
-        for seq, at, actor, action, subject, before, after, reason, correlation, cause, prev_hash, own_hash in (
-            evidence.rows("platform.audit_log", *COLUMNS)
-        ):
+        for (
+            seq,
+            at,
+            actor,
+            action,
+            subject,
+            before,
+            after,
+            reason,
+            correlation,
+            cause,
+            prev_hash,
+            own_hash,
+        ) in evidence.rows("platform.audit_log", *COLUMNS):
             self.rows += 1
             if seq != previous + 1:
                 self.broken_chain.add(seq, at, f"follows row {previous}: the sequence has a gap")

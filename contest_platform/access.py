@@ -1,6 +1,6 @@
-"""Access control: who calls, proven by a signed token, and whether he may. Humans are asked about at the identity provider each time.
+"""Access control: who calls, proven by a signed token, and whether he may.
 
-Invariant: every admin authentication and every denial leaves one row in `access_log`, written before anything else happens.
+Invariant: every admin authentication and every denial is a row of `access_log`, written before anything else happens.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The platform's edge: finds the route of a request, has access control establish who calls, and hands it to the service.
+"""The platform's edge: finds the route of a request, has access control establish who calls, and has it served.
 
 Invariant: no handler sees a request whose caller has not passed the access check of its route.
 """

@@ -1,6 +1,6 @@
 """The catalogue: puts tournaments and contests on offer. A field's golfers are not its business: ingestion brings them.
 
-Invariant: what it lists can be played: it takes entries before it locks, locks before it starts, and costs what a card can pay.
+Invariant: what it lists can be played: entries come before the lock, the lock before the start, a card can pay the fee.
 """
 
 from __future__ import annotations

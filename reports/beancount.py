@@ -28,9 +28,9 @@ _FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 def account_name(account: str) -> str:
     """The beancount name of a ledger account; no two accounts share one.
 
-    Letters and digits stay, an underscore between two of them is a dash, anything else is `--<hex>-`. A component starts
-    with its first letter made upper case; one that cannot (`Bob`, `_x`, nothing) starts with `X--x-`, which nothing else
-    does, since x is no hexadecimal digit. An account outside the five types goes under `Equity:X--r-`.
+    Letters and digits stay, an underscore between two of them is a dash, anything else is `--<hex>-`. The first letter of
+    a component becomes upper case; where there is none to become so (`Bob`, `_x`, nothing) the component starts with
+    `X--x-`, which nothing else does: x is no hexadecimal digit. Accounts outside the five types go under `Equity:X--r-`.
     """
     root, *components = account.split(":")
     known = _ROOTS.get(root)
@@ -88,7 +88,7 @@ def render(evidence: Evidence) -> bytes:
             body.append(f"  {name}  {words.decimal(cents)} USD\n")
     head = [
         ";; The platform's ledger of one run. Debits are positive. `bean-check ledger.beancount` judges it.\n",
-        f"option \"title\" {quoted(f'founder-absence: {plan.scenario}, seed {plan.seed}')}\n",
+        f'option "title" {quoted(f"founder-absence: {plan.scenario}, seed {plan.seed}")}\n',
         'option "operating_currency" "USD"\n\n',
     ]
     opened = words.date(first_at)
@@ -103,13 +103,15 @@ def render(evidence: Evidence) -> bytes:
 
 
 def _transactions(evidence: Evidence) -> Iterator[tuple[tuple[Any, ...], list[tuple[str, int]]]]:
-    """Each transaction with its postings, in the order of txn_id. Both books stand in that order; neither is held whole.
+    """Each transaction with its postings, by txn_id: both books stand in that order, and neither is held whole.
 
     Postings of a transaction that is not in the book come under one that says so: the outside judge sees them too.
     """
     columns = ("txn_id", "business_key", "kind", "at", "correlation", "cause")
     heads = iter(evidence.rows("platform.ledger_transactions", *columns))
-    postings: Iterable[tuple[int, str, int]] = evidence.rows("platform.ledger_postings", "txn_id", "account", "amount_cents")
+    postings: Iterable[tuple[int, str, int]] = evidence.rows(
+        "platform.ledger_postings", "txn_id", "account", "amount_cents"
+    )
     head = next(heads, None)
     at = evidence.plan.starts_at
     for txn_id, group in groupby(postings, key=lambda posting: posting[0]):

@@ -34,10 +34,15 @@ def lines(story: Story, *, replay_command: str, report_path: str, markup: bool =
     plan = story.plan
     status = f"{SYMBOLS[story.status]} {story.status.value}"
     out = [f"{say.style(status, _STYLES[story.status])}  {say.data(headline(story))}"]
-    out.append(say.style(say.data(f"  {plan.scenario}, seed {plan.seed}, plan {story.verdict.plan_sha256[:12]}"), "dim"))
+    out.append("  " + say.style(say.data(f"{plan.scenario}, seed {plan.seed}, run {story.digest[:12]}"), "dim"))
     first = story.first
     if first is not None:
-        out += ["", say.style("First broken promise", "bold"), f"  {say.data(first.claim)}", f"  {say.data(first.message)}"]
+        out += [
+            "",
+            say.style("First broken promise", "bold"),
+            f"  {say.data(first.claim)}",
+            f"  {say.data(first.message)}",
+        ]
         out.append(say.item("when", story.when(first.at)))
         out.append(say.item("at risk", words.dollars(first.money_cents)))
         out.append(say.item("fault", story.fault_sentence()))
@@ -56,7 +61,9 @@ def _not_exercised(story: Story, say: _Say) -> list[str]:
     out = []
     if unsure:
         out.append(say.item("unproven", words.plural(len(unsure), "promise") + " could not be proven"))
-        out += [say.style("    ? ", "yellow") + say.data(f"{r.id}: {why_not_exercised(r)}", 150) for r in unsure[:NAMED_MAX]]
+        out += [
+            say.style("    ? ", "yellow") + say.data(f"{r.id}: {why_not_exercised(r)}", 150) for r in unsure[:NAMED_MAX]
+        ]
         if len(unsure) > NAMED_MAX:
             out.append(f"    and {len(unsure) - NAMED_MAX} more, see the report")
     if idle:

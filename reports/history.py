@@ -28,7 +28,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A contest's states in order, as the audit log tells them; `status` is what the contest's own row says at the end."""
+    """A contest's states in order, by the audit log; `status` is what the contest's own row says at the end."""
 
     contest_id: str
     name: str
@@ -53,7 +53,7 @@ IMPORTANCE = ("broken", "phase", "violation", "fault", "service", "pager", "corr
 
 
 def lives(evidence: Evidence, end_at: int) -> list[Life]:
-    """The contests in the order of the platform's book, with their segments up to `end_at`. One pass over the audit log."""
+    """The contests in the order of the platform's book, their segments up to `end_at`. One pass over the audit log."""
     changes: dict[str, list[tuple[int, str]]] = {}
     for at, subject, after in evidence.rows("platform.audit_log", "at", "subject", "after"):
         if after is None or not subject.startswith("contests/"):
@@ -63,11 +63,11 @@ def lives(evidence: Evidence, end_at: int) -> list[Life]:
             changes.setdefault(subject[9:], []).append((at, status))
     found = []
     columns = ("contest_id", "name", "tournament_id", "status", "error_code")
-    for contest_id, *rest in evidence.rows("platform.contests", *columns):
+    for contest_id, name, tournament_id, status, error_code in evidence.rows("platform.contests", *columns):
         steps = changes.get(contest_id, [])
         ends = [at for at, _ in steps[1:]] + [max(end_at, steps[-1][0])] if steps else []
         segments = [Segment(status, at, until) for (at, status), until in zip(steps, ends, strict=True)]
-        found.append(Life(contest_id, *rest, segments))
+        found.append(Life(contest_id, name, tournament_id, status, error_code, segments))
     return found
 
 
@@ -96,7 +96,7 @@ def timeline(evidence: Evidence, story: Story, contests: list[Life]) -> list[Eve
 
 
 def cut(events: list[Event], limit: int) -> list[Event]:
-    """At most `limit` events, still in time: the least important kinds go first, the latest of them before the earliest."""
+    """At most `limit` events, still in time: the least important kinds go first, of one kind the latest."""
     if len(events) <= limit:
         return events
     rank = {kind: place for place, kind in enumerate(IMPORTANCE)}
@@ -136,7 +136,9 @@ def _pages(evidence: Evidence) -> list[Event]:
 
 def _corrections(evidence: Evidence) -> list[Event]:
     columns = ("published_at", "event_id", "correction")
-    counted = Counter((at, event) for at, event, correction in evidence.rows("provider.publications", *columns) if correction)
+    counted = Counter(
+        (at, event) for at, event, correction in evidence.rows("provider.publications", *columns) if correction
+    )
     return [
         Event(at, "correction", f"The provider corrects {words.plural(count, 'hole score')} of {event}.",
               "provider.publications")

@@ -1,6 +1,6 @@
 """report.html: the report in one self-contained file, which answers the ten-second questions in its first screen.
 
-Invariant: it loads nothing and sends nothing (its own content policy forbids it), and shows data only through autoescape.
+Invariant: it loads and sends nothing (its own content policy forbids it), and data passes autoescape or `html.escape`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assertions.model import Result, Status
 from reports import lanes, words
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jinja2 import Template
+    from markupsafe import Markup
 
     from reports.money import Accounts
 
 EVENTS_MAX = 160
-BROKEN_MAX = 12
+BROKEN_MAX = 6
 LINES_MAX = 120
 CONTESTS_MAX = 60
 NAMED_MAX = 4
@@ -42,6 +43,7 @@ class Figure:
     name: str
     value: str
     note: str = ""
+    bad: bool = False
 
 
 def render(story: Story, accounts: Accounts, contests: list[Life], events: list[Event], replay_command: str) -> bytes:
@@ -50,10 +52,12 @@ def render(story: Story, accounts: Accounts, contests: list[Life], events: list[
     lines, lines_left_out = accounts.shown(LINES_MAX)
     picture = lanes.draw(story, contests, _troubled(story, contests))
     page = _template().render(
+        css=_css(),
         story=story,
         plan=story.plan,
         first=story.first,
         headline=headline(story),
+        away=words.duration(story.plan.absence_until_at - story.plan.starts_at),
         status=story.status,
         replay_command=words.printable(replay_command),
         unsure=story.of(Status.INCONCLUSIVE),
@@ -61,6 +65,7 @@ def render(story: Story, accounts: Accounts, contests: list[Life], events: list[
         figures=_figures(story, accounts, contests),
         picture=picture,
         left_out=Counter(life.status for life in picture.left_out).most_common(),
+        not_drawn=[fault for fault in story.faults if fault.span is None],
         lines=lines,
         lines_left_out=lines_left_out,
         accounts=accounts,
@@ -85,11 +90,13 @@ def _template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        optimized=False,  # one page is rendered, so an optimised template costs more than it saves
         finalize=lambda value: words.printable(value) if type(value) is str else value,
     )
     env.filters |= {
         "dollars": words.dollars,
         "plural": words.plural,
+        "spoken": lanes.spoken,
         "why": why_not_exercised,
         "word": WORDS.__getitem__,
         "symbol": SYMBOLS.__getitem__,
@@ -98,12 +105,19 @@ def _template() -> Template:
     return env.get_template("report.html.j2")
 
 
+@cache
+def _css() -> Markup:
+    from markupsafe import Markup
+
+    return Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8"))
+
+
 def _with_policy(page: str) -> str:
     """Fill in the content policy: nothing from anywhere, and only the script that is in the page."""
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
     digest = base64.b64encode(sha256(script[1].encode()).digest()).decode() if script else ""
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return page.replace("@content-policy@", policy, 1)
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    return page.replace("@content-policy@", f"{policy}; form-action 'none'", 1)
 
 
 def _troubled(story: Story, contests: list[Life]) -> frozenset[str]:
@@ -125,10 +139,19 @@ def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Fig
     return [
         Figure("Promises kept", f"{held:,} of {judged:,}"),
         Figure("Contests paid out", f"{paid_out:,} of {len(contests):,}"),
-        Figure("Fees collected", words.dollars(collected), words.plural(sum(of.entries for of in accounts.contests), "entry", "entries")),
+        Figure(
+            "Fees collected",
+            words.dollars(collected),
+            words.plural(sum(of.entries for of in accounts.contests), "entry", "entries"),
+        ),
         Figure("Prizes paid out", words.dollars(paid)),
         Figure("Faults that bit", f"{bitten:,} of {len(story.faults):,}"),
-        Figure("Books that differ", f"{differing:,} of {len(accounts.lines):,}", "lines of the reconciliation"),
+        Figure(
+            "Books that differ",
+            f"{differing:,} of {len(accounts.lines):,}",
+            "lines of the reconciliation",
+            bad=differing > 0,
+        ),
     ]
 
 

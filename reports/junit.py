@@ -1,6 +1,7 @@
 """junit.xml: one test case an assertion, so that CI shows promises as it shows tests.
 
-A broken promise is a failure, an unproven one an error (CI must not be green without exercise), one not applicable is skipped.
+A broken promise is a failure, an unproven one an error (CI must not be green without exercise), one that does not apply
+is skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def render(story: Story, replay_command: str) -> bytes:
         for result in results:
             _case(suite, result, story)
     ET.indent(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
 
 
 def _add(parent: ET.Element | None, tag: str, text: str = "", **attributes: str) -> ET.Element:

@@ -1,7 +1,7 @@
 """The picture of the run: one lane a contest on a day axis, with play, faults, bites and the end of the absence window.
 
-Invariant: x is time in per cent of the run, y is pixels, so the picture reflows without scaling its text; and nothing is told
-by colour alone: bars carry their status as text, faults their number, marks their shape.
+Invariant: x is time in per cent of the run, y is pixels, so the picture reflows without scaling. Nothing is told by
+colour alone: bars carry their status as text, faults their number, marks their shape.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from reports import words
-from reports.history import Life, Segment
+from reports.history import Life
 from reports.story import FaultStory, Story
 
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ LONG_LABELS_MAX = 14
 
 WIDTH_PX = 900
 """The narrowest the plot is ever drawn: what fits here fits everywhere."""
-AXIS_PX, STRIP_PX, TOURNAMENT_PX, LANE_PX = 40, 20, 28, 40
+AXIS_PX, STRIP_PX, TOURNAMENT_PX, LANE_PX = 54, 20, 30, 44
 CHAR_PX = 6.2
+"""About how wide a character of a label is; names of statuses are set smaller."""
+STATUS_CHAR_PX = 5.6
+MARK_Y = AXIS_PX - 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +92,20 @@ def draw(story: Story, contests: Sequence[Life], troubled: frozenset[str]) -> Pi
         labels.append(Label("Faults", "window, bites", rows * STRIP_PX + 6))
     top = AXIS_PX + (rows * STRIP_PX + 6 if rows else 0)
     body: list[str] = []
+    names: list[str] = []
     for tournament in plan.tournaments:
         for from_at, until_at in tournament.play:
             if scale.inside(from_at, until_at):
                 title = f"Play in {tournament.name}, {story.when(from_at)} to {story.when(until_at)}"
-                body.append(_bar("play", scale, from_at, until_at, top + 7, 14, title))
-        labels.append(Label(tournament.name, "play", TOURNAMENT_PX))
+                body.append(_bar("play", scale, from_at, until_at, top + 8, 14, title))
+        labels.append(Label(tournament.name, "", TOURNAMENT_PX))
         top += TOURNAMENT_PX
     lanes_top = top
     bites = _bites_by_contest(story.faults, {life.contest_id for life in shown})
     for life in shown:
         body += _lane(life, story, scale, top, bites.get(life.contest_id, []))
-        labels.append(Label(life.name, life.status.replace("_", " "), LANE_PX, life.contest_id in troubled))
+        names += _names(life, scale, top)
+        labels.append(Label(life.name, spoken(life.status), LANE_PX, life.contest_id in troubled))
         top += LANE_PX
     height = top + 8
     parts = [
@@ -109,6 +114,7 @@ def draw(story: Story, contests: Sequence[Life], troubled: frozenset[str]) -> Pi
         *strip,
         *body,
         *_marks(story, scale, height),
+        *names,
     ]
     seen = {segment.status for life in shown for segment in life.segments}
     statuses = [status for status in LIFECYCLE if status in seen] + sorted(seen.difference(LIFECYCLE))
@@ -135,7 +141,7 @@ def _axis(story: Story, scale: _Scale, height: int) -> list[str]:
     while at < scale.until_at:
         x = scale.x(at)
         weekend = " weekend" if words.weekday(at) in ("Sat", "Sun") else ""
-        parts.append(f'<line class="day{weekend}" x1="{x:.3f}%" x2="{x:.3f}%" y1="{AXIS_PX - 8}" y2="{height}"/>')
+        parts.append(f'<line class="day{weekend}" x1="{x:.3f}%" x2="{x:.3f}%" y1="0" y2="{height}"/>')
         number = words.day(at, story.plan.starts_at)
         step = (scale.until_at - scale.from_at) // words.DAY_MS // 20 + 1
         if (number - 1) % step == 0:
@@ -167,11 +173,12 @@ def _fault_strip(faults: Sequence[FaultStory], scale: _Scale) -> tuple[list[str]
             continue
         title = fault.plan.title if len(fault.plan.title) <= 26 else fault.plan.title[:25] + "…"
         text = fault.label if len(faults) > LONG_LABELS_MAX else f"{fault.label} {title}"
+        text += "" if fault.bites else ", never bit"
         width = len(text) * CHAR_PX * 100 / WIDTH_PX + 1.8
-        x = scale.x(from_at)
-        leftward = x + width > 100
-        start, end = (x - width, x + 0.5) if leftward else (x, x + width)
-        end = max(end, scale.x(until_at) + 0.5)
+        x, until_x = scale.x(from_at), scale.x(until_at)
+        beside = x if until_x - x > width else until_x  # a label stands in its window, or after it
+        leftward = beside + width > 100
+        start, end = (x - width, until_x + 0.5) if leftward else (x, max(beside + width, until_x + 0.5))
         row = next((n for n, free in enumerate(free_from) if free <= start), len(free_from))
         free_from[row:] = [end, *free_from[row + 1 :]]
         y = AXIS_PX + row * STRIP_PX
@@ -180,9 +187,10 @@ def _fault_strip(faults: Sequence[FaultStory], scale: _Scale) -> tuple[list[str]
             parts.append(_bar(f"{kind} window", scale, from_at, until_at, y + 2, 16, f"{text}, planned window"))
         for bite in fault.bites[:TICKS_MAX]:
             parts.append(_tick(kind, scale.x(bite.at), y + 3, 14, f"{text}: {bite.effect} {bite.entity}"))
-        missed = " (never bit)" if not fault.bites else ""
-        label = text + missed if not leftward else text
-        parts.append(_text(f"flabel {kind}", x, y + 14, label, -5 if leftward else 6, "end" if leftward else "start"))
+        if leftward:
+            parts.append(_text(f"flabel {kind}", x, y + 14, text, -5, "end"))
+        else:
+            parts.append(_text(f"flabel {kind}", beside, y + 14, text, 5))
     return parts, len(free_from)
 
 
@@ -205,25 +213,32 @@ def _bites_by_contest(faults: Sequence[FaultStory], contests: set[str]) -> dict[
 
 def _lane(life: Life, story: Story, scale: _Scale, top: int, bites: list[tuple[int, FaultStory]]) -> list[str]:
     parts = [f'<line class="rule" x1="0" x2="100%" y1="{top}" y2="{top}"/>']
-    if not life.segments:
-        parts.append(_text("empty", 0, top + 24, "the audit log tells nothing of this contest", 6))
     for segment in life.segments:
         if scale.inside(segment.from_at, segment.until_at):
-            parts += _segment(life, segment, story, scale, top + 10)
+            kind = segment.status if segment.status in LIFECYCLE else "unknown"
+            title = f"{life.name}: {segment.status}, {story.when(segment.from_at)} to {story.when(segment.until_at)}"
+            parts.append(_bar(f"s {kind}", scale, segment.from_at, segment.until_at, top + 11, 18, title))
     for at, fault in bites:
-        parts.append(_tick(fault.plan.kind, scale.x(at), top + 28, 8, f"{fault.label} {fault.plan.title} bites here"))
+        parts.append(_tick(fault.plan.kind, scale.x(at), top + 31, 8, f"{fault.label} {fault.plan.title} bites here"))
     return parts
 
 
-def _segment(life: Life, segment: Segment, story: Story, scale: _Scale, y: int) -> list[str]:
-    title = f"{life.name}: {segment.status} from {story.when(segment.from_at)} to {story.when(segment.until_at)}"
-    kind = segment.status if segment.status in LIFECYCLE else "unknown"
-    parts = [_bar(f"s {kind}", scale, segment.from_at, segment.until_at, y, 18, title)]
-    width_px = (scale.x(segment.until_at) - scale.x(segment.from_at)) * WIDTH_PX / 100
-    name = segment.status.replace("_", " ")
-    if width_px >= len(name) * CHAR_PX + 8:
-        parts.append(_text(f"st {kind}", scale.x(segment.from_at), y + 13, name, 5))
+def _names(life: Life, scale: _Scale, top: int) -> list[str]:
+    """The names of the states that are long enough to carry them, to be drawn above everything else."""
+    if not life.segments:
+        return [_text("empty", 0, top + 24, "the audit log tells nothing of this contest", 6)]
+    parts = []
+    for segment in life.segments:
+        width_px = (scale.x(segment.until_at) - scale.x(segment.from_at)) * WIDTH_PX / 100
+        name = spoken(segment.status)
+        if width_px >= len(name) * STATUS_CHAR_PX + 4:
+            parts.append(_text(f"st {segment.status}", scale.x(segment.from_at), top + 24, name, 4))
     return parts
+
+
+def spoken(status: str) -> str:
+    """`Paid out` for PAID_OUT."""
+    return status.replace("_", " ").capitalize()
 
 
 def _marks(story: Story, scale: _Scale, height: int) -> list[str]:
@@ -231,12 +246,12 @@ def _marks(story: Story, scale: _Scale, height: int) -> list[str]:
     x = scale.x(story.plan.absence_until_at)
     parts = [
         f'<line class="absence" x1="{x:.3f}%" x2="{x:.3f}%" y1="0" y2="{height}"/>',
-        _text("absence", x, 38, "absence ends", -5, "end"),
+        _text("absence", x, MARK_Y, "absence ends", -5, "end"),
     ]
     first = story.first
     if first is not None and first.at is not None:
         x = scale.x(first.at)
         end = "end" if x > 80 else "start"
-        parts.append(f'<line class="broken" x1="{x:.3f}%" x2="{x:.3f}%" y1="{AXIS_PX - 2}" y2="{height}"/>')
-        parts.append(_text("broken", x, 38, "✕ first broken promise", -2 if end == "end" else 2, end))
+        parts.append(f'<line class="broken" x1="{x:.3f}%" x2="{x:.3f}%" y1="{AXIS_PX - 16}" y2="{height}"/>')
+        parts.append(_text("broken", x, MARK_Y, "✕ first broken promise", -5 if end == "end" else 5, end))
     return parts

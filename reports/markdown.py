@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assertions.model import Status
+from evidence.manifest import versions
 from reports import words
 from reports.history import Event, cut
 from reports.story import SYMBOLS, WORDS, Story, headline, why_not_exercised
@@ -81,6 +82,7 @@ def run_facts(story: Story, accounts: Accounts) -> list[tuple[str, str]]:
         ("last event", words.iso(story.end_at)),
         ("plan version", str(plan.version)),
         ("verdict version", str(story.verdict.version)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
         ("journal events", f"{story.events:,}"),
         ("contests", f"{len(plan.contests):,}"),
         ("entries planned", f"{len(plan.entries):,}"),
@@ -104,13 +106,19 @@ def _first_broken(story: Story) -> list[str]:
         ("About", first.subject),
         ("Promise", f"{first.claim} ({first.assertion})"),
     ]
-    return ["## First broken promise", f"**{md(first.message)}**", "\n".join(f"- {name}: {md(value)}" for name, value in facts)]
+    return [
+        "## First broken promise",
+        f"**{md(first.message)}**",
+        "\n".join(f"- {name}: {md(value)}" for name, value in facts),
+    ]
 
 
 def not_exercised(story: Story) -> list[str]:
     """A paragraph or a list for each kind of promise that proves nothing in this run."""
     unsure, idle = story.of(Status.INCONCLUSIVE), story.of(Status.NOT_APPLICABLE)
-    parts = ["\n".join(f"- ? {code(result.id)}: {md(why_not_exercised(result))}" for result in unsure)] if unsure else []
+    parts = (
+        ["\n".join(f"- ? {code(result.id)}: {md(why_not_exercised(result))}" for result in unsure)] if unsure else []
+    )
     if idle:
         parts.append(f"Not applicable: {', '.join(code(result.id) for result in idle)}.")
     return parts or ["Every promise was exercised."]
@@ -134,7 +142,9 @@ def _broken(story: Story) -> list[str]:
     for result in story.of(Status.FAIL):
         lines = [f"### {code(result.id)}", ""]
         for broken in result.broken[:BROKEN_MAX]:
-            lines.append(f"- {story.when(broken.at)}, {words.dollars(broken.money_cents)} at risk: {md(broken.message)}")
+            lines.append(
+                f"- {story.when(broken.at)}, {words.dollars(broken.money_cents)} at risk: {md(broken.message)}"
+            )
         if len(result.broken) > BROKEN_MAX:
             lines.append(f"- and {len(result.broken) - BROKEN_MAX} more")
         parts.append("\n".join(lines))

@@ -54,8 +54,8 @@ class ContestMoney:
 
 @dataclass(slots=True)
 class Ledger:
-    """The ledger in sums, debit positive. `flows[kind, group]` sums what transactions of a kind posted to the accounts of a
-    group (`stripe_available`, `contest_escrow`); `unbalanced` holds (txn_id, sum in cents)."""
+    """The ledger in sums, debit positive. `flows[kind, group]` sums what transactions of a kind posted to all accounts
+    of a group (`stripe_available`, `contest_escrow`); `unbalanced` holds (txn_id, sum in cents)."""
 
     balances: dict[str, int] = field(default_factory=dict)
     flows: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -92,7 +92,7 @@ class Accounts:
 def account_for(evidence: Evidence, end_at: int) -> Accounts:
     """Read the ledger and the processor's books, and set one against the other as of `end_at`."""
     ledger, processor = read_ledger(evidence), read_processor(evidence, end_at)
-    statuses = dict(evidence.rows("platform.contests", "contest_id", "status"))
+    statuses: dict[str, str] = dict(evidence.rows("platform.contests", "contest_id", "status"))
     contests = evidence.plan.contests
     return Accounts(
         ledger,
@@ -105,7 +105,7 @@ def account_for(evidence: Evidence, end_at: int) -> Accounts:
 def read_ledger(evidence: Evidence) -> Ledger:
     """One pass over the ledger. Memory grows with the number of transactions, not with that of postings."""
     ledger = Ledger()
-    transfer_contest = dict(evidence.rows("platform.transfers", "transfer_id", "contest_id"))
+    transfer_contest: dict[str, str] = dict(evidence.rows("platform.transfers", "transfer_id", "contest_id"))
     kinds: dict[int, tuple[str, str]] = {}
     for txn_id, kind, key in evidence.rows("platform.ledger_transactions", "txn_id", "kind", "business_key"):
         kinds[txn_id] = (kind, key)
@@ -179,8 +179,9 @@ class Processor:
 def read_processor(evidence: Evidence, end_at: int) -> Processor:
     """The processor's books in sums, its balance as it stands at `end_at`."""
     of = Processor()
-    columns = ("kind", "amount_cents", "fee_cents", "net_cents", "available_at")
-    for kind, amount, fee, net, available_at in evidence.rows("processor.balance", *columns):
+    for kind, amount, fee, net, available_at in evidence.rows(
+        "processor.balance", "kind", "amount_cents", "fee_cents", "net_cents", "available_at"
+    ):
         if available_at is not None and available_at > end_at:
             of.pending_cents += net
         else:
@@ -188,8 +189,9 @@ def read_processor(evidence: Evidence, end_at: int) -> Processor:
         of.fees_cents += fee or 0
         if kind == "topup":
             of.topup_cents += amount
-    columns = ("contest_id", "amount_cents", "refunded_cents", "captured_at")
-    for contest_id, amount, refunded, captured_at in evidence.rows("processor.intents", *columns):
+    for contest_id, amount, refunded, captured_at in evidence.rows(
+        "processor.intents", "contest_id", "amount_cents", "refunded_cents", "captured_at"
+    ):
         if captured_at is None:
             continue
         of.captured_cents += amount
@@ -198,8 +200,9 @@ def read_processor(evidence: Evidence, end_at: int) -> Processor:
         of.kept_entries[contest_id] += kept > 0
     for amount, status in evidence.rows("processor.refunds", "amount_cents", "status"):
         of.refunded_cents += 0 if status in ("failed", "canceled") else amount
-    columns = ("contest_id", "amount_cents", "reversed_cents")
-    for contest_id, amount, reversed_cents in evidence.rows("processor.transfers", *columns):
+    for contest_id, amount, reversed_cents in evidence.rows(
+        "processor.transfers", "contest_id", "amount_cents", "reversed_cents"
+    ):
         net = amount - (reversed_cents or 0)
         of.transferred_cents += net
         of.sent[contest_id] += net
@@ -242,7 +245,9 @@ def _reconcile_contest(ledger: Ledger, processor: Processor, contest: Contest, s
     lines = []
     if status in CLOSED_STATUSES or of.collected_cents:
         lines.append(
-            Comparison(scope, "Fees collected", escrow, of.collected_cents - of.refunded_cents, "processor.intents", kept)
+            Comparison(
+                scope, "Fees collected", escrow, of.collected_cents - of.refunded_cents, "processor.intents", kept
+            )
         )
     if status in SETTLED_STATUSES:
         owed: Money = money(processor.kept_entries[scope], contest.fee_cents, contest.rake_bp, contest.guaranteed_cents)

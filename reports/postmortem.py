@@ -76,9 +76,10 @@ def _what_failed(evidence: Evidence, story: Story) -> list[str]:
     others = [(result, broken) for result, broken in story.broken() if broken.message != first.message]
     if others:
         parts.append(f"After it, or at no known instant, {words.plural(len(others), 'more promise')} broke:")
-        parts.append("\n".join(
-            f"- {story.when(broken.at)}: {md(broken.message)} ({code(result.id)})" for result, broken in others[:BROKEN_MAX]
-        ))  # fmt: skip
+        shown = others[:BROKEN_MAX]
+        parts.append(
+            "\n".join(f"- {story.when(item.at)}: {md(item.message)} ({code(found.id)})" for found, item in shown)
+        )
         if len(others) > BROKEN_MAX:
             parts.append(f"and {len(others) - BROKEN_MAX:,} more, see report.html.")
     parts.append(f"{ASK} the root cause, in one sentence that names a line of code or of a runbook.")
@@ -134,7 +135,7 @@ def _what_worked(story: Story) -> str:
 def _what_was_harder(story: Story) -> str:
     active = story.first.active_faults if story.first else ()
     lines = [f"- {md(fault.title)} ({code(fault.fault)}) was at work when the first promise broke" for fault in active]
-    return "\n".join([*lines, "" if lines else "", f"{ASK} what surprised us."]).lstrip("\n")
+    return "\n".join([*lines, "", f"{ASK} what surprised us."]).lstrip("\n")
 
 
 def _assumptions(story: Story) -> str:
@@ -144,7 +145,9 @@ def _assumptions(story: Story) -> str:
 
 
 def _gaps(story: Story) -> str:
-    lines = [f"- {fault.label} {md(fault.plan.title)} was planned and never bit" for fault in story.faults if not fault.bites]
+    lines = [
+        f"- {fault.label} {md(fault.plan.title)} was planned and never bit" for fault in story.faults if not fault.bites
+    ]
     lines += [
         f"- {md(item.what)} ({code(item.assertion)})" for item in story.verdict.not_exercised
     ]  # fmt: skip
@@ -152,13 +155,19 @@ def _gaps(story: Story) -> str:
     return "\n".join([*lead, f"{ASK} failure modes that nobody had planned for."])
 
 
+_RECOVERED = {
+    "itself": "recovered by the platform itself",
+    "rule": "recovered by an L1 rule",
+    "runbook": "recovered through a runbook",
+    "none": "violations, which nothing recovers from",
+}
+
+
 def _coverage(story: Story) -> str:
     by: dict[str, list[str]] = {}
     for fault in story.faults:
         by.setdefault(fault.plan.recovery.by, []).append(fault.label)
-    words_for = {"itself": "recovered by the platform itself", "rule": "recovered by an L1 rule",
-                 "runbook": "recovered through a runbook", "none": "violations, which nothing recovers from"}  # fmt: skip
-    lines = [f"- {words_for[kind]}, as planned: {', '.join(labels)}" for kind, labels in sorted(by.items())]
+    lines = [f"- {_RECOVERED[kind]}, as planned: {', '.join(labels)}" for kind, labels in sorted(by.items())]
     used = sorted({step.runbook_id for step in story.steps if step.runbook_id})
     lines.append(f"- runbooks that remediation orders followed: {', '.join(map(code, used)) or 'none'}")
     if not any(fault.plan.recovery.by == "runbook" for fault in story.faults):

@@ -1,4 +1,4 @@
-"""What the first screen has to say: the verdict, the first broken promise, what was going on then, what was not exercised.
+"""What the first screen says: the verdict, the first broken promise, what was going on then, what was not exercised.
 
 Invariant: it repeats the judge's verdict and the books' facts; it judges nothing itself.
 """
@@ -6,11 +6,13 @@ Invariant: it repeats the judge's verdict and the books' facts; it judges nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from assertions.facts import facts
 from assertions.model import Broken, Result, Status
 from assertions.windows import Span, spans
+from evidence.manifest import JOURNAL, PLAN
 from reports import words
 
 if TYPE_CHECKING:
@@ -96,6 +98,8 @@ class Story:
     """The last instant of the run that anybody recorded."""
     events: int
     """How many lines the journal has."""
+    digest: str
+    """SHA-256 over the canonical plan and the journal: what a replay must reproduce."""
 
     @property
     def status(self) -> Status:
@@ -171,7 +175,18 @@ def tell(evidence: Evidence, verdict: Verdict) -> Story:
         [Step(*row) for row in evidence.rows("platform.remediation_orders", *columns)],
         facts(evidence).ended_at,
         len(facts(evidence).event_instants),
+        _digest(evidence),
     )
+
+
+def _digest(evidence: Evidence) -> str:
+    """Worked out anew: reports are written before the manifest is."""
+    digest = sha256()
+    for name in (PLAN, JOURNAL):
+        with (evidence.path / name).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def why_not_exercised(result: Result) -> str:

@@ -1,7 +1,7 @@
 """trace.json: the run as Chrome trace events, to be opened in Perfetto (ui.perfetto.dev) or chrome://tracing.
 
-Time 0 is the start of the run; a microsecond of the trace is a microsecond of simulated time. Tracks: the run, contests,
-play, faults, services, webhooks, payouts.
+Time 0 is the start of the run, a microsecond of the trace is one of simulated time. Tracks: the run, contests, play,
+faults, services, webhooks, payouts.
 """
 
 from __future__ import annotations
@@ -129,8 +129,9 @@ def _faults(story: Story, track: _Track) -> _Track:
         if fault.window is not None:
             track.span(thread, f"{plan.fault} (window)", *fault.window, fault_id=plan.id)
         for bite in fault.bites:
-            track.overlapping(thread, f"{plan.id}/{bite.at}/{bite.victim}", bite.effect, bite.at, bite.at + POINT_MS,
-                              entity=bite.entity, victim=bite.victim, seam=bite.seam, operation=bite.operation)  # fmt: skip
+            key = f"{plan.id}/{bite.at}/{bite.victim}"
+            track.overlapping(thread, key, bite.effect, bite.at, bite.at + POINT_MS, entity=bite.entity,
+                              victim=bite.victim, seam=bite.seam, operation=bite.operation)  # fmt: skip
     return track
 
 
@@ -152,7 +153,10 @@ def _services(evidence: Evidence, story: Story, track: _Track) -> _Track:
 
 
 def _webhooks(evidence: Evidence, track: _Track) -> _Track:
-    events = {event_id: (kind, at) for event_id, kind, at in evidence.rows("processor.events", "event_id", "type", "created_at")}
+    events = {
+        event_id: (kind, at)
+        for event_id, kind, at in evidence.rows("processor.events", "event_id", "type", "created_at")
+    }
     columns = ("event_id", "attempt", "due_at", "at", "sent", "status", "note", "entity")
     for event_id, attempt, due_at, at, sent, status, note, entity in evidence.rows("processor.deliveries", *columns):
         kind, created_at = events.get(event_id, ("unknown event", due_at))

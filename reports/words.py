@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from assertions.words import DAY_MS, HOUR_MS, dollars, duration
 
 __all__ = ["DAY_MS", "HOUR_MS", "dollars", "duration"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&$!(){}])")
 _LIST_START = re.compile(r"^([-+=]|\d+[.)])")
@@ -25,14 +26,21 @@ def utc(at: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=at)
 
 
+@lru_cache(maxsize=1024)
+def _date(days: int) -> str:
+    return (_EPOCH + timedelta(days=days)).date().isoformat()
+
+
 def date(at: int) -> str:
     """`2026-06-06`."""
-    return utc(at).date().isoformat()
+    return _date(at // DAY_MS)
 
 
 def iso(at: int) -> str:
     """`2026-06-06T14:10:00.000Z`."""
-    return utc(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    days, ms = divmod(at, DAY_MS)
+    seconds, ms = divmod(ms, 1000)
+    return f"{_date(days)}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}Z"
 
 
 def day(at: int, starts_at: int) -> int:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def write_all(
     evidence: Evidence, verdict: Verdict, write: Callable[[str, bytes], None], *, replay_command: str
 ) -> None:
-    """Hand each file to `write(name, content)`: report.html, report.md, junit.xml, trace.json, ledger.beancount and, unless
-    the verdict is PASS, postmortem.md. `replay_command` is printed as the command that replays the run."""
+    """Hand each file to `write(name, content)`: report.html, report.md, junit.xml, trace.json, ledger.beancount and,
+    unless the verdict is PASS, postmortem.md. `replay_command` is printed as the command that replays the run."""
     story = tell(evidence, verdict)
     contests = lives(evidence, story.end_at)
     events = timeline(evidence, story, contests)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
+
+from scenarios.errors import Located, ScenarioInvalid, did_you_mean
 
 BASIS_POINTS = 10_000
 
@@ -252,3 +255,22 @@ class Scenario(Model):
     sha256: str
     model: ScenarioModel
     marks: Marks
+
+    def with_faults(self, only: Collection[str]) -> Scenario:
+        """The scenario with no faults but `only` (ids); each keeps the number it had, and so its draws.
+
+        Raises ScenarioInvalid for an id that the scenario does not have.
+        """
+        present = [fault.fault for fault in self.model.faults]
+        line, column = self.marks.get(("faults",), (1, 1))
+        unknown = [
+            Located(str(self.path), line, column, f"the scenario has no fault {name!r}{did_you_mean(name, present)}")
+            for name in only
+            if name not in present
+        ]
+        if unknown:
+            raise ScenarioInvalid(unknown)
+        kept = [
+            fault if fault.fault in only else fault.model_copy(update={"disabled": True}) for fault in self.model.faults
+        ]
+        return self.model_copy(update={"model": self.model.model_copy(update={"faults": kept})})

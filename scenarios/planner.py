@@ -16,7 +16,7 @@ from scenarios import people, recording
 from scenarios.binding import Offer, bind_faults
 from scenarios.errors import Located, ScenarioInvalid
 from scenarios.feed import DAY, HOUR, MINUTE, generate
-from scenarios.model import ContestModel, Scenario, TournamentModel
+from scenarios.model import BASIS_POINTS, ContestModel, Scenario, TournamentModel
 from scenarios.official import finishers
 from seams.draws import GOLDEN, Draws, mix
 
@@ -204,23 +204,25 @@ class _Planner:
         size = min(contest.scoring.roster_size, len(golfers))
         span = contest.lock_at - _ENTERED_BY - contest.opens_at
         latest = contest.lock_at - _CAPTURED_BY
+        seed = draws.bits("entries")
         entries = []
         for n, user in enumerate(draws.shuffled(users, "who")[: model.entries * self.field]):
-            bits = draws.bits("entry", user)
+            bits = mix(
+                seed + n * GOLDEN
+            )  # one stream a contest: a keyed draw an entry would cost more than all the rest
             enters_at = contest.opens_at + (bits * span >> 64)
-            abandons = n >= model.ties and mix(bits + GOLDEN) % 10_000 < abandon_bp
-            late = mix(bits + 2 * GOLDEN) % 10_000 < late_bp
-            low, high = (7_200, 72_000) if late else (20, 600)
+            rest, abandoned = divmod(mix(bits + GOLDEN), BASIS_POINTS)
+            rest, late = divmod(rest, BASIS_POINTS)
+            low, high = (7_200, 72_000) if late < late_bp else (20, 600)
             high = min(high, (latest - enters_at) // 1_000)
             low = min(low, high)
-            pay_after_s = low + (mix(bits + 3 * GOLDEN) * (high - low + 1) >> 64)
             entries.append(
                 EntryPlan(
                     user_id=user,
                     contest_id=contest.id,
                     enters_at=enters_at,
-                    pay_after_s=pay_after_s,
-                    pays="abandons" if abandons else "pays",
+                    pay_after_s=low + rest % (high - low + 1),
+                    pays="abandons" if n >= model.ties and abandoned < abandon_bp else "pays",
                     roster=sorted(best) if n < model.ties else _roster(golfers, size, bits),
                 )
             )
@@ -237,7 +239,7 @@ def _roster(golfers: Sequence[str], size: int, bits: int) -> list[str]:
     """`size` different golfers, each as likely as any other."""
     chosen: set[str] = set()
     count = len(golfers)
-    point, counter = 0, 3
+    point, counter = 0, 1
     while len(chosen) < size:
         if point < count << 16:  # what is left of the 64 bits is too little for an even choice
             counter += 1

@@ -1,7 +1,7 @@
-"""The kernel: drives plain coroutines through virtual time on SimPy, with keyed tie-breaking and processes that can die.
+"""The kernel: drives coroutines through virtual time on SimPy, with keyed tie-breaking and processes that can die.
 
-Time is integer milliseconds since the epoch. Two events at one instant are ordered by a key drawn from the task that caused
-each and its count of events so far, never by the order of unrelated code; a cause always comes before its effect.
+Time is integer milliseconds since the epoch. Two events at one instant are ordered by a key drawn from the task that
+caused each and its count of events so far, never by the order of unrelated code; a cause comes before its effect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from simpy.core import Environment
 from simpy.events import NORMAL, Event, Process, Timeout
 
-from contest_platform.ports import ConnectionLost, DeadlineExceeded, Runtime, Signals
+from contest_platform.ports import ConnectionLost, DeadlineExceeded, PortError, Runtime, Signals
 from evidence.journal import JournalWriter
 from seams.draws import GOLDEN, Draws
 from simulator.driver import Driver, Life
@@ -38,9 +38,9 @@ class Kernel(Environment):
         self.journal = journal
         self.events = 0
         self.on_failure: Callable[[Incarnation, Exception], None] | None = None
-        self._task_counts: dict[str, int] = {}
         self._root_key = draws.bits("kernel.root")
         self._root_events = 0
+        self._root_names: dict[str, int] = {}
         self.root_cause: str | None = None
         self.runtime: Runtime = TaskRuntime(self, None)
         self.signals = SignalHub(self)
@@ -65,6 +65,13 @@ class Kernel(Environment):
     def start(self, coro: Coroutine[Any, Any, Any], name: str, incarnation: Incarnation | None = None) -> Task:
         """Begin to run `coro`. In an incarnation it dies with it; without one it belongs to the world."""
         return Task(self, coro, name, incarnation)
+
+    def key_of(self, name: str) -> int:
+        """The key of the next task of this name that the running task starts: unrelated tasks have no part in it."""
+        task = self._active_proc
+        parent, names = (self._root_key, self._root_names) if task is None else (task.key, task.names)  # type: ignore[attr-defined]
+        count = names[name] = names.get(name, 0) + 1
+        return self.draws.bits("task", parent, name, count)
 
     def call(self, work: Coroutine[Any, Any, T], name: str) -> Pending[T]:
         return Pending(self, work, name, None)
@@ -108,7 +115,7 @@ class Kernel(Environment):
     # --- platform processes -----------------------------------------------------------------------------------------
 
     def begin(self, name: str, number: int) -> Incarnation:
-        return Incarnation(self, name, number)
+        return Incarnation(name, number)
 
     def runtime_of(self, life: Life) -> Runtime:
         assert isinstance(life, Incarnation)
@@ -127,34 +134,44 @@ class Kernel(Environment):
 
 
 async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, Any, T], name: str) -> T:
-    task = kernel.start(work, name, incarnation)
-    await Wait(kernel.gate(task, incarnation.death))
-    if not incarnation.alive:
-        raise ConnectionLost(name)
+    task = Task(kernel, work, name, incarnation, awaited=False)
+    await Wait(task)
     ok, value = task.outcome()
-    if not ok:
+    if not ok or not incarnation.alive:
         raise ConnectionLost(name)
     return value  # type: ignore[no-any-return]
 
 
 class Task(Process):
-    """A running coroutine. Its value is an Outcome. `cause` is the journal event that it is handling."""
+    """A running coroutine. Its value is an Outcome. `cause` is the journal event that it is handling.
+
+    `awaited` says that somebody takes its exception; otherwise that is a failure of the process, or of the world.
+    """
 
     def __init__(
-        self, kernel: Kernel, coro: Coroutine[Any, Any, Any], name: str, incarnation: Incarnation | None
+        self,
+        kernel: Kernel,
+        coro: Coroutine[Any, Any, Any],
+        name: str,
+        incarnation: Incarnation | None,
+        awaited: bool = True,
     ) -> None:
-        count = kernel._task_counts[name] = kernel._task_counts.get(name, 0) + 1
-        self.key = kernel.draws.bits("task", name, count)
+        self.key = kernel.key_of(name)
+        self.names: dict[str, int] = {}
         self.scheduled = 0
         self.cause = kernel.cause()
         self.incarnation = incarnation
         self._coro = coro
+        self._killed = False
         if incarnation is not None:
             incarnation.tasks[self] = None
-        super().__init__(kernel, self._main(kernel, coro, incarnation))  # type: ignore[arg-type]
+        # Its first event is its own: to start one task more moves none of its parent's events.
+        parent, kernel._active_proc = kernel._active_proc, self
+        super().__init__(kernel, self._main(kernel, coro, incarnation, awaited))  # type: ignore[arg-type]
+        kernel._active_proc = parent
 
     async def _main(
-        self, kernel: Kernel, coro: Coroutine[Any, Any, Any], incarnation: Incarnation | None
+        self, kernel: Kernel, coro: Coroutine[Any, Any, Any], incarnation: Incarnation | None, awaited: bool
     ) -> Outcome:
         try:
             return True, await coro
@@ -162,14 +179,23 @@ class Task(Process):
             return False, error
         except Exception as error:
             if incarnation is None:
-                return False, error
-            if kernel.on_failure is None:
-                raise
-            kernel.on_failure(incarnation, error)
+                # An error in the world's own code is our bug, which no platform code may take for an answer.
+                failed = not awaited or not isinstance(error, PortError)
+            else:
+                failed = not awaited and incarnation.alive
+            if failed and incarnation is not None and kernel.on_failure is not None:
+                kernel.on_failure(incarnation, error)
+            elif failed:
+                assert self.callbacks is not None
+                self.callbacks.insert(0, _raise_failure)
             return False, error
         finally:
             if incarnation is not None:
                 incarnation.tasks.pop(self, None)
+
+    def _resume(self, event: Event) -> None:
+        if not self._killed:
+            super()._resume(event)
 
     def outcome(self) -> Outcome:
         """How the coroutine ended; only once it has."""
@@ -179,26 +205,24 @@ class Task(Process):
         """Stop at once. The coroutine is closed, so its `finally` blocks do run, with every port dead."""
         if self.env.active_process is self:
             return
-        target = self._target
-        if target is not None and target.callbacks is not None and self._resume in target.callbacks:
-            target.callbacks.remove(self._resume)
+        self._killed = True
         for coro in (self._generator, self._coro):
             try:
                 coro.close()
-            except (DeadIncarnationError, RuntimeError):
+            except (DeadIncarnationError, Exception):
                 # It raised while unwinding, or awaited and so ignored the exit. Either way it is gone.
                 continue
+        self.succeed((False, DeadIncarnationError("killed")))
 
 
 class Incarnation:
     """One life of a platform process. Once dead, nothing that its code still does has an effect."""
 
-    __slots__ = ("_kernel", "alive", "death", "name", "number", "tasks")
+    __slots__ = ("alive", "name", "number", "tasks")
 
-    def __init__(self, kernel: Kernel, name: str, number: int) -> None:
-        self._kernel, self.name, self.number = kernel, name, number
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.number = name, number
         self.alive = True
-        self.death = Event(kernel)
         self.tasks: dict[Task, None] = {}
 
     def guard(self) -> None:
@@ -214,7 +238,6 @@ class Incarnation:
         for task in list(self.tasks):
             task.kill()
         self.tasks.clear()
-        self.death.succeed()
 
 
 # --- leaf awaitables: each yields one SimPy event -----------------------------------------------------------------
@@ -279,8 +302,11 @@ class TaskRuntime:
     def __init__(self, kernel: Kernel, incarnation: Incarnation | None) -> None:
         self._kernel, self._incarnation = kernel, incarnation
 
-    def _guard(self) -> None:
-        if self._incarnation is not None:
+    def _guard(self, *calls: object) -> None:
+        if self._incarnation is not None and not self._incarnation.alive:
+            for call in calls:
+                if isinstance(call, Coroutine):
+                    call.close()
             self._incarnation.guard()
 
     def now(self) -> int:
@@ -295,19 +321,11 @@ class TaskRuntime:
         return Sleep(kernel, max(0, at - kernel._now))
 
     def spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
-        try:
-            self._guard()
-        except DeadIncarnationError:
-            coro.close()
-            raise
-        task = Task(self._kernel, coro, name, self._incarnation)
-        if self._incarnation is None:
-            # Nobody awaits it: an error in the world's own code is our bug and must not pass unseen.
-            assert task.callbacks is not None
-            task.callbacks.append(_raise_failure)
+        self._guard(coro)
+        Task(self._kernel, coro, name, self._incarnation, awaited=False)
 
     def deadline(self, call: Awaitable[T], after_ms: int) -> Awaitable[T]:
-        self._guard()
+        self._guard(call)
         return self._deadline(call, after_ms)
 
     async def _deadline(self, call: Awaitable[T], after_ms: int) -> T:
@@ -325,21 +343,31 @@ class TaskRuntime:
         return _unwrap(task.outcome())  # type: ignore[no-any-return]
 
     def gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> Awaitable[None]:
-        self._guard()
+        self._guard(*calls)
         return self._gather(calls, limit)
 
     async def _gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> None:
         queue = iter(calls)
+        errors: list[Exception] = []
 
         async def worker() -> None:
             for call in queue:
-                await call
+                try:
+                    await call
+                except Exception as error:
+                    errors.append(error)
 
-        workers = [Task(self._kernel, worker(), "gather", self._incarnation) for _ in range(min(limit, len(calls)))]
-        for task in workers:
-            if task.callbacks is not None:
-                await Wait(task)
-            _unwrap(task.outcome())
+        try:
+            for task in [
+                Task(self._kernel, worker(), "gather", self._incarnation) for _ in range(min(limit, len(calls)))
+            ]:
+                if task.callbacks is not None:
+                    await Wait(task)
+        finally:
+            for call in queue:
+                call.close()
+        if errors:
+            raise errors[0]
 
 
 def _raise_failure(task: Event) -> None:

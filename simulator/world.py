@@ -21,7 +21,7 @@ from evidence.schemas import BOOKS, Column
 from seams.bus import SeamBus
 from seams.draws import Draws
 from seams.faults import Action, Binding, Call, Effect, Fault
-from simulator.actors.context import NoteAction
+from simulator.actors.context import Edge, NoteAction
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
@@ -65,7 +65,7 @@ class World:
         )
         self.database = DatabaseServer(self)
         self.processes = Processes(driver, self.draws, self.database, self.config, self._ports)
-        self.edge = self.processes
+        self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
         self.processor = ProcessorActor(

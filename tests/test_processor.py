@@ -105,6 +105,13 @@ def test_the_same_key_for_another_operation_is_refused(world: ProcessorWorld) ->
     assert world.error(lambda: world.refund(intent.id, 100, "k")) == (400, "idempotency_error", None)
 
 
+def test_the_same_key_and_parameters_for_another_operation_are_refused(world: ProcessorWorld) -> None:
+    intent = world.intent()
+    world.handle("intents.cancel", "k", intent=intent.id)
+    refused = world.error(lambda: world.handle("intents.confirm", "k", intent=intent.id))
+    assert refused == (400, "idempotency_error", None)
+
+
 def test_parameters_that_do_not_validate_leave_the_key_free(world: ProcessorWorld) -> None:
     assert world.error(lambda: world.transfer("k", amount=0))[0] == 400
     assert world.transfer("k", amount=700).amount_cents == 700

@@ -17,6 +17,7 @@ from simulator.actors.processor_objects import balance_transaction
 from tests.support.data import data_dir
 from tests.support.processor_world import (
     DAY_MS,
+    STARTS_AT,
     ProcessorWorld,
     every_event,
     wire_of,
@@ -108,6 +109,16 @@ def test_every_object_has_exactly_the_fields_of_stripes_own_fixture(
         assert set(body) == set(fixtures[body["object"]]) - {"refunds"}, body["object"]
 
 
+def test_the_event_of_a_change_shows_the_object_after_it(world: ProcessorWorld) -> None:
+    shown = {body["type"]: body["data"]["object"] for body in every_event(world)}
+    assert shown["payment_intent.canceled"]["status"] == "canceled"
+    assert shown["payment_intent.canceled"]["canceled_at"] == STARTS_AT // 1000
+    assert shown["payment_intent.succeeded"]["status"] == "succeeded"
+    assert shown["payment_intent.succeeded"]["amount_received"] == 2_500
+    assert shown["charge.refunded"]["payment_intent"] == shown["payment_intent.succeeded"]["id"]
+    assert (shown["charge.refunded"]["amount_refunded"], shown["charge.refunded"]["refunded"]) == (400, False)
+
+
 def test_a_transfer_has_no_status(world: ProcessorWorld) -> None:
     transfers = [b["data"]["object"] for b in every_event(world) if b["type"] == "transfer.created"]
     assert len(transfers) == 1
@@ -149,8 +160,9 @@ def test_ids_are_long_and_a_new_object_moves_no_other_id(tmp_path: Path) -> None
 def test_lists_go_on_after_the_cursor_oldest_first_and_end_empty(world: ProcessorWorld) -> None:
     made = [world.intent(f"k{n}").id for n in range(5)]
     wire, seen, after = wire_of(world), [], None
-    while page := world.do(lambda after=after: wire.list_intents(after=after, limit=2)):
-        assert len(page) <= 2
+    for size in (2, 2, 1, 0):
+        page = world.do(lambda after=after: wire.list_intents(after=after, limit=2))
+        assert len(page) == size
         seen += [intent.id for intent in page]
         after = seen[-1]
     assert seen == made

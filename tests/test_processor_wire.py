@@ -1,4 +1,4 @@
-"""The wire to the payment processor: lost requests and answers, refusals, dead callers, and what is on record of them."""
+"""The wire to the payment processor: lost requests and answers, refusals, dead callers, and what is on record."""
 
 from __future__ import annotations
 

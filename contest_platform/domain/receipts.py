@@ -1,6 +1,6 @@
 """What a provider's answer is worth: one verdict for each hole score in it, with the reason.
 
-Invariant: a hole is admitted only when the holes known of its golfer's round, with it, add up to the provider's own total.
+Invariant: a hole is admitted only when the holes of its golfer's round, with it, add up to the provider's own total.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ STROKES_MAX = 15
 
 @dataclass(slots=True)
 class Judgement:
-    """`receipts` in the order of the answer. `broken`: the golfers' rounds that do not add up. `repeated`: cells left out
-    because an earlier answer had brought them word for word."""
+    """`receipts` in the order of the answer. `broken`: the golfers' rounds that do not add up. `repeated`: how many
+    cells were left out because an earlier answer had told them."""
 
     receipts: list[Receipt]
     broken: frozenset[PlayerRound]
@@ -41,10 +41,13 @@ def judge(
     holes: int,
     held: Container[Served],
     again: bool,
+    full: bool,
 ) -> Judgement:
     """Judge `cells`, which may tell several values of a hole in order of publication, against `known` and `totals`.
 
-    `held` are the cells quarantined and not yet resolved; `again`: the answer repeats what came since an earlier revision.
+    `held` are the cells refused by answers that did not add up and are not yet made good; `again`: there are such
+    answers, so this one repeats what has come since. What is only told again gets no receipt, unless a `full` answer
+    that adds up tells it.
     """
     verdicts: list[tuple[str, str] | None] = [None] * len(cells)
     by_round: dict[PlayerRound, list[int]] = {}
@@ -73,19 +76,20 @@ def judge(
             for place, _ in told:
                 verdicts[place] = ("QUARANTINE", "HOLE_SUM_MISMATCH")
     receipts: list[Receipt] = []
-    repeated = 0
+    drop_told = again and (not full or bool(broken))
     for cell, found in zip(cells, verdicts, strict=True):
         assert found is not None
-        verdict, reason = found
-        if cell in held if verdict == "QUARANTINE" else again and verdict in _TOLD_BEFORE:
-            repeated += 1
-        else:
-            receipts.append((*cell, verdict, reason))
-    return Judgement(receipts, frozenset(broken), repeated)
+        told_before = found in _TOLD if drop_told else False
+        if not told_before and not (cell in held and found[0] in _REFUSED):
+            receipts.append((*cell, *found))
+    return Judgement(receipts, frozenset(broken), len(cells) - len(receipts))
 
 
 _NOTHING: Mapping[int, tuple[int, int]] = {}
-_TOLD_BEFORE = ("DUPLICATE", "REJECT")
+_REFUSED = ("QUARANTINE", "REJECT")
+_OLDER = ("REJECT", "OLDER_THAN_KNOWN")
+_SAME = ("DUPLICATE", "SAME_VALUE")
+_TOLD = (_SAME, _OLDER)
 
 
 def _compare(cell: Served, round_so_far: dict[int, tuple[int, int]]) -> tuple[str, str]:
@@ -93,9 +97,9 @@ def _compare(cell: Served, round_so_far: dict[int, tuple[int, int]]) -> tuple[st
     _, _, hole, strokes, published_at = cell
     current = round_so_far.get(hole)
     if current is not None and published_at < current[1]:
-        return "REJECT", "OLDER_THAN_KNOWN"
+        return _OLDER
     if current is not None and strokes == current[0]:
-        return "DUPLICATE", "SAME_VALUE"
+        return _SAME
     round_so_far[hole] = (strokes, published_at)
     return ("ADMIT", "FIRST_SCORE") if current is None else ("CORRECTION", "OTHER_VALUE")
 

@@ -195,6 +195,7 @@ _table(
     """,
     _one_of("status", REFUND_STATUSES),
     Index("refunds_due", "status", "next_attempt_at"),
+    Index("refunds_by_intent", "intent_id"),
 )
 _table(
     "ledger_transactions",

@@ -1,6 +1,6 @@
-"""The score provider: publishes tournaments as planned, serves polls, and keeps its publication book apart from what it served.
+"""The score provider: publishes tournaments as planned, serves polls, and keeps books of both.
 
-Invariant: revision n of an event is its first n publications, corrections included, whatever any poll was told meanwhile.
+Invariant: revision n of an event is its first n publications, corrections included, whatever any poll was told.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Event:
 
     plan: Tournament
     opened_at: int
-    field: tuple[str, ...]
+    golfers: tuple[str, ...]
     changes: list[Served] = field(default_factory=list)
     marks: list[int] = field(default_factory=lambda: [0])
     instants: list[int] = field(default_factory=list)
@@ -180,8 +180,10 @@ class ProviderActor:
         self._world.record("provider", "provider.refused", self.tournament_of(event_id), status=status)
 
     def answer(self, event_id: str, since: int | None) -> ScoreAnswer:
-        """Answer a poll at 200 OK: the changes after revision `since` in order of publication, or with None the state of
-        everything. What a glitch of the recording serves instead is no publication. Raises UnknownEventError (404)."""
+        """Answer a poll at 200 OK: the changes after revision `since` in order of publication, or with None the state
+        of everything. What a glitch of the recording serves instead is no publication.
+
+        Raises UnknownEventError (404)."""
         self._publish_due()
         now = self._world.runtime.now()
         event = self._events.get(event_id)
@@ -212,7 +214,7 @@ def _served(event: _Event, since: int | None) -> ScoreAnswer:
         revision=event.revision,
         published_at=event.published_at,
         full=since is None,
-        field=event.field,
+        field=event.golfers,
         cells=cells,
         totals=touched,
         statuses=statuses,
@@ -221,13 +223,13 @@ def _served(event: _Event, since: int | None) -> ScoreAnswer:
 
 
 def _wrong_event(event: _Event, since: int | None, glitch: Glitch) -> ScoreAnswer:
-    """Last year's event under this year's address: the same golfers, and holes of long ago where the recording has some."""
+    """Last year's event under this year's address: the same golfers, and its holes where the recording has some."""
     return ScoreAnswer(
         event_id=f"{event.plan.event_id}-previous",
         revision=event.revision,
         published_at=glitch.from_at,
         full=since is None,
-        field=event.field,
+        field=event.golfers,
         cells=tuple((*cell, glitch.from_at) for cell in glitch.cells),
         totals={},
         statuses={},

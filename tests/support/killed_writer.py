@@ -1,5 +1,8 @@
-"""Writes small runs, each in a child that kills itself (SIGKILL) at a chosen call of the writer's code. Run as a script:
-`killed_writer.py ROOT POINTS` takes a directory for each point under ROOT, and prints how many calls a whole run takes."""
+"""Writes small runs, each in a child that kills itself (SIGKILL) at a chosen call of the writer's code.
+
+As a script, `killed_writer.py ROOT POINTS` takes a directory for each point under ROOT and prints, a line each, the point
+and the signal that ended the child.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,20 @@ import pyarrow.parquet  # noqa: F401  (imported here, so that no kill point fall
 from tests.support.runs import publish_small
 
 
-def _publish_and_die(root: Path, at_call: int) -> int:
-    """Calls made, if the run ends before `at_call`."""
-    calls = 0
+def _publish_and_die(root: Path, at_call: int | None, after_rename: int | None = None) -> int:
+    """Publish, but die at a call counted from the start, or from the rename on (0: as it begins, 1: as it has ended).
+
+    Returns how many calls were made, if it comes to that.
+    """
+    calls, since_rename = 0, -1
 
     def count(_: FrameType, event: str, argument: Any) -> None:
-        nonlocal calls
-        if event in ("call", "c_call"):
-            calls += 1
-            if calls == at_call:
-                os.kill(os.getpid(), signal.SIGKILL)
+        nonlocal calls, since_rename
+        calls += event in ("call", "c_call")
+        if since_rename >= 0 or (event == "c_call" and argument is os.rename):
+            since_rename += 1
+        if calls == at_call or since_rename - 1 == after_rename:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     sys.setprofile(count)
     publish_small(root)
@@ -35,17 +42,22 @@ def _publish_and_die(root: Path, at_call: int) -> int:
 
 def main(base: Path, points: int) -> None:
     publish_small(base / "warm-up")
-    whole = _publish_and_die(base / "whole", at_call=-1)
+    whole = _publish_and_die(base / "whole", None)
     random = Random(2024)
-    # Half of the points anywhere, half in the last calls, where manifest, flush and rename lie.
-    chosen = sorted(random.sample(range(1, whole), points // 2) + random.sample(range(whole - 1500, whole), points // 2))
-    for number, at_call in enumerate(chosen):
+    # A third of the points anywhere, a third in manifest and flush, a third from the rename on. The flush waits for
+    # threads, so that calls are not counted exactly to the end.
+    spans = [range(1, whole - 100), range(whole - 1500, whole - 100)]
+    chosen: list[tuple[int | None, int | None]] = [
+        (at_call, None) for span in spans for at_call in sorted(random.sample(span, points // 3))
+    ]
+    chosen += [(None, events) for events in range(points - len(chosen))]
+    for number, point in enumerate(chosen):
         child = os.fork()
         if not child:
-            _publish_and_die(base / f"point-{number}", at_call)
+            _publish_and_die(base / f"point-{number}", *point)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        print(number, at_call, whole, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
+        print(number, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
 
 if __name__ == "__main__":

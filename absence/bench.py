@@ -1,0 +1,199 @@
+"""`make bench`: how fast, as ratios in one process and as whole commands. Prints a table and writes bench.json.
+
+The floor is the same number of SimPy timeouts, SQLite inserts and SHA-256-chained JSON lines as the run made, without any logic,
+taken in turn with the run so that both see the same machine.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import click
+
+from absence.pipeline import Stages, simulate_into
+from assertions.judge import Verdict, judge
+from evidence.plan import Plan
+from evidence.run import Evidence
+from evidence.writer import RunWriter
+from scenarios import load, make_plan
+from simulator.run import Work
+
+ROUNDS = 5
+COLD_ROUNDS = 5
+FIELDS = (1, 10, 100)
+COLUMNS = 10
+"""Columns of the floor's rows: about the mean of the tables."""
+
+
+def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float]]:
+    """Simulate, seal and judge `plan` in a scratch directory; wall-clock seconds of all of it, and by stage."""
+    stages = Stages()
+    with tempfile.TemporaryDirectory(prefix="absence-bench-") as scratch, RunWriter(Path(scratch), "run") as writer:
+        gc.collect()
+        begun = time.perf_counter()
+        work, _ = simulate_into(writer, plan, stages, None)
+        with stages.measure("judge"):
+            verdict = judge(Evidence.open(writer.path))
+        return time.perf_counter() - begun, work, verdict, stages.seconds
+
+
+def floor(work: Work) -> float:
+    """Seconds for the bare operations behind `work`."""
+    import simpy
+
+    gc.collect()
+    with tempfile.TemporaryFile("wb") as journal:
+        begun = time.perf_counter()
+        env = simpy.Environment()
+
+        def ticks() -> Any:
+            for _ in range(work.events):
+                yield env.timeout(1)
+
+        env.process(ticks())
+        env.run()
+        connection = sqlite3.connect("", isolation_level=None)
+        names = ", ".join(f"c{n}" for n in range(COLUMNS))
+        connection.execute(f"create table t ({names}, primary key (c0))")
+        insert = f"insert into t values ({', '.join('?' * COLUMNS)})"
+        connection.execute("begin")
+        for n in range(work.inserts):
+            connection.execute(insert, (n, "t1", "golfer_0001", 3, 14, 4, 1_780_000_000_000, "ADMIT", "new", n))
+        connection.execute("commit")
+        encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+        head = "0" * 64
+        for n in range(work.journal_lines + work.audit_lines):
+            line = encode(
+                {
+                    "actor": "system:payments",
+                    "at": 1_780_000_000_000 + n,
+                    "cause": f"e{n}",
+                    "data": {"audit_seq": n, "audit_hash": head},
+                    "id": f"e{n + 1}",
+                    "kind": "commit",
+                    "prev": head,
+                    "subject": "payments.capture",
+                }
+            ).encode()
+            head = sha256(line).hexdigest()
+            journal.write(line)
+        return time.perf_counter() - begun
+
+
+def measure_floor(plan: Plan) -> dict[str, Any]:
+    _, work, verdict, _ = run_and_judge(plan)  # warms up imports and caches
+    floor(work)
+    rounds = []
+    for _ in range(ROUNDS):
+        seconds, work, verdict, stages = run_and_judge(plan)
+        rounds.append({"run_s": seconds, "floor_s": floor(work), "stages_s": stages})
+    ratios = [r["run_s"] / r["floor_s"] for r in rounds]
+    return {
+        "verdict": verdict.status.value,
+        "events": work.events,
+        "inserts": work.inserts,
+        "journal_lines": work.journal_lines,
+        "audit_lines": work.audit_lines,
+        "run_s": statistics.median(r["run_s"] for r in rounds),
+        "floor_s": statistics.median(r["floor_s"] for r in rounds),
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "stages_s": {
+            stage: statistics.median(r["stages_s"][stage] for r in rounds) for stage in rounds[0]["stages_s"]
+        },
+    }
+
+
+def measure_field(field: int, scenario: str) -> dict[str, Any]:
+    """One run at `field` times the entries, in a process of its own: its time and peak memory."""
+    output = subprocess.run(
+        [sys.executable, "-m", "absence.bench", "--one-field", str(field), "--scenario", scenario],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result
+
+
+def one_field(field: int, scenario: str) -> dict[str, Any]:
+    if field > 1:
+        run_and_judge(make_plan(load(scenario), 1))  # the same warm-up for every size
+    begun = time.perf_counter()
+    plan = make_plan(load(scenario), 1, field=field)
+    planned_s = time.perf_counter() - begun
+    times = [run_and_judge(plan) for _ in range(3 if field == 1 else 1)]
+    seconds, work, verdict, stages = min(times, key=lambda one: one[0])
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "field": field,
+        "entries": len(plan.entries),
+        "verdict": verdict.status.value,
+        "plan_s": planned_s,
+        "run_s": seconds,
+        "stages_s": stages,
+        "peak_mib": peak_kib / (1024 if sys.platform != "darwin" else 1024 * 1024),
+    }
+
+
+def measure_cold(*arguments: str) -> float:
+    """Median wall-clock seconds of a whole `absence` command in a new process."""
+    command = Path(sys.executable).with_name("absence")
+    times = []
+    for _ in range(COLD_ROUNDS):
+        with tempfile.TemporaryDirectory(prefix="absence-bench-") as scratch:
+            begun = time.perf_counter()
+            subprocess.run([command, *arguments], check=True, cwd=scratch, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+@click.command(help="Measure the default run; prints ratios and writes JSON.")
+@click.option("--scenario", default="default", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
+@click.option("--quick", is_flag=True, help="Leave out the run with 100 times the field.")
+@click.option("--one-field", "alone", type=int, hidden=True)
+def main(scenario: str, out: Path, quick: bool, alone: int | None) -> None:
+    if alone is not None:
+        print(json.dumps(one_field(alone, scenario)))
+        return
+    result: dict[str, Any] = {"scenario": scenario, "default": measure_floor(make_plan(load(scenario), 1))}
+    base = result["default"]
+    print(f"simulate and judge   {base['run_s']:.3f} s   {base['ratio']:.2f} x floor ({base['floor_s']:.3f} s)")
+    for stage, seconds in base["stages_s"].items():
+        print(f"  {stage:<18} {seconds:.3f} s")
+    sizes = [measure_field(field, scenario) for field in (FIELDS[:2] if quick else FIELDS)]
+    result["fields"] = sizes
+    for size in sizes:
+        print(f"field x {size['field']:<4} {size['entries']:>6} entries {size['run_s']:>8.3f} s "
+              f"{1e3 * size['run_s'] / size['entries']:.3f} ms an entry, peak {size['peak_mib']:.0f} MiB")  # fmt: skip
+    marginal = [
+        (after["run_s"] - before["run_s"]) / (after["entries"] - before["entries"])
+        for before, after in zip(sizes, sizes[1:], strict=False)
+    ]
+    result["marginal_s_per_entry"] = marginal
+    if len(marginal) == 2:
+        result["marginal_ratio"] = marginal[1] / marginal[0]
+        print(f"marginal cost        {result['marginal_ratio']:.2f} x between 10 and 100 times the field, of 1 to 10")
+    result["cold_version_s"] = measure_cold("--version")
+    result["cold_run_s"] = measure_cold("run", scenario)
+    print(f"absence --version    {result['cold_version_s']:.3f} s cold")
+    print(f"absence run          {result['cold_run_s']:.3f} s cold")
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

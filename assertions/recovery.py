@@ -1,0 +1,168 @@
+"""Family recovery: every planned fault really happened, and once it was over the platform came to rest.
+
+Invariant: a fault has bitten when the book of its victim says so; the injector's own book is not enough.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assertions.facts import facts
+from assertions.model import Finding, assertion
+from assertions.words import dollars, instant
+
+if TYPE_CHECKING:
+    from evidence.plan import FaultPlan
+    from evidence.run import Evidence
+
+ORDER_ENDS = frozenset({"COMPLETED", "FAILED", "EXPIRED"})
+
+
+@assertion("recovery.every_fault_bit", "Every planned fault and violation happened: its victim's own book shows it")
+def every_fault_bit(evidence: Evidence) -> Finding:
+    faults = evidence.plan.faults
+    found = Finding("faults", 0, len(faults))
+    victims: dict[str, list[tuple[str, str]]] = {}
+    for fault_id, victim, entity in evidence.rows("injector.bites", "fault_id", "victim", "entity"):
+        victims.setdefault(fault_id, []).append((victim, entity))
+    rows = _matching_rows(evidence, faults, victims)
+    for fault in faults:
+        acted, shown, wanted = len(victims.get(fault.id, ())), rows.get(fault.id, 0), fault.bite.at_least
+        if acted and shown >= wanted:
+            found.saw += 1
+        elif not acted:
+            found.missing.append(f"{fault.id} ({fault.title}) never acted")
+        else:
+            found.missing.append(
+                f"{fault.id} ({fault.title}) acted {acted} times, but {fault.bite.book} shows {shown} rows of it where "
+                f"there had to be {wanted}"
+            )
+    return found
+
+
+Condition = tuple[tuple[int, str | None], ...]
+"""(place of the column, its value as text) for each column of a bite."""
+
+
+def _matching_rows(
+    evidence: Evidence, faults: list[FaultPlan], victims: dict[str, list[tuple[str, str]]]
+) -> dict[str, int]:
+    """How many rows of its victim's book show each fault. Each book is read once, and each row looks only at the faults
+    whose key it carries."""
+    by_book: dict[str, list[FaultPlan]] = {}
+    for fault in faults:
+        if fault.id in victims:
+            by_book.setdefault(fault.bite.book, []).append(fault)
+    shown: dict[str, int] = {}
+    for book, planned in by_book.items():
+        columns = sorted({column for fault in planned for column in fault.bite.where})
+        index: dict[int, dict[str | None, list[tuple[str, Condition]]]] = {}
+        for fault in planned:
+            key = _key_column(fault)
+            for victim, entity in dict.fromkeys(victims[fault.id]):
+                bound = {"$victim": victim, "$entity": fault.entity if fault.entity is not None else entity}
+                condition = tuple(
+                    (columns.index(column), _text(bound.get(value, value) if isinstance(value, str) else value))
+                    for column, value in fault.bite.where.items()
+                )
+                pivot = next((place, text) for place, text in condition if key in (None, columns[place]))
+                index.setdefault(pivot[0], {}).setdefault(pivot[1], []).append((fault.id, condition))
+        for row in evidence.rows(book, *columns):
+            matched: set[str] = set()
+            for place, faults_by_text in index.items():
+                for fault_id, condition in faults_by_text.get(_text(row[place]), ()):
+                    if fault_id not in matched and all(_text(row[at]) == text for at, text in condition):
+                        matched.add(fault_id)
+                        shown[fault_id] = shown.get(fault_id, 0) + 1
+    return shown
+
+
+def _key_column(fault: FaultPlan) -> str | None:
+    """The column that tells a fault's rows from others best: the victim's key, or the entity's."""
+    for key in ("$victim", "$entity"):
+        for column, value in fault.bite.where.items():
+            if value == key:
+                return column
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+@assertion(
+    "recovery.converged",
+    "Once the faults are over nothing is pending: no payout, refund, pack, entry, webhook or order",
+)
+def converged(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    found = Finding("items", 0, len(known.effects))
+    end = known.ended_at
+
+    def pending(subject: str, what: str, since_at: int | None, cents: int = 0) -> None:
+        found.breaks(f"{what}, pending since {instant(since_at)}", subject, end, cents)
+
+    for entry, contest, user, status, at in evidence.rows(
+        "platform.entries", "entry_id", "contest_id", "user_id", "status", "created_at"
+    ):
+        found.saw += 1
+        if status == "PENDING_PAYMENT" and contest in known.contests and known.contests[contest].lock_at < end:
+            pending(f"entries/{entry}", f"the entry {entry} of {user} in {contest} is neither valid nor abandoned", at)
+    codes = {
+        transfer: code or outcome
+        for transfer, outcome, code in evidence.rows("platform.transfer_attempts", "transfer_id", "outcome", "code")
+    }
+    for transfer, user, cents, status, reason, attempts, at in evidence.rows(
+        "platform.transfers", "transfer_id", "user_id", "amount_cents", "status", "reason", "attempts", "created_at"
+    ):
+        found.saw += 1
+        if status not in ("PAID", "FAILED_TERMINAL"):
+            why = reason or codes.get(transfer) or "no reason given"
+            pending(
+                f"transfers/{transfer}",
+                f"the payout {transfer} of {dollars(cents)} to {user} is {status} after {attempts} attempts ({why})",
+                at, cents,
+            )  # fmt: skip
+    for refund, entry, cents, status, reason, attempts, at in evidence.rows(
+        "platform.refunds", "refund_id", "entry_id", "amount_cents", "status", "reason", "attempts", "created_at"
+    ):
+        found.saw += 1
+        if status == "PENDING":
+            pending(
+                f"refunds/{refund}",
+                f"the refund {refund} of {dollars(cents)} for {entry} ({reason}) is {status} after {attempts} attempts",
+                at, cents,
+            )  # fmt: skip
+    for book, name, key, is_open, since in (
+        ("settlement_packs", "the settlement pack", "pack_id", {"PENDING"}, "created_at"),
+        ("webhook_inbox", "the webhook", "event_id", {"WAITING"}, "received_at"),
+        ("remediation_orders", "the order", "order_id", {"ISSUED", "DELIVERED", "ACKNOWLEDGED"}, "issued_at"),
+    ):
+        for item, status, at in evidence.rows(f"platform.{book}", key, "status", since):
+            found.saw += 1
+            if status in is_open:
+                pending(f"{book}/{item}", f"{name} {item} is {status}", at)
+    return found
+
+
+@assertion("recovery.orders_end", "Every remediation order ended, and each that a fault made necessary was issued")
+def orders_end(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    by_rule = {fault.id for fault in known.plan.faults if fault.recovery.by == "rule"}
+    bitten = {fault_id for (fault_id,) in evidence.rows("injector.bites", "fault_id")}
+    found = Finding("remediation orders", 0, 1 if by_rule & bitten else 0)
+    for order, host, rule, status, issued_at, finished_at, expires_at, detail in evidence.rows(
+        "platform.remediation_orders",
+        "order_id", "host", "rule_id", "status", "issued_at", "finished_at", "expires_at", "detail",
+    ):  # fmt: skip
+        found.saw += 1
+        if status in ORDER_ENDS and finished_at is not None:
+            continue
+        stuck_at = expires_at if expires_at is not None else known.ended_at
+        if stuck_at <= known.ended_at:
+            found.breaks(
+                f"the order {order} to {host} (rule {rule}), issued at {instant(issued_at)}, is {status} and has not "
+                f"ended ({detail or 'no detail'})",
+                f"remediation_orders/{order}", stuck_at,
+            )  # fmt: skip
+    return found

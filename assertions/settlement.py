@@ -1,0 +1,144 @@
+"""Family settlement: every valid entry's pack reached an end, by the daemon alone, on evidence that can be recomputed.
+
+Invariant: which packs there have to be comes from the processor and the plan; the scores that were settled on, from the
+provider.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from assertions.facts import facts
+from assertions.model import Finding, assertion
+from assertions.trail import trail
+from assertions.words import instant
+
+if TYPE_CHECKING:
+    from evidence.run import Evidence
+
+DAEMON = "system:settlement"
+TERMINAL = frozenset({"EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"})
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+@assertion(
+    "settlement.packs_are_terminal",
+    "Every valid entry has one settlement pack, and it left PENDING by the daemon's hand",
+)
+def packs_are_terminal(evidence: Evidence) -> Finding:
+    known, by = facts(evidence), trail(evidence).terminalized_by
+    due = {intent.entry_id: contest for contest, entries in known.valid.items() for intent in entries}
+    found = Finding("settlement packs", 0, len(due))
+    seen: set[str] = set()
+    for pack, contest, entry, status, settled_by, at in evidence.rows(
+        "platform.settlement_packs", "pack_id", "contest_id", "entry_id", "status", "settled_by", "terminalized_at"
+    ):
+        found.saw += 1
+        subject = f"settlement_packs/{pack}"
+        if due.get(entry) != contest:
+            found.breaks(f"pack {pack} settles {entry} in {contest}, which is no valid entry of it", subject, at)
+        if entry in seen:
+            found.breaks(f"{entry} has a second pack, {pack}", subject, at)
+        seen.add(entry)
+        if status not in TERMINAL or at is None:
+            found.breaks(f"pack {pack} of {entry} in {contest} is {status} at the end", subject, known.ended_at)
+            continue
+        hands = {settled_by, by.get(pack)}
+        if hands != {DAEMON}:
+            told = " and ".join(sorted(str(hand) for hand in hands))
+            found.breaks(f"pack {pack} became {status} at {instant(at)} by {told}, not by {DAEMON} alone", subject, at)
+    return found
+
+
+@assertion(
+    "settlement.executed_packs_are_linked",
+    "A pack was executed only through a link to the official outcome of its entry",
+)
+def executed_packs_are_linked(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    found = Finding("executed packs", 0, sum(map(len, known.valid.values())))
+    links = {
+        pack: (outcome, at)
+        for pack, outcome, at in evidence.rows("platform.outcome_pack_links", "pack_id", "outcome_id", "linked_at")
+    }
+    outcomes: dict[str, str] = dict(evidence.rows("platform.outcomes", "outcome_id", "entry_id"))
+    explained = {pack for (pack,) in evidence.rows("platform.post_mortem_settlement", "pack_id")}
+    for pack, entry, status, code, at in evidence.rows(
+        "platform.settlement_packs", "pack_id", "entry_id", "status", "fail_reason_code", "terminalized_at"
+    ):
+        found.saw += 1
+        subject = f"settlement_packs/{pack}"
+        outcome, linked_at = links.get(pack, (None, None))
+        if status == "EXECUTED":
+            if outcome is None:
+                found.breaks(f"pack {pack} of {entry} was executed without a link to an outcome", subject, at)
+            elif outcomes.get(outcome) != entry:
+                found.breaks(
+                    f"pack {pack} of {entry} is linked to {outcome}, which is not its outcome", subject, linked_at
+                )
+            elif linked_at is not None and at is not None and linked_at > at:
+                found.breaks(f"pack {pack} of {entry} was linked only after it was executed", subject, linked_at)
+        elif status in TERMINAL and (pack not in explained or not code):
+            found.breaks(f"pack {pack} of {entry} ended {status} without a reason and a post-mortem", subject, at)
+    return found
+
+
+@assertion(
+    "settlement.evidence_recomputes",
+    "The settlement log has one row a pack, and its evidence hash is that of the official scores",
+)
+def evidence_recomputes(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    found = Finding("settlement log rows", 0, sum(map(len, known.valid.values())))
+    packs = {
+        pack: (contest, entry, status)
+        for pack, contest, entry, status in evidence.rows(
+            "platform.settlement_packs", "pack_id", "contest_id", "entry_id", "status"
+        )
+    }
+    outcomes: dict[str, list[Any]] = {
+        outcome: values
+        for outcome, *values in evidence.rows(
+            "platform.outcomes", "outcome_id", "score", "place", "prize_cents", "scores_hash"
+        )
+    }
+    told: set[str] = set()
+    for row, pack, prior, status, outcome, stated, at, by in evidence.rows(
+        "platform.outcome_settlement_log",
+        "settlement_id", "pack_id", "prior_status", "new_status", "outcome_id", "settlement_evidence_hash",
+        "settled_at", "settled_by",
+    ):  # fmt: skip
+        found.saw += 1
+        subject = f"outcome_settlement_log/{row}"
+        contest, entry, is_now = packs.get(pack, (None, None, None))
+        if pack in told or (prior, status, by) != ("PENDING", is_now, DAEMON):
+            found.breaks(
+                f"the log says that {pack} went from {prior} to {status} by {by} at {instant(at)}; the pack is {is_now}"
+                f"{', and was told of before' if pack in told else ''}",
+                subject, at,
+            )  # fmt: skip
+        told.add(pack)
+        score, place, prize, scores_hash = outcomes.get(outcome, (None, None, None, None))
+        if (
+            scores_hash is not None
+            and contest in known.contests
+            and scores_hash != known.official_for(contest).scores_hash
+        ):
+            found.breaks(
+                f"the outcome {outcome} of {entry} in {contest} was made from other scores than the official ones "
+                f"(scores_hash {scores_hash[:12]}…)",
+                subject, at,
+            )  # fmt: skip
+        body = {
+            "pack_id": pack, "contest_id": contest, "entry_id": entry, "outcome_id": outcome, "score": score,
+            "place": place, "prize_cents": prize, "scores_hash": scores_hash,
+        }  # fmt: skip
+        if sha256(_encode(body).encode()).hexdigest() != stated:
+            found.breaks(f"the evidence hash of {pack} is not that of its pack and outcome", subject, at, prize or 0)
+    for pack, (_, _, status) in packs.items():
+        if status in TERMINAL and pack not in told:
+            found.breaks(f"{pack} became {status} without a row in the settlement log", f"settlement_packs/{pack}")
+    return found

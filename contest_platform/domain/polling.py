@@ -1,0 +1,61 @@
+"""When to ask the score provider about a tournament: often in play, hourly around it, rarely later, and then no more.
+
+Invariant: every instant given lies on the grid of PERIOD_MS and after the one asked about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, next_tick
+
+PERIOD_MS = 10 * MINUTE_MS
+"""Between polls while play is on, and until what failed has succeeded."""
+IDLE_PERIOD_MS = HOUR_MS
+AFTERWARDS_PERIOD_MS = 6 * HOUR_MS
+AFTERWARDS_MS = 48 * HOUR_MS
+"""How long after the last settlement corrections are still collected."""
+LEAD_MS = 24 * HOUR_MS
+"""How long before its start an event is first asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tournament:
+    """What never changes of a tournament. `play`: windows [from, until) in which play is on."""
+
+    id: str
+    event_id: str
+    rounds: int
+    holes: int
+    starts_at: int
+    ends_at: int
+    play: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What else decides about the next poll. `owed_at`: the earliest cut-off of an unsettled contest after which no
+    full poll was begun and succeeded; `over_at`: the last settlement, once the event and all its contests have ended;
+    `retry`: something has to be tried again."""
+
+    owed_at: int | None
+    over_at: int | None
+    retry: bool
+
+
+def next_poll(tournament: Tournament, standing: Standing, after: int) -> int | None:
+    """The first instant after `after` at which to poll; None for never again."""
+    tick = next_tick(after + 1, PERIOD_MS)
+    first = next_tick(tournament.starts_at - LEAD_MS, PERIOD_MS)
+    if tick < first:
+        return first
+    if standing.retry or any(from_at <= tick < until_at for from_at, until_at in tournament.play):
+        return tick
+    if standing.over_at is not None:
+        at = next_tick(tick, AFTERWARDS_PERIOD_MS)
+        return at if at <= standing.over_at + AFTERWARDS_MS else None
+    instants = [next_tick(tick, IDLE_PERIOD_MS)]
+    instants += [next_tick(from_at, PERIOD_MS) for from_at, _ in tournament.play if from_at > tick]
+    if standing.owed_at is not None:
+        instants.append(next_tick(max(standing.owed_at, after) + 1, PERIOD_MS))
+    return min(instants)

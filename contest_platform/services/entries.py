@@ -1,0 +1,364 @@
+"""Entries: a customer signs up, enters a contest and gets the PaymentIntent with which to pay for it.
+
+Invariant: an entry and its payment begin in one transaction, before anything is asked of the processor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contest_platform import audit, checkpoints, ledger
+from contest_platform.audit import Context
+from contest_platform.http import Request, Response
+from contest_platform.jobs import MINUTE_MS, Job
+from contest_platform.ports import Intent, PortError, Ports, ProcessorError, Row, Tx
+from contest_platform.service import Config, Route
+from contest_platform.services import payments, refunds
+
+ACTOR = "system:entries"
+CONCURRENT = 8
+
+STATUS_OF_REFUSAL = {
+    "unknown_contest": 404,
+    "unknown_user": 409,
+    "contest_not_open": 409,
+    "contest_full": 409,
+    "already_entered": 409,
+    "bad_roster": 422,
+}
+"""Why an entry is refused, and the HTTP status that says so."""
+
+_WITHOUT_INTENT = """
+    select p.entry_id, p.idempotency_key, p.amount_cents, p.created_at, e.contest_id, e.user_id
+    from payments p
+    join entries e on e.entry_id = p.entry_id
+    join contests c on c.contest_id = e.contest_id
+    where p.intent_id is null and p.status = 'CREATED' and e.status = 'PENDING_PAYMENT' and c.lock_at > :now
+    order by p.created_at, p.entry_id
+"""
+_ABANDONED = """
+    select p.entry_id, p.intent_id from payments p join entries e on e.entry_id = p.entry_id
+    where p.status = 'CREATED' and e.status = 'ABANDONED' order by p.created_at, p.entry_id
+"""
+
+
+class EntriesService:
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports, self._config = ports, config
+
+    def jobs(self) -> Sequence[Job]:
+        return (
+            Job("entries.intents", "entries.intents", MINUTE_MS, self._intents_due, self._retry_intents),
+            Job("entries.cancellations", "entries.cancellations", MINUTE_MS, self._cancellations_due, self._cancel_all),
+        )
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {
+            ("POST", "/api/users"): Route("customer", self._sign_up),
+            ("POST", "/api/entries"): Route("customer", self._enter),
+        }
+
+    # --- customers -------------------------------------------------------------------------------------------------
+
+    async def _sign_up(self, request: Request, principal: str) -> Response:
+        """{name, email, account_id} -> {user_id}. Signing up again with the same is answered the same."""
+        user_id = principal.partition(":")[2]
+        fields = {name: request.body.get(name) for name in ("name", "email", "account_id")}
+        missing = [name for name, value in fields.items() if not (isinstance(value, str) and value)]
+        if missing:
+            return Response(422, {"error": f"missing: {', '.join(missing)}"})
+
+        def record(tx: Tx) -> int:
+            known = tx.one("select name, email, account_id from users where user_id = :user", {"user": user_id})
+            if known is not None:
+                return 200 if dict(known) == fields else 409
+            row = {"user_id": user_id, **fields, "created_at": tx.now, "deleted_at": None}
+            audit.insert(tx, Context(ACTOR, user_id), "users", row, "signed up")
+            return 201
+
+        status = await self._ports.store.transact("users.sign_up", record)
+        if status == 409:
+            return Response(status, {"error": "already signed up, as somebody else"})
+        return Response(status, {"user_id": user_id})
+
+    async def _enter(self, request: Request, principal: str) -> Response:
+        """{contest_id, roster} -> {entry_id, intent_id}; 202 and no intent when the processor did not answer.
+
+        Asking again for the same entry answers with what there is, so a customer whose answer was lost may do so.
+        """
+        user_id, contest_id = principal.partition(":")[2], str(request.body.get("contest_id", ""))
+        roster: Any = request.body.get("roster")
+        entry_id = self._ports.ids.new("entry", contest_id, user_id)
+        key = self._ports.ids.new("key", "intent", entry_id)
+
+        def begin(tx: Tx) -> Row | str:
+            entry = tx.one(
+                "select e.roster, p.* from entries e join payments p on p.entry_id = e.entry_id"
+                " where e.contest_id = :contest and e.user_id = :user",
+                {"contest": contest_id, "user": user_id},
+            )
+            if entry is not None and entry["roster"] == audit.canonical(roster):
+                return entry
+            refusal = "already_entered" if entry is not None else self._refusal(tx, contest_id, user_id, roster)
+            if refusal is not None:
+                reason = f"{refusal}: {user_id}"
+                audit.append(tx, Context(ACTOR, contest_id), "refuse.entry", f"contests/{contest_id}", reason=reason)
+                return refusal
+            return self._begin(tx, entry_id, contest_id, user_id, roster, key)
+
+        begun = await self._ports.store.transact("entries.create", begin)
+        if isinstance(begun, str):
+            return Response(STATUS_OF_REFUSAL[begun], {"error": begun})
+        intent_id = begun["intent_id"]
+        if intent_id is None and begun["status"] == "CREATED":
+            try:
+                intent_id = await self._obtain_intent({**dict(begun), "contest_id": contest_id, "user_id": user_id})
+            except PortError:
+                self._ports.signals.notify("entries.intents")
+        return Response(202 if intent_id is None else 201, {"entry_id": begun["entry_id"], "intent_id": intent_id})
+
+    def _refusal(self, tx: Tx, contest_id: str, user_id: str, roster: Any) -> str | None:
+        """Why this customer cannot enter, or None."""
+        contest = tx.one(
+            "select status, opens_at, lock_at, max_entries, scoring from contests where contest_id = :contest",
+            {"contest": contest_id},
+        )
+        if contest is None:
+            return "unknown_contest"
+        user = tx.one("select deleted_at from users where user_id = :user", {"user": user_id})
+        if user is None or user["deleted_at"] is not None:
+            return "unknown_user"
+        if contest["status"] != "SCHEDULED" or not contest["opens_at"] <= tx.now < contest["lock_at"]:
+            return "contest_not_open"
+        if not (isinstance(roster, list | tuple) and all(isinstance(golfer, str) for golfer in roster)):
+            return "bad_roster"
+        if len(roster) != json.loads(contest["scoring"])["roster_size"] or len(set(roster)) != len(roster):
+            return "bad_roster"
+        if _seats_taken(tx, contest_id) >= contest["max_entries"]:
+            return "contest_full"
+        return None
+
+    def _begin(
+        self, tx: Tx, entry_id: str, contest_id: str, user_id: str, roster: Sequence[str], key: str
+    ) -> dict[str, Any]:
+        contest = tx.one("select fee_cents from contests where contest_id = :contest", {"contest": contest_id})
+        assert contest is not None, contest_id
+        ctx = Context(ACTOR, entry_id)
+        entry = {
+            "entry_id": entry_id,
+            "contest_id": contest_id,
+            "user_id": user_id,
+            "status": "PENDING_PAYMENT",
+            "roster": audit.canonical(roster),
+            "created_at": tx.now,
+            "valid_at": None,
+            "closed_at": None,
+        }
+        payment = {
+            "entry_id": entry_id,
+            "intent_id": None,
+            "idempotency_key": key,
+            "amount_cents": contest["fee_cents"],
+            "status": "CREATED",
+            "captured_at": None,
+            "refunded_cents": 0,
+            "created_at": tx.now,
+        }
+        audit.insert(tx, ctx, "entries", entry, f"entered by {user_id}")
+        audit.insert(tx, ctx, "payments", payment, "fee of the entry")
+        checkpoints.save(tx, _seats(contest_id), _seats_taken(tx, contest_id) + 1)
+        payments.wake_waiting(tx)
+        return payment
+
+    # --- intents ---------------------------------------------------------------------------------------------------
+
+    async def _obtain_intent(self, payment: Mapping[str, Any]) -> str:
+        """Have the processor create the intent of a payment, or give us the one that it has created under the same key.
+
+        Raises PortError.
+        """
+        entry_id: str = payment["entry_id"]
+        call = self._ports.processor.create_intent(
+            amount_cents=payment["amount_cents"],
+            metadata={"contest_id": payment["contest_id"], "entry_id": entry_id, "user_id": payment["user_id"]},
+            idempotency_key=payment["idempotency_key"],
+        )
+        intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
+
+        def keep(tx: Tx) -> str:
+            row = tx.one("select intent_id from payments where entry_id = :entry", {"entry": entry_id})
+            assert row is not None, entry_id
+            if row["intent_id"] is not None:
+                # A webhook was quicker.
+                return str(row["intent_id"])
+            changes = {"intent_id": intent.id}
+            audit.update(tx, Context(ACTOR, entry_id), "payments", {"entry_id": entry_id}, changes, "intent created")
+            return intent.id
+
+        return await self._ports.store.transact("entries.intent", keep)
+
+    async def _intents_due(self) -> int | None:
+        """When the oldest payment without an intent can no longer have its first request on the way."""
+
+        def earliest(tx: Tx) -> int | None:
+            row = tx.one(f"{_WITHOUT_INTENT} limit 1", {"now": tx.now})
+            return None if row is None else row["created_at"] + self._config.processor_timeout_ms
+
+        return await self._ports.store.transact("entries.intents_due", earliest)
+
+    async def _retry_intents(self) -> None:
+        since = self._ports.runtime.now() - self._config.processor_timeout_ms
+        waiting = await self._ports.store.transact(
+            "entries.without_intent",
+            lambda tx: [dict(row) for row in tx.all(_WITHOUT_INTENT, {"now": tx.now}) if row["created_at"] <= since],
+        )
+        for payment in waiting:
+            try:
+                await self._obtain_intent(payment)
+            except ProcessorError:
+                continue
+            except PortError:
+                # Nobody is there: the next minute will do for all that are left.
+                return
+
+    # --- cancelling what was not paid ------------------------------------------------------------------------------
+
+    async def _cancellations_due(self) -> int | None:
+        def earliest(tx: Tx) -> int | None:
+            return None if tx.one(f"{_ABANDONED} limit 1") is None else tx.now
+
+        return await self._ports.store.transact("entries.cancellations_due", earliest)
+
+    async def _cancel_all(self) -> None:
+        abandoned = await self._ports.store.transact("entries.abandoned", lambda tx: list(tx.all(_ABANDONED)))
+        unreachable: list[PortError] = []
+        await self._ports.runtime.gather(
+            [self._cancel(row["entry_id"], row["intent_id"], unreachable) for row in abandoned], CONCURRENT
+        )
+
+    async def _cancel(self, entry_id: str, intent_id: str | None, unreachable: list[PortError]) -> None:
+        """Cancel the intent of an abandoned entry at the processor, so that nobody pays for it any more."""
+        if unreachable:
+            return
+        ctx, store = Context(ACTOR, entry_id), self._ports.store
+        if intent_id is None:
+            reason = "abandoned before an intent was known"
+            await store.transact("entries.canceled", lambda tx: payments.cancel(tx, ctx, entry_id, reason))
+            return
+        try:
+            intent = await self._canceled_intent(entry_id, intent_id)
+        except ProcessorError:
+            return
+        except PortError as error:
+            unreachable.append(error)
+            return
+
+        def conclude(tx: Tx) -> None:
+            if intent.captured_at is not None:
+                captured_at = payments.whole_seconds(intent.captured_at)
+                payments.capture(tx, ctx, entry_id, intent.id, intent.amount_cents, captured_at)
+            elif intent.status == "canceled":
+                payments.cancel(tx, ctx, entry_id, "abandoned, and canceled at the processor")
+
+        await store.transact("entries.canceled", conclude)
+
+    async def _canceled_intent(self, entry_id: str, intent_id: str) -> Intent:
+        """The intent once it is canceled; or as it is, when it cannot be canceled any more. Raises PortError."""
+        processor, deadline = self._ports.processor, self._ports.runtime.deadline
+        key = self._ports.ids.new("key", "cancel", entry_id)
+        try:
+            call = processor.cancel_intent(intent_id=intent_id, idempotency_key=key)
+            return await deadline(call, self._config.processor_timeout_ms)
+        except ProcessorError as error:
+            if error.error_code != "payment_intent_unexpected_state":
+                raise
+        return await deadline(processor.retrieve_intent(intent_id=intent_id), self._config.processor_timeout_ms)
+
+
+# --- what the contest lifecycle does with entries -----------------------------------------------------------------
+
+
+def post_lock(tx: Tx, ctx: Context, contest_id: str) -> None:
+    """Move the fee of each VALID entry from its wallet into the contest's escrow, in one transaction."""
+    rows = tx.all(
+        "select e.user_id, p.amount_cents from entries e join payments p on p.entry_id = e.entry_id"
+        " where e.contest_id = :contest and e.status = 'VALID' order by e.entry_id",
+        {"contest": contest_id},
+    )
+    if not rows:
+        return
+    postings = [(ledger.wallet(row["user_id"]), row["amount_cents"]) for row in rows]
+    postings.append((ledger.escrow(contest_id), -sum(cents for _, cents in postings)))
+    ledger.post(tx, ctx, "lock", f"lock:{contest_id}", postings, "contest locked")
+
+
+def abandon_unpaid(tx: Tx, ctx: Context, contest_id: str) -> list[str]:
+    """End each entry that was not paid before the lock; its intent is canceled afterwards. Returns their ids."""
+    rows = tx.all(
+        "select entry_id from entries where contest_id = :contest and status = 'PENDING_PAYMENT' order by entry_id",
+        {"contest": contest_id},
+    )
+    abandoned = [str(row["entry_id"]) for row in rows]
+    for entry_id in abandoned:
+        changes = {"status": "ABANDONED", "closed_at": tx.now}
+        audit.update(tx, Context(ctx.actor, entry_id), "entries", {"entry_id": entry_id}, changes, "not paid at lock")
+    if abandoned:
+        tx.notify("entries.cancellations")
+    return abandoned
+
+
+def valid_count(tx: Tx, contest_id: str) -> int:
+    row = tx.one(
+        "select count(*) as entries from entries where contest_id = :contest and status = 'VALID'",
+        {"contest": contest_id},
+    )
+    return 0 if row is None else int(row["entries"])
+
+
+def refund_all(tx: Tx, ctx: Context, contest_id: str, reason: str) -> int:
+    """Owe every VALID entry of a cancelled contest its money back. Returns how many refunds that makes.
+
+    What was refunded before, outside the platform, is not refunded twice: it goes back to the wallet that it came from.
+    """
+    lock = f"lock:{contest_id}"
+    locked = tx.one("select 1 from ledger_transactions where business_key = :lock", {"lock": lock}) is not None
+    rows = tx.all(
+        "select e.entry_id, e.user_id, p.intent_id, p.amount_cents, p.refunded_cents,"
+        " exists (select 1 from ledger_transactions where business_key = :lock || ':' || e.entry_id) as locked_late"
+        " from entries e join payments p on p.entry_id = e.entry_id"
+        " where e.contest_id = :contest and e.status = 'VALID' order by e.entry_id",
+        {"contest": contest_id, "lock": lock},
+    )
+    count = 0
+    for row in rows:
+        entry_id, wallet = row["entry_id"], ledger.wallet(row["user_id"])
+        entry_ctx = Context(ctx.actor, entry_id)
+        in_escrow = locked or row["locked_late"]
+        source = ledger.escrow(contest_id) if in_escrow else wallet
+        if in_escrow and row["refunded_cents"]:
+            ledger.move(
+                tx, entry_ctx, "unlock", f"unlock:{contest_id}:{entry_id}", debit=source, credit=wallet,
+                cents=row["refunded_cents"], reason="refunded before, outside the platform",
+            )  # fmt: skip
+        left_cents = row["amount_cents"] - row["refunded_cents"]
+        if left_cents > 0:
+            refunds.owe(
+                tx, entry_ctx, entry_id=entry_id, user_id=row["user_id"], intent_id=row["intent_id"],
+                amount_cents=left_cents, source=source, reason=reason,
+            )  # fmt: skip
+            count += 1
+        else:
+            refunds.close_entry(tx, entry_ctx, entry_id)
+    return count
+
+
+def _seats(contest_id: str) -> str:
+    return f"entries.seats:{contest_id}"
+
+
+def _seats_taken(tx: Tx, contest_id: str) -> int:
+    """Entries begun in a contest. None leaves before the lock, so a count is kept: counting the rows each time would
+    cost the square of the entries."""
+    return checkpoints.read(tx, _seats(contest_id)) or 0

@@ -1,0 +1,273 @@
+"""Ingestion: polls the score provider and turns its answers into receipts, scores, statuses and the end of an event.
+
+Invariant: all that an answer changes is one transaction with the checkpoint, so a restart neither loses nor re-admits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from contest_platform import audit, checkpoints, errors
+from contest_platform.audit import Context
+from contest_platform.domain.polling import PERIOD_MS, Standing, Tournament, next_poll
+from contest_platform.jobs import Job
+from contest_platform.ports import PortError, Ports, Row, Tx
+from contest_platform.service import Config, Route
+from contest_platform.services import ingestion_batches
+from contest_platform.services.ingestion_batches import ACTOR, Poll, full_poll_name
+
+FRESH: Mapping[str, Any] = {
+    "revision": None,
+    "last_success_at": None,
+    "polls": 0,
+    "unchanged": 0,
+    "repeated": 0,
+    "empty": 0,
+    "stale": 0,
+    "failures": 0,
+    "failing_since": None,
+    "empty_since": None,
+    "refused": None,
+    "open": [],
+    "page": None,
+}
+"""A checkpoint before the first poll. `polls` counts answers, of which those left no batch that told nothing new
+(`unchanged`), only what had been refused before (`repeated`), nothing at all (`empty`) or less than we know (`stale`);
+`failures` counts polls without an answer. `refused`: the hash of the last answer about another event. `open`: batches
+that did not add up and are not yet made good; `revision` stays before them. `page`: what the pager has to be told."""
+
+
+def checkpoint_name(tournament_id: str) -> str:
+    return f"ingestion:{tournament_id}"
+
+
+def play_windows(play: str) -> tuple[tuple[int, int], ...]:
+    """The column tournaments.play: [from, until) in which play is on."""
+    return tuple((from_at, until_at) for from_at, until_at in json.loads(play))
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """When to poll next (None: never again), the earliest cut-off that a full poll is owed for, and what the pager has
+    still to be told."""
+
+    at: int | None
+    owed_at: int | None = None
+    page: Mapping[str, Any] | None = None
+
+
+class IngestionService:
+    """One job for all tournaments. What it remembers between polls is only what it last committed."""
+
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports, self._config = ports, config
+        self._notified: int | None = None
+        self._tournaments: dict[str, Tournament] = {}
+        self._due: dict[str, _Due] = {}
+        self._fields: dict[str, Mapping[str, str]] = {}
+        self._without_checkpoint: set[str] = set()
+
+    def jobs(self) -> Sequence[Job]:
+        return (Job("ingestion.poll", "ingestion", PERIOD_MS, self._earliest, self._work),)
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {}
+
+    # --- when ---------------------------------------------------------------------------------------------------------
+
+    async def _earliest(self) -> int | None:
+        try:
+            await self._read_schedule()
+        except PortError:
+            return self._ports.runtime.now() + 1
+        return min((due.at for due in self._due.values() if due.at is not None), default=None)
+
+    async def _read_schedule(self) -> None:
+        """Look into the store at the start and whenever somebody says that something changed; otherwise what the last
+        poll found still holds."""
+        seen = self._ports.signals.seen("ingestion")
+        if seen == self._notified:
+            return
+
+        def read(tx: Tx) -> list[tuple[Tournament, _Due]]:
+            tournaments = [_tournament(row) for row in tx.all("select * from tournaments order by tournament_id")]
+            return [
+                (tournament, _next(tx, tournament, _checkpoint(tx, tournament) or dict(FRESH), tx.now - 1))
+                for tournament in tournaments
+            ]
+
+        schedule = await self._ports.store.transact("ingestion.schedule", read)
+        self._notified = seen
+        self._tournaments = {tournament.id: tournament for tournament, _ in schedule}
+        self._due = {tournament.id: due for tournament, due in schedule}
+
+    async def _work(self) -> None:
+        now = self._ports.runtime.now()
+        for tournament_id, due in list(self._due.items()):
+            if due.at is not None and due.at <= now:
+                await self._visit(self._tournaments[tournament_id], due)
+
+    async def _visit(self, tournament: Tournament, due: _Due) -> None:
+        """Poll for news and, once a cut-off has passed, for everything: news first, for a full answer tells only how
+        things stand, and a hole may have been changed twice since the last poll, before the cut-off and after it."""
+        try:
+            answered = await self._poll(tournament, full=False)
+            if answered and due.owed_at is not None and due.owed_at < self._ports.runtime.now():
+                await self._poll(tournament, full=True)
+            page = self._due[tournament.id].page
+            if page is not None:
+                await self._page(tournament, page)
+        except PortError:
+            # The store did not answer: what was committed is unknown, so nothing that we remember counts.
+            self._fields.pop(tournament.id, None)
+            self._due[tournament.id] = replace(due, at=self._ports.runtime.now() + 1)
+
+    # --- one poll -----------------------------------------------------------------------------------------------------
+
+    async def _poll(self, tournament: Tournament, *, full: bool) -> bool:
+        """One poll and what comes of it. Returns whether there was an answer."""
+        ports, runtime = self._ports, self._ports.runtime
+        checkpoint = await ports.store.transact("ingestion.begin", lambda tx: self._begin(tx, tournament))
+        begun_at = runtime.now()
+        if checkpoint is None:
+            self._due[tournament.id] = _Due(begun_at + 1)
+            return False
+        since = None if full else checkpoint["revision"]
+        try:
+            answer = await runtime.deadline(
+                ports.provider.poll(event_id=tournament.event_id, since=since), self._config.provider_timeout_ms
+            )
+        except PortError as error:
+            code = errors.code_of(error)
+            self._due[tournament.id] = await ports.store.transact(
+                "ingestion.failure", lambda tx: _fail(tx, tournament, code, begun_at)
+            )
+            return False
+        poll = Poll(tournament, full, since, begun_at, runtime.now(), answer)
+        known_field = self._fields[tournament.id]
+
+        def apply(tx: Tx) -> tuple[Mapping[str, str], _Due]:
+            checkpoint = _existing(tx, tournament)
+            field = ingestion_batches.apply(tx, poll, checkpoint, known_field)
+            _save(tx, tournament, checkpoint)
+            return field, _next(tx, tournament, checkpoint, begun_at)
+
+        self._fields[tournament.id], self._due[tournament.id] = await ports.store.transact("ingestion.apply", apply)
+        return True
+
+    def _begin(self, tx: Tx, tournament: Tournament) -> dict[str, Any] | None:
+        """The checkpoint to ask from, made at the first poll of all. None when it is gone: starting over would admit
+        everything again."""
+        if tournament.id not in self._fields:
+            self._fields[tournament.id] = ingestion_batches.known_field(tx, tournament.id)
+        checkpoint = _checkpoint(tx, tournament)
+        if checkpoint is not None:
+            return checkpoint
+        if tx.one("select 1 from ingestion_batches where tournament_id = :t limit 1", {"t": tournament.id}) is not None:
+            if tournament.id not in self._without_checkpoint:
+                self._without_checkpoint.add(tournament.id)
+                _decide(tx, tournament, "refuse.ingestion", None, "NO_CHECKPOINT")
+            return None
+        _save(tx, tournament, FRESH)
+        return dict(FRESH)
+
+    async def _page(self, tournament: Tournament, page: Mapping[str, Any]) -> None:
+        """Tell the pager; if that fails, the next visit does it, for the checkpoint remembers."""
+        ports = self._ports
+        dedup_key = f"late_correction:{tournament.id}"
+        summary = f"{tournament.id}: the provider corrected scores after the cut-off of {', '.join(page['contests'])}"
+        try:
+            await ports.runtime.deadline(
+                ports.pager.send(
+                    action="trigger", dedup_key=dedup_key, summary=summary, severity="warning", details=page
+                ),
+                self._config.pager_timeout_ms,
+            )
+        except PortError:
+            return
+
+        def sent(tx: Tx) -> _Due:
+            checkpoint = _existing(tx, tournament)
+            checkpoint["page"] = None
+            _save(tx, tournament, checkpoint)
+            ctx = Context(ACTOR, tournament.id)
+            audit.append(tx, ctx, "call.page", f"pager/{dedup_key}", after=page, reason=summary)
+            return _next(tx, tournament, checkpoint, tx.now)
+
+        self._due[tournament.id] = await ports.store.transact("ingestion.paged", sent)
+
+
+def _fail(tx: Tx, tournament: Tournament, code: str, begun_at: int) -> _Due:
+    """Count a poll without an answer; the first of a row of them is on record."""
+    checkpoint = _existing(tx, tournament)
+    checkpoint["failures"] += 1
+    if checkpoint["failing_since"] is None:
+        checkpoint["failing_since"] = begun_at
+        _decide(tx, tournament, "ingestion.lagging", {"failing_since": begun_at}, code)
+    _save(tx, tournament, checkpoint)
+    return _next(tx, tournament, checkpoint, begun_at)
+
+
+def _decide(tx: Tx, tournament: Tournament, action: str, after: Mapping[str, Any] | None, reason: str) -> None:
+    ctx = Context(ACTOR, tournament.id)
+    audit.append(tx, ctx, action, f"tournaments/{tournament.id}", after=after, reason=reason)
+
+
+# --- what the store knows ---------------------------------------------------------------------------------------------
+
+
+def _tournament(row: Row) -> Tournament:
+    return Tournament(
+        id=row["tournament_id"],
+        event_id=row["provider_event_id"],
+        rounds=row["rounds"],
+        holes=len(json.loads(row["par"])),
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        play=play_windows(row["play"]),
+    )
+
+
+def _checkpoint(tx: Tx, tournament: Tournament) -> dict[str, Any] | None:
+    checkpoint: dict[str, Any] | None = checkpoints.read(tx, checkpoint_name(tournament.id))
+    return checkpoint
+
+
+def _existing(tx: Tx, tournament: Tournament) -> dict[str, Any]:
+    checkpoint = _checkpoint(tx, tournament)
+    if checkpoint is None:
+        raise LookupError(f"the checkpoint {checkpoint_name(tournament.id)} vanished while a poll was under way")
+    return checkpoint
+
+
+def _save(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any]) -> None:
+    checkpoints.save(tx, checkpoint_name(tournament.id), checkpoint)
+
+
+_STANDING = """
+    select min(case when status not in ('SETTLED', 'PAID_OUT', 'CANCELLED') and cutoff_at >= :begun then cutoff_at end)
+               as owed_at,
+           coalesce(sum(case when status in ('SETTLED', 'PAID_OUT', 'CANCELLED') then 0 else 1 end), 0) as unsettled,
+           coalesce(max(coalesce(settled_at, closed_at)), 0) as ended_at,
+           (select completed_at from tournaments where tournament_id = :t) as completed_at
+    from contests where tournament_id = :t
+"""
+
+
+def _next(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any], after: int) -> _Due:
+    full_poll = checkpoints.read(tx, full_poll_name(tournament.id))
+    begun_at = 0 if full_poll is None else full_poll["begun_at"]
+    row = tx.one(_STANDING, {"t": tournament.id, "begun": begun_at})
+    assert row is not None, "an aggregate always has a row"
+    # An event that never says that it is over is over when its time is.
+    event_over_at = row["completed_at"] or (tournament.ends_at if tournament.ends_at < after else None)
+    over = event_over_at is not None and not row["unsettled"]
+    standing = Standing(
+        owed_at=row["owed_at"],
+        over_at=max(row["ended_at"], event_over_at) if over else None,
+        retry=checkpoint["failing_since"] is not None or checkpoint["page"] is not None,
+    )
+    return _Due(next_poll(tournament, standing, after), standing.owed_at, checkpoint["page"])

@@ -1,0 +1,379 @@
+"""What one answer of the score provider changes: receipts and scores, the field, statuses, the end of the event.
+
+Invariant: `apply` runs in one transaction, and the revision moves only to one whose every hole adds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, get_args
+
+from contest_platform import audit, checkpoints
+from contest_platform.audit import Context
+from contest_platform.domain import receipts
+from contest_platform.domain.polling import Tournament
+from contest_platform.domain.receipts import PlayerRound, Receipt, Served
+from contest_platform.domain.scoring import GolferStatus
+from contest_platform.ports import ScoreAnswer, Tx
+
+ACTOR = "system:ingestion"
+STATUSES = frozenset(get_args(GolferStatus))
+
+
+def full_poll_name(tournament_id: str) -> str:
+    """The checkpoint {"begun_at", "received_at"} of the last full poll that told what was official at a cut-off."""
+    return f"full_poll:{tournament_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A poll and its answer. `full`: asked for everything because a cut-off had passed."""
+
+    tournament: Tournament
+    full: bool
+    since: int | None
+    begun_at: int
+    received_at: int
+    answer: ScoreAnswer
+
+    @property
+    def ctx(self) -> Context:
+        return Context(ACTOR, self.tournament.id)
+
+    @property
+    def subject(self) -> str:
+        return f"tournaments/{self.tournament.id}"
+
+
+def known_field(tx: Tx, tournament_id: str) -> Mapping[str, str]:
+    """golfer_id -> status."""
+    rows = tx.all(
+        "select golfer_id, status from golfers where tournament_id = :t order by golfer_id", {"t": tournament_id}
+    )
+    return {row["golfer_id"]: row["status"] for row in rows}
+
+
+def apply(tx: Tx, poll: Poll, checkpoint: dict[str, Any], field: Mapping[str, str]) -> Mapping[str, str]:
+    """Apply an answer and bring `checkpoint` up to date. Returns the field as it is then."""
+    answer, revision = poll.answer, checkpoint["revision"]
+    checkpoint["polls"] += 1
+    if answer.event_id != poll.tournament.event_id:
+        _refuse_event(tx, poll, checkpoint)
+    elif revision is not None and answer.revision < revision:
+        checkpoint["stale"] += 1
+    elif not answer.cells and not answer.field:
+        _refuse_empty(tx, poll, checkpoint)
+    else:
+        return _take(tx, poll, checkpoint, field)
+    return field
+
+
+# --- answers that are none --------------------------------------------------------------------------------------------
+
+
+def _refuse_event(tx: Tx, poll: Poll, checkpoint: dict[str, Any]) -> None:
+    answer = poll.answer
+    content = sha256(repr((answer.event_id, answer.cells)).encode()).hexdigest()
+    if content == checkpoint["refused"]:
+        checkpoint["repeated"] += 1
+        return
+    checkpoint["refused"] = content
+    _write_batch(tx, poll, receipts.reject_all(answer.cells, "WRONG_EVENT"), f"WRONG_EVENT {answer.event_id}")
+
+
+def _refuse_empty(tx: Tx, poll: Poll, checkpoint: dict[str, Any]) -> None:
+    """An answer without even a field tells nothing, so nothing was learned; asked for everything, it contradicts us."""
+    checkpoint["empty"] += 1
+    if poll.since is None and checkpoint["empty_since"] is None:
+        checkpoint["empty_since"] = poll.begun_at
+        reason = "asked for everything, the provider answered 200 without a field"
+        audit.append(tx, poll.ctx, "refuse.empty_answer", poll.subject, reason=reason)
+
+
+# --- an answer to work with -------------------------------------------------------------------------------------------
+
+
+def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], field: Mapping[str, str]) -> Mapping[str, str]:
+    tournament, answer = poll.tournament, poll.answer
+    checkpoint["refused"] = checkpoint["empty_since"] = None
+    new_field = _ingest_field(tx, poll, field)
+    changed, batch_id, broken, learned = new_field is not field, None, frozenset[PlayerRound](), False
+    if answer.cells or checkpoint["open"]:
+        open_batches = {batch: _refused_cells(tx, batch) for batch in checkpoint["open"]}
+        judgement = receipts.judge(
+            answer.cells,
+            answer.totals,
+            _known(tx, poll),
+            golfers=new_field,
+            rounds=tournament.rounds,
+            holes=tournament.holes,
+            held={cell for cells in open_batches.values() for cell in cells},
+            again=bool(open_batches),
+            full=answer.full,
+        )
+        broken, rows = judgement.broken, _mark_late(tx, poll, judgement.receipts, checkpoint)
+        if rows:
+            batch_id = _write_batch(tx, poll, rows, "answer of the provider")
+            learned = _write_scores(tx, poll, rows, batch_id)
+        elif judgement.repeated and broken:
+            checkpoint["repeated"] += 1
+        good = [batch for batch, cells in open_batches.items() if broken.isdisjoint(cell[:2] for cell in cells)]
+        if good:
+            batch_id = batch_id or _write_batch(tx, poll, [], "answer that adds up again")
+            _resolve(tx, poll, good, batch_id)
+        opened = any(row[5] in ("QUARANTINE", "REJECT") and row[:2] in broken for row in rows)
+        checkpoint["open"] = [batch for batch in open_batches if batch not in good] + [batch_id] * opened
+    if not broken:
+        checkpoint["revision"] = answer.revision
+        # Statuses and the end come again with the next answer that adds up: a scrambled one is not to be believed.
+        new_field = _update_statuses(tx, poll, new_field)
+        changed |= _complete(tx, poll)
+        if poll.full:
+            _note_full_poll(tx, poll)
+    changed |= batch_id is not None or new_field is not field
+    checkpoint["unchanged"] += not changed
+    if learned or not broken:
+        _note_success(tx, poll, checkpoint)
+    return new_field
+
+
+def _known(tx: Tx, poll: Poll) -> dict[PlayerRound, dict[int, tuple[int, int]]]:
+    """The scores of every golfer's round that the answer touches."""
+    known: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
+    if poll.answer.full:
+        for row in tx.all(
+            "select golfer_id, round, hole, strokes, published_at from hole_scores where tournament_id = :t",
+            {"t": poll.tournament.id},
+        ):
+            holes = known.setdefault((row["golfer_id"], row["round"]), {})
+            holes[row["hole"]] = (row["strokes"], row["published_at"])
+        return known
+    params: dict[str, Any] = {"t": poll.tournament.id}
+    for player_round in {cell[:2]: None for cell in poll.answer.cells}:
+        params["g"], params["r"] = player_round
+        known[player_round] = {row["hole"]: (row["strokes"], row["published_at"]) for row in tx.all(_ROUND, params)}
+    return known
+
+
+_ROUND = """
+    select hole, strokes, published_at from hole_scores where tournament_id = :t and golfer_id = :g and round = :r
+"""
+
+
+def _mark_late(tx: Tx, poll: Poll, rows: list[Receipt], checkpoint: dict[str, Any]) -> list[Receipt]:
+    """Give corrections published after a contest's cut-off their reason, and have the pager told of them."""
+    if not any(row[5] == "CORRECTION" for row in rows):
+        return rows
+    cutoffs = [
+        (contest["contest_id"], contest["cutoff_at"])
+        for contest in tx.all(
+            """
+            select contest_id, cutoff_at from contests
+            where tournament_id = :t and cutoff_at is not null order by contest_id
+            """,
+            {"t": poll.tournament.id},
+        )
+    ]
+    page = checkpoint["page"] or {"contests": [], "cells": []}
+    marked: list[Receipt] = []
+    for row in rows:
+        late = [contest for contest, cutoff_at in cutoffs if row[4] > cutoff_at] if row[5] == "CORRECTION" else []
+        if late:
+            page["contests"] = sorted({*page["contests"], *late})
+            page["cells"].append(list(row[:4]))
+        marked.append((*row[:6], f"AFTER_CUTOFF:{','.join(late)}") if late else row)
+    checkpoint["page"] = page if page["cells"] else None
+    return marked
+
+
+def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> int:
+    """A batch, its receipts, and one audit row for all of them. Returns the batch's number."""
+    answer, tournament_id = poll.answer, poll.tournament.id
+    last = tx.one("select max(batch_id) as batch_id from ingestion_batches")
+    batch_id = int((last["batch_id"] if last is not None else None) or 0) + 1
+    counts = dict.fromkeys(("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT"), 0)
+    lines, receipts_ = [], []
+    for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1):
+        counts[verdict] += 1
+        lines.append(f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{why}\n")
+        receipts_.append((batch_id, n, tournament_id, golfer, round_, hole, strokes, published_at, verdict, why))
+    batch = {
+        "batch_id": batch_id,
+        "tournament_id": tournament_id,
+        "event_id": answer.event_id,
+        "requested_at": poll.begun_at,
+        "received_at": poll.received_at,
+        "since_revision": poll.since,
+        "revision": answer.revision,
+        "published_at": answer.published_at,
+        "full": answer.full,
+        "admitted": counts["ADMIT"],
+        "duplicates": counts["DUPLICATE"],
+        "corrections": counts["CORRECTION"],
+        "quarantined": counts["QUARANTINE"],
+        "rejected": counts["REJECT"],
+        "receipts_hash": sha256("".join(lines).encode()).hexdigest(),
+    }
+    tx.insert("ingestion_batches", batch)
+    if receipts_:
+        tx.insert_many("ingestion_receipts", _RECEIPT_COLUMNS, receipts_)
+    audit.append(tx, poll.ctx, "ingestion.batch", f"ingestion_batches/{batch_id}", after=batch, reason=reason)
+    return batch_id
+
+
+_RECEIPT_COLUMNS = (
+    *("batch_id", "n", "tournament_id", "golfer_id", "round", "hole"),
+    *("strokes", "published_at", "verdict", "reason"),
+)
+_SCORE_COLUMNS = ("tournament_id", "golfer_id", "round", "hole", "strokes", "batch_id", "published_at")
+_CORRECT = """
+    update hole_scores set strokes = :strokes, batch_id = :batch_id, published_at = :published_at
+    where tournament_id = :t and golfer_id = :golfer and round = :round and hole = :hole
+"""
+
+
+def _write_scores(tx: Tx, poll: Poll, rows: Iterable[Receipt], batch_id: int) -> bool:
+    """Bring hole_scores up to the batch. Returns whether anything was learned."""
+    tournament_id = poll.tournament.id
+    admitted = [
+        (tournament_id, golfer, round_, hole, strokes, batch_id, published_at)
+        for golfer, round_, hole, strokes, published_at, verdict, _ in rows
+        if verdict == "ADMIT"
+    ]
+    if admitted:
+        tx.insert_many("hole_scores", _SCORE_COLUMNS, admitted)
+    corrected = False
+    for golfer, round_, hole, strokes, published_at, verdict, _ in rows:
+        if verdict == "CORRECTION":
+            corrected = True
+            tx.run(
+                _CORRECT,
+                {
+                    "strokes": strokes,
+                    "batch_id": batch_id,
+                    "published_at": published_at,
+                    "t": tournament_id,
+                    "golfer": golfer,
+                    "round": round_,
+                    "hole": hole,
+                },
+            )
+    return corrected or bool(admitted)
+
+
+# --- quarantine -------------------------------------------------------------------------------------------------------
+
+
+def _refused_cells(tx: Tx, batch_id: int) -> list[Served]:
+    rows = tx.all(
+        """
+        select golfer_id, round, hole, strokes, published_at from ingestion_receipts
+        where batch_id = :batch and verdict in ('QUARANTINE', 'REJECT') order by n
+        """,
+        {"batch": batch_id},
+    )
+    return [(row["golfer_id"], row["round"], row["hole"], row["strokes"], row["published_at"]) for row in rows]
+
+
+_NOW_ADMITTED = """
+    select count(*) as cells, sum(case when s.strokes = r.strokes then 1 else 0 end) as admitted
+    from ingestion_receipts r left join hole_scores s
+        on s.tournament_id = r.tournament_id and s.golfer_id = r.golfer_id and s.round = r.round and s.hole = r.hole
+    where r.batch_id = :batch and r.verdict = 'QUARANTINE'
+"""
+
+
+def _resolve(tx: Tx, poll: Poll, batches: Iterable[int], resolved_by: int) -> None:
+    """The rounds of these batches add up now: what was quarantined is admitted, or another value is."""
+    for batch_id in batches:
+        row = tx.one(_NOW_ADMITTED, {"batch": batch_id})
+        if row is None or not row["cells"]:
+            continue  # Its cells were rejected outright: there is nothing to resolve.
+        resolution = {
+            "batch_id": batch_id,
+            "resolved_by_batch_id": resolved_by,
+            "at": tx.now,
+            "how": "ADMITTED" if row["admitted"] == row["cells"] else "SUPERSEDED",
+        }
+        audit.insert(tx, poll.ctx, "quarantine_resolutions", resolution, "the rounds add up to the provider's totals")
+
+
+# --- the field, the end, the checkpoint -------------------------------------------------------------------------------
+
+
+def _ingest_field(tx: Tx, poll: Poll, field: Mapping[str, str]) -> Mapping[str, str]:
+    """Enter golfers not yet known; the first ones are the field of the event. A feed names them by id only."""
+    golfers = [golfer for golfer in poll.answer.field if golfer not in field]
+    if not golfers:
+        return field
+    tournament_id = poll.tournament.id
+    tx.insert_many(
+        "golfers",
+        ("tournament_id", "golfer_id", "name", "status"),
+        [(tournament_id, golfer, golfer, "active") for golfer in golfers],
+    )
+    reason = "late entrants" if field else "first answer with a field"
+    audit.append(tx, poll.ctx, "field.ingest", poll.subject, after={"golfers": golfers}, reason=reason)
+    if not field:
+        _update_tournament(tx, poll, "field_ingested_at", "the field is in")
+    return {**field, **dict.fromkeys(golfers, "active")}
+
+
+def _update_statuses(tx: Tx, poll: Poll, field: Mapping[str, str]) -> Mapping[str, str]:
+    told = {golfer: status for golfer, status in sorted(poll.answer.statuses.items()) if field.get(golfer) != status}
+    if not told:
+        return field
+    after = dict(field)
+    for golfer, status in told.items():
+        subject = f"golfers/{poll.tournament.id}/{golfer}"
+        if golfer not in field or status not in STATUSES:
+            reason = f"{'UNKNOWN_STATUS' if golfer in field else 'UNKNOWN_GOLFER'} {status}"
+            audit.append(tx, poll.ctx, "refuse.golfer_status", subject, reason=reason)
+            continue
+        tx.run(
+            "update golfers set status = :status where tournament_id = :t and golfer_id = :g",
+            {"status": status, "t": poll.tournament.id, "g": golfer},
+        )
+        before, after[golfer] = {"status": field[golfer]}, status
+        audit.append(
+            tx,
+            poll.ctx,
+            "golfer.status",
+            subject,
+            before=before,
+            after={"status": status},
+            reason="told by the provider",
+        )
+    return after
+
+
+def _complete(tx: Tx, poll: Poll) -> bool:
+    if not poll.answer.complete:
+        return False
+    row = tx.one("select completed_at from tournaments where tournament_id = :t", {"t": poll.tournament.id})
+    if row is None or row["completed_at"] is not None:
+        return False
+    _update_tournament(tx, poll, "completed_at", "the provider says that the event is over")
+    return True
+
+
+def _update_tournament(tx: Tx, poll: Poll, column: str, reason: str) -> None:
+    audit.update(tx, poll.ctx, "tournaments", {"tournament_id": poll.tournament.id}, {column: tx.now}, reason)
+    tx.notify("contests")
+
+
+def _note_full_poll(tx: Tx, poll: Poll) -> None:
+    value = {"begun_at": poll.begun_at, "received_at": poll.received_at}
+    checkpoints.save(tx, full_poll_name(poll.tournament.id), value)
+    tx.notify("settlement")
+
+
+def _note_success(tx: Tx, poll: Poll, checkpoint: dict[str, Any]) -> None:
+    checkpoint["last_success_at"] = poll.received_at
+    failing_since = checkpoint["failing_since"]
+    if failing_since is not None:
+        checkpoint["failing_since"] = None
+        before = {"failing_since": failing_since}
+        audit.append(tx, poll.ctx, "ingestion.recovered", poll.subject, before=before, reason="a poll succeeded")

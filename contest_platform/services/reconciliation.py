@@ -1,0 +1,196 @@
+"""Reconciliation: reads at the processor what happened there, and applies whatever nobody has told us.
+
+Invariant: a cursor moves only in the transaction that applied what lies before it, so nothing is skipped or done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from contest_platform import audit, checkpoints, ledger
+from contest_platform.audit import Context
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
+from contest_platform.ports import BalanceTransaction, Intent, PortError, Ports, ProcessorEvent, Tx
+from contest_platform.service import Config, Route
+from contest_platform.services import payments, webhooks
+
+ACTOR = "system:payments"
+RETRY_MS = 5 * MINUTE_MS
+PAGE = 100
+"""The most that a list call of Stripe gives (docs.stripe.com/api/pagination)."""
+CONCURRENT = 8
+
+RECONCILED = "payments.reconciled"
+EVENTS = "payments.events"
+BALANCE = "payments.balance"
+PENDING = "available:{at:015d}:"
+"""Notes of charges whose money becomes available at `at`: sorted by name they are sorted by instant."""
+
+WITHOUT_POSTING = frozenset({"refund", "transfer", "transfer_reversal"})
+"""Kinds of balance transactions whose money is posted by the flow that made them."""
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=_HasId)
+
+
+class ReconciliationService:
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports, self._config = ports, config
+        self._failed_at: int | None = None
+
+    def jobs(self) -> Sequence[Job]:
+        return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {}
+
+    async def _due(self) -> int | None:
+        """The next full hour or the next lock after the last good pass; after a bad one, the next five minutes."""
+
+        def earliest(tx: Tx) -> int:
+            through = _through(tx)
+            if through is None:
+                return tx.now
+            lock = tx.one("select min(lock_at) as at from contests where lock_at > :through", {"through": through})
+            next_hour = next_tick(through + 1, HOUR_MS)
+            return next_hour if lock is None or lock["at"] is None else min(next_hour, int(lock["at"]))
+
+        due = await self._ports.store.transact("reconciliation.due", earliest)
+        return due if self._failed_at is None else max(due, next_tick(self._failed_at + 1, RETRY_MS))
+
+    async def _work(self) -> None:
+        """One pass. Whatever the processor does not answer ends it, and it begins again: what is done stays done."""
+        began_at = self._ports.runtime.now()
+        processor, transact = self._ports.processor, self._ports.store.transact
+        try:
+            await self._read_on(EVENTS, processor.list_events, _apply_event)
+            await self._ask_for_unpaid(began_at)
+            await self._read_on(BALANCE, processor.list_balance_transactions, _apply_balance)
+            while await transact("reconciliation.available", _post_available):
+                pass
+        except PortError:
+            self._failed_at = self._ports.runtime.now()
+            return
+        self._failed_at = None
+
+        def conclude(tx: Tx) -> None:
+            webhooks.retry_waiting(tx)
+            checkpoints.save(tx, RECONCILED, {"through": began_at})
+            tx.notify("contests")
+
+        await transact("reconciliation.done", conclude)
+
+    async def _read_on(
+        self,
+        cursor: str,
+        listing: Callable[..., Awaitable[list[Item]]],
+        apply: Callable[[Tx, Item], None],
+    ) -> None:
+        """Read a list of the processor from where we left off to its end, and apply each page as it comes."""
+        store, deadline = self._ports.store, self._ports.runtime.deadline
+        after: str | None = await store.transact("reconciliation.cursor", lambda tx: checkpoints.read(tx, cursor))
+        while True:
+            page = await deadline(listing(after=after, limit=PAGE), self._config.processor_timeout_ms)
+            if not page:
+                return
+            after = last = page[-1].id
+
+            def apply_page(tx: Tx, page: list[Item] = page, last: str = last) -> None:
+                for item in page:
+                    apply(tx, item)
+                checkpoints.save(tx, cursor, last)
+
+            await store.transact("reconciliation.page", apply_page)
+
+    async def _ask_for_unpaid(self, began_at: int) -> None:
+        """Ask about each intent that is still unpaid in a contest that has locked since the last good pass: an event
+        may never have been made (docs.stripe.com/webhooks), but money captured before the lock makes an entry."""
+
+        def unpaid(tx: Tx) -> list[tuple[str, str]]:
+            rows = tx.all(
+                "select p.entry_id, p.intent_id from contests c"
+                " join entries e on e.contest_id = c.contest_id join payments p on p.entry_id = e.entry_id"
+                " where c.lock_at > :through and c.lock_at <= :began and e.status = 'PENDING_PAYMENT'"
+                " and p.intent_id is not null order by p.entry_id",
+                {"through": _through(tx) or 0, "began": began_at},
+            )
+            return [(row["entry_id"], row["intent_id"]) for row in rows]
+
+        asked = await self._ports.store.transact("reconciliation.unpaid", unpaid)
+        failures: list[PortError] = []
+        await self._ports.runtime.gather([self._ask(entry, intent, failures) for entry, intent in asked], CONCURRENT)
+        if failures:
+            raise failures[0]
+
+    async def _ask(self, entry_id: str, intent_id: str, failures: list[PortError]) -> None:
+        if failures:
+            return
+        call = self._ports.processor.retrieve_intent(intent_id=intent_id)
+        try:
+            intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        except PortError as error:
+            failures.append(error)
+            return
+        if intent.captured_at is not None or intent.status == "canceled":
+            await self._ports.store.transact("reconciliation.intent", lambda tx: _apply_intent(tx, entry_id, intent))
+
+
+def _through(tx: Tx) -> int | None:
+    """When the last good pass began: everything that had happened at the processor by then is applied."""
+    value = checkpoints.read(tx, RECONCILED)
+    return None if value is None else int(value["through"])
+
+
+def _apply_event(tx: Tx, listed: ProcessorEvent) -> None:
+    if listed.type in webhooks.EFFECTS:
+        webhooks.record(tx, webhooks.of_listing(listed), delivered=False)
+
+
+def _apply_intent(tx: Tx, entry_id: str, intent: Intent) -> None:
+    ctx = Context(ACTOR, entry_id)
+    if intent.captured_at is not None:
+        captured_at = payments.whole_seconds(intent.captured_at)
+        payments.capture(tx, ctx, entry_id, intent.id, intent.amount_cents, captured_at)
+    else:
+        payments.cancel(tx, ctx, entry_id, "canceled at the processor")
+
+
+def _apply_balance(tx: Tx, movement: BalanceTransaction) -> None:
+    """Post what only the balance tells: the owner's capital, fees, and (once it has come) that money is available."""
+    ctx = Context(ACTOR, movement.id)
+    if movement.kind == "topup":
+        ledger.move(
+            tx, ctx, "topup", f"topup:{movement.id}", debit=ledger.AVAILABLE, credit=ledger.CAPITAL,
+            cents=movement.net_cents, reason="paid in by the owner",
+        )  # fmt: skip
+    elif movement.kind == "charge":
+        if movement.fee_cents:
+            ledger.move(
+                tx, ctx, "fee", f"fee:{movement.id}", debit=ledger.FEES, credit=ledger.PENDING,
+                cents=movement.fee_cents, reason=f"fee for {movement.source_id}",
+            )  # fmt: skip
+        note = PENDING.format(at=movement.available_at) + movement.id
+        checkpoints.save(tx, note, {"id": movement.id, "net_cents": movement.net_cents})
+    elif movement.kind not in WITHOUT_POSTING:
+        audit.append(
+            tx, ctx, "refuse.balance_transaction", f"balance_transactions/{movement.id}",
+            after={"kind": movement.kind, "net_cents": movement.net_cents}, reason="no rule posts this kind",
+        )  # fmt: skip
+
+
+def _post_available(tx: Tx) -> bool:
+    """Post a page of the charges whose money has become available; False when there are none left."""
+    notes = checkpoints.between(tx, PENDING.format(at=0), PENDING.format(at=tx.now + 1), PAGE)
+    for name, note in notes:
+        ledger.move(
+            tx, Context(ACTOR, note["id"]), "available", f"available:{note['id']}", debit=ledger.AVAILABLE,
+            credit=ledger.PENDING, cents=note["net_cents"], reason="settled by the processor",
+        )  # fmt: skip
+        checkpoints.remove(tx, name)
+    return bool(notes)

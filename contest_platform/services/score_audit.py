@@ -1,0 +1,98 @@
+"""The score audit: every night the receipts are replayed and compared with the scores that the platform shows.
+
+Invariant: a hole whose score is not what its receipts say, or that only one of the two knows, is one mismatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from contest_platform import audit
+from contest_platform.audit import Context
+from contest_platform.jobs import HOUR_MS, Job
+from contest_platform.ports import Ports, Tx
+from contest_platform.service import Config, Route
+from contest_platform.services import scores
+from contest_platform.services.ingestion import play_windows
+
+ACTOR = "system:ingestion"
+DAY_MS = 24 * HOUR_MS
+AT_HOUR_MS = 3 * HOUR_MS
+"""Of the day in UTC: when play anywhere in the Americas is over."""
+
+
+def audit_instant(now: int) -> int:
+    """The last 03:00 UTC at or before `now`."""
+    return now - (now - AT_HOUR_MS) % DAY_MS
+
+
+class ScoreAuditService:
+    def __init__(self, ports: Ports, config: Config) -> None:
+        self._ports = ports
+        self._through: int | None = None
+        """The last audit instant dealt with."""
+
+    def jobs(self) -> Sequence[Job]:
+        return (Job("scores.audit", "score_audit", HOUR_MS, self._due, self._work),)
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {}
+
+    async def _due(self) -> int | None:
+        if self._through is None:
+            last_at = await self._ports.store.transact("score_audit.last", _last_at)
+            # What was missed while we were down is made up for once: a replay covers all nights before it.
+            yesterday = audit_instant(self._ports.runtime.now()) - DAY_MS
+            self._through = yesterday if last_at is None else max(audit_instant(last_at), yesterday)
+        return self._through + DAY_MS
+
+    async def _work(self) -> None:
+        await self._ports.store.transact("score_audit.replay", _audit_played)
+        self._through = audit_instant(self._ports.runtime.now())
+
+
+def _last_at(tx: Tx) -> int | None:
+    row = tx.one("select max(at) as at from score_audits")
+    return None if row is None else row["at"]
+
+
+def _audit_played(tx: Tx) -> None:
+    """Audit every tournament that was played, or of which something came in, in the day before."""
+    since = tx.now - DAY_MS
+    fresh = {
+        row["tournament_id"]
+        for row in tx.all(
+            "select distinct tournament_id from ingestion_batches where received_at > :since", {"since": since}
+        )
+    }
+    for row in tx.all("select tournament_id, play from tournaments order by tournament_id"):
+        tournament_id = row["tournament_id"]
+        played = any(from_at <= tx.now and until_at > since for from_at, until_at in play_windows(row["play"]))
+        if played or tournament_id in fresh:
+            _audit(tx, tournament_id)
+
+
+def _audit(tx: Tx, tournament_id: str) -> None:
+    replayed = scores.replay(tx, tournament_id)
+    shown = {
+        (row["golfer_id"], row["round"], row["hole"]): row["strokes"]
+        for row in tx.all(
+            "select golfer_id, round, hole, strokes from hole_scores where tournament_id = :t", {"t": tournament_id}
+        )
+    }
+    cells = replayed.keys() | shown.keys()
+    mismatches = sum(replayed.get(cell) != shown.get(cell) for cell in cells)
+    last = tx.one("select max(audit_id) as audit_id from score_audits")
+    audit.insert(
+        tx,
+        Context(ACTOR, tournament_id),
+        "score_audits",
+        {
+            "audit_id": ((last["audit_id"] if last is not None else None) or 0) + 1,
+            "tournament_id": tournament_id,
+            "at": tx.now,
+            "holes": len(cells),
+            "mismatches": mismatches,
+        },
+        "replayed from receipts",
+    )

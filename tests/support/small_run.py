@@ -1,0 +1,493 @@
+"""A whole run, small enough to know by heart: every book of every party, written by hand and consistent to the cent.
+
+One tournament of one round and two holes; contest `c1` runs (u1, u2 and u3 in time, u4 after the lock), `c2` has too few
+entries and is cancelled. u1 is paid although the processor's answer was lost, u2's account is closed, u3 is paid. The
+ingestion worker crashes and is healed; one batch is scrambled; one hole is corrected after the end.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from evidence.journal import Event
+from evidence.plan import (
+    Bite,
+    Contest,
+    Entrant,
+    EntryPlan,
+    FaultPlan,
+    Golfer,
+    Plan,
+    Principal,
+    Recovery,
+    Scoring,
+    Tournament,
+)
+from evidence.schemas import BOOKS
+from tests.support.fake_evidence import FakeEvidence
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+T0 = 1_780_358_400_000  # 2026-06-02 00:00 UTC
+LOCK = T0 + 2 * DAY + 8 * HOUR
+OVER = T0 + 3 * DAY + 18 * HOUR
+COMPLETED = OVER + 5 * 60_000
+CUTOFF = COMPLETED + DAY
+SETTLED = CUTOFF + HOUR
+PAID = SETTLED + HOUR
+END = T0 + 14 * DAY
+FEE_CENTS, STRIPE_FEE_CENTS = 1_000, 59
+PRIZES = {"u1": 1_350, "u2": 810, "u3": 540}  # 3 x 1000, rake 10 %: 2700 by 50, 30 and 20 %
+
+
+def encode(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def plan() -> Plan:
+    contest = {
+        "tournament_id": "t1", "fee_cents": FEE_CENTS, "rake_bp": 1_000, "prize_shares_bp": [5_000, 3_000, 2_000],
+        "max_entries": 9, "scoring": Scoring(kind="strokes", roster_size=1, counting=1), "opens_at": T0,
+        "lock_at": LOCK, "start_at": LOCK + HOUR, "end_at": OVER + 6 * HOUR, "hold_s": DAY // 1_000,
+    }  # fmt: skip
+    users = [f"u{n}" for n in range(1, 5)]
+
+    def entry(user: str, contest_id: str) -> EntryPlan:
+        golfer = {"u1": "g1", "u2": "g2"}.get(user, "g3")
+        return EntryPlan(
+            user_id=user, contest_id=contest_id, enters_at=T0 + HOUR, pay_after_s=60, pays="pays", roster=[golfer]
+        )
+
+    return Plan(
+        scenario="small", scenario_sha256="0" * 64, seed=7, root_key="0" * 32, starts_at=T0, absence_until_at=END,
+        recovery_until_at=END + 4 * DAY, owner_capital_cents=100_000,
+        principals=[
+            Principal(id="founder:ada", role="founder"),
+            Principal(id="engineer:bob", role="engineer"),
+            Principal(id="ops:kim", role="ops"),
+        ],
+        tournaments=[
+            Tournament(
+                id="t1", event_id="ev1", name="Open", par=[4, 3], rounds=1, starts_at=LOCK + HOUR, ends_at=OVER,
+                golfers=[Golfer(id=f"g{n}", name=f"Golfer {n}") for n in range(1, 4)], publications=[], play=[],
+            )
+        ],
+        contests=[
+            Contest(id="c1", name="Runs", min_entries=2, **contest),
+            Contest(id="c2", name="Too small", min_entries=5, **contest),
+        ],
+        entrants=[Entrant(id=user, name=user, email=f"{user}@example.com", account_id=f"acct_{user}") for user in users],
+        entries=[*(entry(user, "c1") for user in users), *(entry(user, "c2") for user in users[:2])],
+        faults=[
+            FaultPlan(
+                id="f1", fault="timeouts.transfer_answer_lost", kind="fault", title="An answer is lost",
+                seam="processor", operation="transfers.create", entity="c1", occurrence=1,
+                bite=Bite(
+                    book="processor.requests",
+                    where={"operation": "transfers.create", "idempotency_key": "$victim", "answered": False},
+                ),
+                recovery=Recovery(by="itself", how="the same key again", within_s=7_200),
+            ),
+            FaultPlan(
+                id="f2", fault="platform.crash", kind="fault", title="The worker dies", seam="services",
+                operation="crash", entity="ingestion", from_at=LOCK + 3 * HOUR,
+                bite=Bite(book="hosts.services", where={"n": "$victim", "service": "$entity", "by": "crash"}),
+                recovery=Recovery(by="rule", how="healed", within_s=3_600),
+            ),
+        ],
+    )  # fmt: skip
+
+
+class Scribe:
+    """Writes books the way an honest platform and an honest world do."""
+
+    def __init__(self) -> None:
+        self.evidence = FakeEvidence(plan())
+        self.books = self.evidence.books
+        self.now = T0
+
+    def note(self, book: str, **columns: Any) -> int:
+        """A row of somebody else's book, numbered if the book numbers its rows."""
+        rows = self.books[book]
+        if "n" in BOOKS[book].key:
+            columns["n"] = len(rows) + 1
+        rows.append(columns)
+        return len(rows)
+
+    def event(self) -> str:
+        number = len(self.evidence.events) + 1
+        self.evidence.events.append(Event(f"e{number}", self.now, "somebody", "thing.done", "x", None, {}))
+        return f"e{number}"
+
+    def audit(
+        self, actor: str, action: str, subject: str, after: Any = None, before: Any = None, reason: str | None = None
+    ) -> None:
+        self.books["platform.audit_log"].append(
+            {
+                "seq": len(self.books["platform.audit_log"]) + 1, "at": self.now, "actor": actor, "action": action,
+                "subject": subject, "before": None if before is None else encode(before),
+                "after": None if after is None else encode(after), "reason": reason, "correlation": None,
+                "cause": self.event(),
+            }
+        )  # fmt: skip
+
+    def insert(self, table: str, actor: str, **columns: Any) -> dict[str, Any]:
+        schema = BOOKS[f"platform.{table}"]
+        row = {name: columns.get(name) for name in schema.columns}
+        self.books[f"platform.{table}"].append(row)
+        self.audit(actor, f"{table}.insert", f"{table}/{'/'.join(str(row[name]) for name in schema.key)}", dict(row))
+        return row
+
+    def update(self, table: str, actor: str, row: dict[str, Any], **changes: Any) -> None:
+        key = "/".join(str(row[name]) for name in BOOKS[f"platform.{table}"].key)
+        before = {name: row[name] for name in changes}
+        row.update(changes)
+        self.audit(actor, f"{table}.update", f"{table}/{key}", changes, before)
+
+    def post(self, key: str, *postings: tuple[str, int]) -> None:
+        txn_id = len(self.books["platform.ledger_transactions"]) + 1
+        kind = key.partition(":")[0]
+        self.books["platform.ledger_transactions"].append(
+            {"txn_id": txn_id, "business_key": key, "kind": kind, "at": self.now, "cause": self.event()}
+        )
+        for n, (account, cents) in enumerate(postings, 1):
+            self.books["platform.ledger_postings"].append(
+                {"txn_id": txn_id, "n": n, "account": account, "amount_cents": cents}
+            )
+        said = {"business_key": key, "kind": kind, "postings": [list(item) for item in postings]}
+        self.audit("system:payments", "ledger.post", f"ledger_transactions/{txn_id}", said)
+
+    def move(self, debit: str, credit: str, cents: int, key: str) -> None:
+        self.post(key, (debit, cents), (credit, -cents))
+
+    def batch(self, batch_id: int, published_at: int, *receipts: tuple[str, int, int, str]) -> None:
+        """A batch of (golfer, hole, strokes, verdict) of round 1."""
+        lines, counts = "", dict.fromkeys(("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT"), 0)
+        for n, (golfer, hole, strokes, verdict) in enumerate(receipts, 1):
+            reason = f"because {verdict}"
+            counts[verdict] += 1
+            lines += f"{n}|{golfer}|1|{hole}|{strokes}|{published_at}|{verdict}|{reason}\n"
+            self.books["platform.ingestion_receipts"].append(
+                {
+                    "batch_id": batch_id, "n": n, "tournament_id": "t1", "golfer_id": golfer, "round": 1, "hole": hole,
+                    "strokes": strokes, "published_at": published_at, "verdict": verdict, "reason": reason,
+                }
+            )  # fmt: skip
+        row = {
+            "batch_id": batch_id, "tournament_id": "t1", "event_id": "ev1", "requested_at": self.now,
+            "received_at": self.now, "since_revision": batch_id - 1, "revision": batch_id, "published_at": published_at,
+            "full": False, "admitted": counts["ADMIT"], "duplicates": counts["DUPLICATE"],
+            "corrections": counts["CORRECTION"], "quarantined": counts["QUARANTINE"], "rejected": counts["REJECT"],
+            "receipts_hash": sha256(lines.encode()).hexdigest(),
+        }  # fmt: skip
+        self.books["platform.ingestion_batches"].append(row)
+        self.audit("system:ingestion", "ingestion.batch", f"ingestion_batches/{batch_id}", row)
+
+    def balance(self, kind: str, source: str, amount: int, fee: int = 0, available_at: int | None = None) -> str:
+        txn = f"txn_{source}"
+        self.note(
+            "processor.balance", balance_transaction_id=txn, kind=kind, source_id=source, amount_cents=amount,
+            fee_cents=fee, net_cents=amount - fee, created_at=self.now,
+            available_at=self.now if available_at is None else available_at,
+        )  # fmt: skip
+        return txn
+
+    def request(self, operation: str, key: str, object_id: str | None, entity: str, **columns: Any) -> None:
+        row = {
+            "at": self.now, "caller": "platform", "operation": operation, "idempotency_key": key, "request_hash": key,
+            "replayed": False, "status": 200, "error_code": None, "object_id": object_id, "entity": entity,
+            "answered": True,
+        }  # fmt: skip
+        self.note("processor.requests", **{**row, **columns})
+
+
+def rechain(evidence: FakeEvidence) -> None:
+    """Hash the audit log as it stands, and anchor every row's head: what an attacker with all keys would do."""
+    head = "0" * 64
+    evidence.books["anchor.heads"] = []
+    for row in evidence.books["platform.audit_log"]:
+        row.pop("hash", None)
+        row["prev_hash"] = head
+        head = row["hash"] = sha256(encode(row).encode()).hexdigest()
+        number = len(evidence.books["anchor.heads"]) + 1
+        evidence.books["anchor.heads"].append(
+            {"n": number, "at": row["at"] + 60_000, "head_seq": row["seq"], "head_hash": head}
+        )
+
+
+def small_run() -> FakeEvidence:
+    """A fresh copy, to break."""
+    return copy.deepcopy(_small_run())
+
+
+@cache
+def _small_run() -> FakeEvidence:
+    scribe = Scribe()
+    _begin(scribe)
+    contests = {item.id: _open(scribe, item) for item in scribe.evidence.plan.contests}
+    payments = {
+        (user, contest): _enter(scribe, user, contest)
+        for user, contest in (("u1", "c1"), ("u2", "c1"), ("u3", "c1"), ("u1", "c2"), ("u2", "c2"))
+    }
+    scribe.now = LOCK
+    _cancel(scribe, contests["c2"], {key: row for key, row in payments.items() if key[1] == "c2"})
+    _lock(scribe, contests["c1"])
+    _too_late(scribe)
+    _play(scribe, contests["c1"])
+    scribe.now = SETTLED
+    _settle(scribe, contests["c1"])
+    scribe.now = PAID
+    _pay_out(scribe)
+    scribe.update("contests", "system:contests", contests["c1"], status="PAID_OUT", closed_at=PAID)
+    _end(scribe)
+    rechain(scribe.evidence)
+    return scribe.evidence
+
+
+def _begin(scribe: Scribe) -> None:
+    for principal in ("founder:ada", "engineer:bob", "ops:kim"):
+        scribe.note("identity.events", at=T0, action="issued", principal=principal, token_id=principal, allowed=True)
+    for principal in ("founder:ada", "engineer:bob"):
+        scribe.note("identity.events", at=T0, action="revoked", principal=principal, token_id=principal, allowed=False)
+        scribe.note("identity.events", at=T0, action="denied", principal=principal, token_id=principal, allowed=False)
+        scribe.note(
+            "platform.access_log", at=T0, principal=principal, action="GET", resource="/api/admin/status", allowed=False
+        )
+    scribe.note("platform.access_log", at=T0 + HOUR, principal="ops:kim", action="GET", resource="/api/admin/status", allowed=True)
+    scribe.note("database.sessions", at=T0, principal="system:contests", role="app", purpose="serve", statements=9, writes=9)
+    for at in (T0, END):
+        for what in ("code", "configuration", "schema"):
+            scribe.note("deployment.fingerprints", at=at, what=what, sha256=sha256(what.encode()).hexdigest())
+    topup = scribe.balance("topup", "tu_1", 100_000)
+    scribe.move("assets:stripe_available", "equity:owner_capital", 100_000, f"topup:{topup}")
+    scribe.insert("tournaments", "system:ingestion", tournament_id="t1", provider_event_id="ev1", par=encode([4, 3]))
+    for user in ("u1", "u2", "u3", "u4"):
+        scribe.insert("users", "system:entries", user_id=user, name=user, account_id=f"acct_{user}", created_at=T0)
+
+
+def _open(scribe: Scribe, contest: Any) -> dict[str, Any]:
+    return scribe.insert(
+        "contests", "system:contests", contest_id=contest.id, tournament_id="t1", name=contest.name, status="SCHEDULED",
+        fee_cents=contest.fee_cents, prize_shares_bp=encode(contest.prize_shares_bp), lock_at=contest.lock_at,
+    )  # fmt: skip
+
+
+def _enter(scribe: Scribe, user: str, contest: str) -> dict[str, Any]:
+    scribe.now += HOUR
+    name = f"{contest}-{user}"
+    entry = scribe.insert(
+        "entries", f"customer:{user}", entry_id=f"en-{name}", contest_id=contest, user_id=user,
+        status="PENDING_PAYMENT", roster=encode(["g1"]), created_at=scribe.now,
+    )  # fmt: skip
+    payment = scribe.insert(
+        "payments", "system:payments", entry_id=f"en-{name}", amount_cents=FEE_CENTS, status="CREATED",
+        refunded_cents=0, created_at=scribe.now,
+    )  # fmt: skip
+    intent = f"pi_{name}"
+    scribe.request("intents.create", f"en-{name}", intent, f"{contest}/{user}")
+    scribe.update("payments", "system:payments", payment, intent_id=intent)
+    scribe.request("intents.confirm", "", intent, f"{contest}/{user}", caller=f"customer:{user}")
+    scribe.note(
+        "processor.intents", intent_id=intent, amount_cents=FEE_CENTS, refunded_cents=0, status="succeeded",
+        contest_id=contest, entry_id=f"en-{name}", user_id=user, created_at=scribe.now, captured_at=scribe.now,
+    )  # fmt: skip
+    scribe.note(
+        "entrants.actions", at=scribe.now, user_id=user, contest_id=contest, action="pay", amount_cents=FEE_CENTS,
+        intent_id=intent, result="succeeded",
+    )  # fmt: skip
+    txn = scribe.balance("charge", intent, FEE_CENTS, STRIPE_FEE_CENTS, scribe.now + 2 * DAY)
+    scribe.insert("webhook_inbox", "system:payments", event_id=f"evt_{name}", status="APPLIED", received_at=scribe.now)
+    scribe.move("assets:stripe_pending", f"liabilities:user_wallet:{user}", FEE_CENTS, f"capture:{intent}")
+    scribe.move("expenses:stripe_fees", "assets:stripe_pending", STRIPE_FEE_CENTS, f"fee:{txn}")
+    net = FEE_CENTS - STRIPE_FEE_CENTS
+    scribe.move("assets:stripe_available", "assets:stripe_pending", net, f"available:{txn}")
+    late = scribe.now >= LOCK
+    scribe.update("payments", "system:payments", payment, status="CAPTURED", captured_at=scribe.now)
+    scribe.update("entries", "system:payments", entry, status="ABANDONED" if late else "VALID")
+    return payment
+
+
+def _refund(scribe: Scribe, user: str, payment: dict[str, Any], reason: str) -> None:
+    intent, name = payment["intent_id"], payment["entry_id"][3:]
+    row = scribe.insert(
+        "refunds", "system:payments", refund_id=f"rf-{name}", entry_id=payment["entry_id"], intent_id=intent,
+        amount_cents=FEE_CENTS, reason=reason, status="PENDING", attempts=1, created_at=scribe.now,
+    )  # fmt: skip
+    scribe.move(f"liabilities:user_wallet:{user}", f"liabilities:refund_payable:{user}", FEE_CENTS, f"refund_due:rf-{name}")
+    scribe.request("refunds.create", f"rf-{name}", f"re_{name}", name)
+    scribe.note(
+        "processor.refunds", refund_id=f"re_{name}", intent_id=intent, amount_cents=FEE_CENTS, status="succeeded",
+        entry_id=payment["entry_id"], caller="platform", created_at=scribe.now,
+    )  # fmt: skip
+    next(item for item in scribe.books["processor.intents"] if item["intent_id"] == intent)["refunded_cents"] = FEE_CENTS
+    scribe.balance("refund", f"re_{name}", -FEE_CENTS)
+    scribe.move(f"liabilities:refund_payable:{user}", "assets:stripe_available", FEE_CENTS, f"refund:rf-{name}")
+    scribe.update("refunds", "system:payments", row, status="DONE", processor_refund_id=f"re_{name}")
+
+
+def _cancel(scribe: Scribe, contest: dict[str, Any], payments: dict[tuple[str, str], dict[str, Any]]) -> None:
+    scribe.update("contests", "system:contests", contest, status="CANCELLED", closed_at=scribe.now)
+    for (user, _), payment in payments.items():
+        _refund(scribe, user, payment, "contest cancelled")
+
+
+def _lock(scribe: Scribe, contest: dict[str, Any]) -> None:
+    scribe.update("contests", "system:contests", contest, status="LOCKED")
+    scribe.post(
+        "lock:c1", *((f"liabilities:user_wallet:{user}", FEE_CENTS) for user in PRIZES),
+        ("liabilities:contest_escrow:c1", -3 * FEE_CENTS),
+    )  # fmt: skip
+
+
+def _too_late(scribe: Scribe) -> None:
+    payment = _enter(scribe, "u4", "c1")
+    _refund(scribe, "u4", payment, "paid after the lock")
+
+
+SCORES = {("g1", 1): 3, ("g1", 2): 3, ("g2", 1): 4, ("g2", 2): 3, ("g3", 1): 6, ("g3", 2): 4}
+
+
+def _play(scribe: Scribe, contest: dict[str, Any]) -> None:
+    scribe.now = LOCK + HOUR
+    scribe.update("contests", "system:contests", contest, status="LIVE")
+    published = scribe.now + HOUR
+    for (golfer, hole), strokes in SCORES.items():
+        scribe.note(
+            "provider.publications", event_id="ev1", revision=1, published_at=published, golfer_id=golfer, round=1,
+            hole=hole, strokes=strokes, correction=False,
+        )  # fmt: skip
+    scribe.now = published + 60_000
+    cells = [(golfer, hole, strokes) for (golfer, hole), strokes in SCORES.items()]
+    scribe.note("provider.requests", at=scribe.now, event_id="ev1", status=200, revision=1, cells=2, glitch="scrambled")
+    scribe.batch(1, published, ("g1", 1, 9, "QUARANTINE"), ("g1", 2, 9, "QUARANTINE"))
+    scribe.now += 600_000
+    scribe.note("provider.requests", at=scribe.now, event_id="ev1", status=200, revision=1, cells=6)
+    scribe.batch(2, published, *((*cell, "ADMIT") for cell in cells))
+    scribe.insert("quarantine_resolutions", "system:ingestion", batch_id=1, resolved_by_batch_id=2, at=scribe.now)
+    for golfer, hole, strokes in cells:
+        scribe.books["platform.hole_scores"].append(
+            {
+                "tournament_id": "t1", "golfer_id": golfer, "round": 1, "hole": hole, "strokes": strokes, "batch_id": 2,
+                "published_at": published,
+            }
+        )  # fmt: skip
+    _crash(scribe)
+    scribe.now = COMPLETED
+    scribe.note("provider.completions", event_id="ev1", revision=2, published_at=OVER)
+    scribe.update(
+        "contests", "system:contests", contest, status="COMPLETE", completed_at=COMPLETED, cutoff_at=CUTOFF
+    )
+    scribe.now = COMPLETED + 2 * HOUR
+    scribe.note(
+        "provider.publications", event_id="ev1", revision=3, published_at=scribe.now, golfer_id="g2", round=1, hole=1,
+        strokes=5, correction=True,
+    )  # fmt: skip
+    scribe.note("provider.requests", at=scribe.now, event_id="ev1", status=200, revision=3, cells=1)
+    scribe.batch(3, scribe.now, ("g2", 1, 5, "CORRECTION"), ("g1", 1, 3, "DUPLICATE"))
+    row = next(r for r in scribe.books["platform.hole_scores"] if (r["golfer_id"], r["hole"]) == ("g2", 1))
+    row.update(strokes=5, batch_id=3)
+
+
+def _crash(scribe: Scribe) -> None:
+    scribe.now = LOCK + 3 * HOUR
+    bite = scribe.note("hosts.services", at=scribe.now, host="win", service="ingestion", state="stopped", by="crash")
+    scribe.note(
+        "injector.bites", at=scribe.now, fault="platform.crash", fault_id="f2", entity="ingestion", victim=str(bite)
+    )
+    scribe.insert("incidents", "system:healing", incident_id="in-1", host="win", status="RESOLVED")
+    order = scribe.insert(
+        "remediation_orders", "system:healing", order_id="or-1", incident_id="in-1", rule_id="L1-1", host="win",
+        status="ISSUED", issued_at=scribe.now, expires_at=scribe.now + HOUR,
+    )  # fmt: skip
+    scribe.update("remediation_orders", "system:healing", order, status="COMPLETED", finished_at=scribe.now + 60_000)
+
+
+def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
+    actor, scores_hash = "system:settlement", _scores_hash()
+    scribe.move("liabilities:contest_escrow:c1", "income:rake:c1", 300, "rake:c1")
+    for place, (user, prize) in enumerate(PRIZES.items(), 1):
+        pack, outcome, entry, score = f"pk-{user}", f"oc-{user}", f"en-c1-{user}", (-1, 1, 3)[place - 1]
+        row = scribe.insert(
+            "settlement_packs", actor, pack_id=pack, contest_id="c1", entry_id=entry, status="PENDING",
+            created_at=scribe.now,
+        )  # fmt: skip
+        scribe.insert(
+            "outcomes", actor, outcome_id=outcome, contest_id="c1", entry_id=entry, score=score, place=place,
+            prize_cents=prize, scores_hash=scores_hash, created_at=scribe.now,
+        )  # fmt: skip
+        scribe.insert("outcome_pack_links", actor, pack_id=pack, outcome_id=outcome, linked_at=scribe.now)
+        payable = f"liabilities:prize_payable:c1:{user}"
+        scribe.move("liabilities:contest_escrow:c1", payable, prize, f"prize:{pack}")
+        body = {
+            "pack_id": pack, "contest_id": "c1", "entry_id": entry, "outcome_id": outcome, "score": score,
+            "place": place, "prize_cents": prize, "scores_hash": scores_hash,
+        }  # fmt: skip
+        scribe.insert(
+            "outcome_settlement_log", actor, settlement_id=f"st-{user}", pack_id=pack, prior_status="PENDING",
+            new_status="EXECUTED", outcome_id=outcome, settled_at=scribe.now, settled_by=actor,
+            settlement_evidence_hash=sha256(encode(body).encode()).hexdigest(),
+        )  # fmt: skip
+        scribe.update(
+            "settlement_packs", actor, row, status="EXECUTED", terminalized_at=scribe.now, settled_by=actor
+        )
+    scribe.update("contests", actor, contest, status="SETTLED", settled_at=scribe.now)
+
+
+def _scores_hash() -> str:
+    scores = {**SCORES, ("g2", 1): 5}
+    return sha256("".join(f"{g}|1|{h}|{s}\n" for (g, h), s in sorted(scores.items())).encode()).hexdigest()
+
+
+def _pay_out(scribe: Scribe) -> None:
+    for user, prize in PRIZES.items():
+        row = scribe.insert(
+            "transfers", "system:payouts", transfer_id=f"tf-{user}", contest_id="c1", entry_id=f"en-c1-{user}",
+            user_id=user, amount_cents=prize, destination=f"acct_{user}", status="PENDING", attempts=0,
+            created_at=scribe.now,
+        )  # fmt: skip
+        payable, transit = f"liabilities:prize_payable:c1:{user}", f"liabilities:payout_in_transit:{user}"
+        scribe.move(payable, transit, prize, f"payout:tf-{user}")
+        if user == "u2":
+            _attempt(scribe, user, 1, "REJECTED", None, status=403, error_code="account_closed")
+            scribe.move(transit, payable, prize, f"void:tf-{user}")
+            scribe.update(
+                "transfers", "system:payouts", row, status="FAILED_TERMINAL", reason="account_closed", done_at=scribe.now
+            )
+            continue
+        if user == "u1":
+            _attempt(scribe, user, 1, "UNKNOWN", f"tr_{user}", answered=False)
+            scribe.note(
+                "injector.bites", at=scribe.now, fault="timeouts.transfer_answer_lost", fault_id="f1", entity="c1",
+                victim=f"key-{user}",
+            )  # fmt: skip
+            _attempt(scribe, user, 2, "SUCCEEDED", f"tr_{user}", replayed=True)
+        else:
+            _attempt(scribe, user, 1, "SUCCEEDED", f"tr_{user}")
+        scribe.note(
+            "processor.transfers", transfer_id=f"tr_{user}", amount_cents=prize, reversed_cents=0,
+            destination=f"acct_{user}", transfer_group="c1", contest_id="c1", entry_id=f"en-c1-{user}", user_id=user,
+            caller="platform", created_at=scribe.now,
+        )  # fmt: skip
+        scribe.balance("transfer", f"tr_{user}", -prize)
+        scribe.move(transit, "assets:stripe_available", prize, f"paid:tf-{user}")
+        scribe.update(
+            "transfers", "system:payouts", row, status="PAID", processor_transfer_id=f"tr_{user}", done_at=scribe.now
+        )
+
+
+def _attempt(scribe: Scribe, user: str, n: int, outcome: str, object_id: str | None, **request: Any) -> None:
+    scribe.now += 60_000
+    scribe.insert(
+        "transfer_attempts", "system:payouts", transfer_id=f"tf-{user}", n=n, idempotency_key=f"key-{user}",
+        request_hash=f"hash-{user}", sent_at=scribe.now, finished_at=scribe.now, outcome=outcome,
+    )  # fmt: skip
+    scribe.request("transfers.create", f"key-{user}", object_id, "c1", **request)
+
+
+def _end(scribe: Scribe) -> None:
+    scribe.now = END + DAY
+    scribe.event()
