@@ -137,7 +137,8 @@ def _conclude(outcome: Any, as_json: bool) -> None:
 def _print_summary(evidence: Any, verdict: Any, replay: str, report: Path) -> None:
     from reports.console import summary
 
-    click.echo(summary(evidence, verdict, replay_command=replay, report_path=str(report)))
+    for line in summary(evidence, verdict, replay_command=replay, report_path=str(report)):
+        click.echo(line)
 
 
 # --- what is done with a run --------------------------------------------------------------------------------------------

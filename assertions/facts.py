@@ -66,7 +66,7 @@ class Facts:
     @cached_property
     def event_instants(self) -> array[int]:
         """When each event of the journal was: event `e<k>` is number k - 1. Its chain is checked by evidence.verify."""
-        return array("q", (event.at for event in self.evidence.journal(verify=False)))
+        return self.evidence.event_instants()
 
     @cached_property
     def ended_at(self) -> int:
@@ -307,6 +307,16 @@ class Facts:
                 elif operation == "transfers.list":
                     lookups.append(row[0])
         return creates, lookups
+
+    @cached_property
+    def payments(self) -> list[tuple[int, int, str, str, int, str]]:
+        """(n, at, user, contest, cents, intent) of every payment that a customer, by his own book, has made."""
+        columns = ("n", "at", "user_id", "contest_id", "amount_cents", "intent_id", "action", "result")
+        return [
+            (n, at, user, contest, cents, intent)
+            for n, at, user, contest, cents, intent, action, result in self.evidence.rows("entrants.actions", *columns)
+            if action == "paid" and result == "ok"
+        ]
 
     @cached_property
     def deleted_users(self) -> set[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from assertions.facts import facts
 from assertions.feed import owed_publications, receipts
 from assertions.model import Finding, assertion
+from assertions.once import once
 from assertions.rows import Cell
 from assertions.words import dollars, instant
 
@@ -21,27 +22,24 @@ def _hole(tournament: str, cell: Cell) -> str:
     return f"{tournament}, {cell[0]}, round {cell[1]}, hole {cell[2]}"
 
 
-def _official_holes(evidence: Evidence) -> dict[str, dict[Cell, set[int | None]]]:
-    """By tournament and hole, the scores that the platform may have in the end: the last one published until the last
-    cut-off, and any published after it, which it may hear of or not."""
-    known = facts(evidence)
-    found: dict[str, dict[Cell, set[int | None]]] = {}
-    for tournament in known.tournaments:
-        until_at = known.last_cutoff_at(tournament)
-        if until_at is None:
-            continue
-        holes: dict[Cell, set[int | None]] = {
-            cell: {strokes} for cell, strokes in known.official(tournament, until_at).cells.items()
-        }
-        for row in known.publications[tournament]:
-            if row.published_at > until_at:
-                holes.setdefault((row.golfer_id, row.round, row.hole), {None}).add(row.strokes)
-        found[tournament] = holes
-    return found
+class _Official:
+    """By tournament, what its holes have to be in the end: the last score published until the last cut-off of its contests.
+    `later` holds what was published after it: the platform may have heard of that, and need not."""
 
-
-def _owed_holes(evidence: Evidence) -> int:
-    return sum(None not in scores for holes in _official_holes(evidence).values() for scores in holes.values())
+    def __init__(self, evidence: Evidence) -> None:
+        known = facts(evidence)
+        self.holes: dict[str, dict[Cell, int]] = {}
+        self.later: dict[str, dict[Cell, set[int | None]]] = {}
+        for tournament in known.tournaments:
+            until_at = known.last_cutoff_at(tournament)
+            if until_at is None:
+                continue
+            self.holes[tournament] = known.official(tournament, until_at).cells
+            later = self.later[tournament] = {}
+            for row in known.publications[tournament]:
+                if row.published_at > until_at:
+                    later.setdefault((row.golfer_id, row.round, row.hole), set()).add(row.strokes)
+        self.count = sum(map(len, self.holes.values()))
 
 
 @assertion(
@@ -70,39 +68,34 @@ def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
     "Every hole score of the platform is the official one, and none is missing or made up",
 )
 def scores_equal_official(evidence: Evidence) -> Finding:
-    official = _official_holes(evidence)
-    found = Finding(
-        "hole scores", 0, sum(None not in scores for holes in official.values() for scores in holes.values())
-    )
-    seen: dict[str, set[Cell]] = {tournament: set() for tournament in official}
+    official = once(evidence, _Official)
+    found = Finding("hole scores", 0, official.count)
+    seen: dict[str, set[Cell]] = {tournament: set() for tournament in official.holes}
     for tournament, golfer, number, hole, strokes, published_at in evidence.rows(
         "platform.hole_scores", "tournament_id", "golfer_id", "round", "hole", "strokes", "published_at"
     ):
-        if tournament not in official:
+        if tournament not in seen:
             continue
         cell = (golfer, number, hole)
         found.saw += 1
         seen[tournament].add(cell)
-        allowed = official[tournament].get(cell)
-        if allowed is None or strokes not in allowed:
-            said = "never published it" if allowed is None else f"says {_any_of(allowed)}"
+        due = official.holes[tournament].get(cell)
+        if strokes != due and strokes not in official.later[tournament].get(cell, ()):
+            said = "never published it" if due is None else f"says {due}"
             found.breaks(
                 f"{_hole(tournament, cell)} has {strokes} strokes in the platform, the provider {said}",
                 f"hole_scores/{tournament}/{golfer}/{number}/{hole}", published_at,
             )  # fmt: skip
-    for tournament, holes in official.items():
-        for cell, allowed in holes.items():
-            if None not in allowed and cell not in seen[tournament]:
+    for tournament, holes in official.holes.items():
+        for cell in holes.keys() - seen[tournament]:
+            if None not in official.later[tournament].get(cell, ()):
                 found.breaks(
-                    f"{_hole(tournament, cell)} has no score in the platform, the provider says {_any_of(allowed)}",
+                    f"{_hole(tournament, cell)} has no score in the platform, the provider says {holes[cell]}",
                     f"hole_scores/{tournament}/{cell[0]}/{cell[1]}/{cell[2]}",
                     facts(evidence).last_cutoff_at(tournament),
                 )
+    found.broken.sort(key=lambda broken: broken.subject)
     return found
-
-
-def _any_of(scores: set[int | None]) -> str:
-    return " or ".join(sorted("nothing" if strokes is None else str(strokes) for strokes in scores))
 
 
 @assertion(
@@ -153,7 +146,7 @@ def official_at_cutoff(evidence: Evidence) -> Finding:
 )
 def replay_reproduces(evidence: Evidence) -> Finding:
     replayed = {tournament: dict(cells) for tournament, cells in receipts(evidence).replayed.items()}
-    found = Finding("hole scores", 0, _owed_holes(evidence))
+    found = Finding("hole scores", 0, once(evidence, _Official).count)
     for tournament, golfer, number, hole, strokes in evidence.rows(
         "platform.hole_scores", "tournament_id", "golfer_id", "round", "hole", "strokes"
     ):
@@ -213,7 +206,7 @@ def nothing_rejected_silently(evidence: Evidence) -> Finding:
 @assertion("ingestion.no_readmission", "A hole is admitted once: a restarted worker does not admit it again")
 def no_readmission(evidence: Evidence) -> Finding:
     known = receipts(evidence)
-    found = Finding("admitted holes", sum(map(len, known.replayed.values())), _owed_holes(evidence))
+    found = Finding("admitted holes", sum(map(len, known.replayed.values())), once(evidence, _Official).count)
     for batch, n, tournament, cell in known.readmitted:
         found.breaks(
             f"{_hole(tournament, cell)} was admitted again by receipt {n} of batch {batch}",

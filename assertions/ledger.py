@@ -180,6 +180,14 @@ def participants_balances(evidence: Evidence) -> Finding:
     people = _People(known)
     found = Finding("customers", 0, len(people.paid))
     held = _held(book)
+    captured = {intent.intent_id: intent.amount_cents for intent in known.captured}
+    for n, at, user, contest, cents, intent_id in known.payments:
+        if captured.get(intent_id) != cents:
+            found.breaks(
+                f"{user} paid {dollars(cents)} for {contest} at {instant(at)}, the processor has "
+                f"{dollars(captured.get(intent_id, 0))}",
+                f"entrants.actions/{n}", at, cents,
+            )  # fmt: skip
     for user in sorted(people.paid.keys() | people.sent.keys() | held.keys()):
         found.saw += user in people.paid
         is_held = held.get(user, _NOTHING)

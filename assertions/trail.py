@@ -45,6 +45,9 @@ COLUMNS = (
 KEPT_MAX = 20
 """So many of one kind of damage are told one by one."""
 
+SHIFT = 1 << 60
+"""Added to integers before they are hashed, because Python hashes -1 and -2 alike."""
+
 _decode = json.JSONDecoder().raw_decode
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -90,25 +93,25 @@ class Damages:
 
 
 def part(column: str, value: Any) -> int:
-    """What one column adds to the sum that stands for a row. Hashes of text only: Python hashes -1 and -2 alike.
+    """What one column adds to the sum that stands for a row; null adds nothing.
 
     Python's hash of text differs from process to process; it is only ever compared within one, and never told.
     """
+    if value.__class__ is str:
+        return hash((column, value))
     if value is None:
         return 0
-    if value is True or value is False:
-        value = int(value)
-    elif isinstance(value, dict | list):
-        value = _encode(value)
-    return hash(f"{column}={value}")
+    if isinstance(value, dict | list):
+        return hash((column, _encode(value)))
+    return hash((column, value + SHIFT))
 
 
 def posting(account: str, cents: int) -> int:
-    return hash(f"{account}:{cents}")
+    return hash((account, cents + SHIFT))
 
 
 def posted(business_key: str, kind: str) -> int:
-    return hash(f"{kind}|{business_key}")
+    return hash((kind, business_key))
 
 
 class Trail:
@@ -144,8 +147,15 @@ class Trail:
         columns = {table: frozenset(BOOKS[f"platform.{table}"].columns) for table in self.images}
         transitions, effects = self.transitions, self.effects
 
+        quoted: dict[str | None, str] = {None: "null"}
+
         def text(value: str | None) -> str:
-            return "null" if value is None else quote(value)
+            """The JSON of a value that comes again and again."""
+            known = quoted.get(value)
+            if known is None:
+                assert value is not None
+                known = quoted[value] = quote(value)
+            return known
 
         for (
             seq,
@@ -168,9 +178,12 @@ class Trail:
             if prev_hash != head:
                 self.broken_chain.add(seq, at, "does not carry the hash of the row before it")
             body = (
-                f'{{"action":{text(action)},"actor":{text(actor)},"after":{text(after)},"at":{at},'
-                f'"before":{text(before)},"cause":{text(cause)},"correlation":{text(correlation)},'
-                f'"prev_hash":{text(prev_hash)},"reason":{text(reason)},"seq":{seq},"subject":{text(subject)}}}'
+                f'{{"action":{text(action)},"actor":{text(actor)},"after":{"null" if after is None else quote(after)},'
+                f'"at":{at},"before":{"null" if before is None else quote(before)},'
+                f'"cause":{"null" if cause is None else quote(cause)},'
+                f'"correlation":{"null" if correlation is None else quote(correlation)},'
+                f'"prev_hash":"{prev_hash}","reason":{"null" if reason is None else quote(reason)},"seq":{seq},'
+                f'"subject":{quote(subject)}}}'
             )
             if sha256(body.encode()).hexdigest() != own_hash:
                 self.broken_chain.add(seq, at, f"is not what was hashed: {action} of {subject} by {actor}")
@@ -217,8 +230,8 @@ class Trail:
                     self.odd_rows.add(seq, at, f"inserts {subject}, which was inserted before")
                 total = 0
                 for column, value in image.items():
-                    if value is not None and column in known_columns:
-                        total += part(column, value)
+                    if column in known_columns:
+                        total += hash((column, value)) if value.__class__ is str else part(column, value)
                 images[key] = total
             elif kind == "update":
                 total = images.get(key, 0)
@@ -267,8 +280,7 @@ class Trail:
                 unaudited.append(key)
                 continue
             for name, value in zip(names, row, strict=True):
-                if value is not None:
-                    image -= part(name, value)
+                image -= hash((name, value)) if value.__class__ is str else part(name, value)
             if image:
                 changed.append(key)
         return Differences(rows, unaudited, changed, sorted(images))

@@ -47,6 +47,7 @@ REGISTRY: dict[str, Meaning] = {
     "user_deleted": Meaning.NEVER_WILL,
     "outcome_missing": Meaning.NEVER_WILL,
     "outcome_inapplicable": Meaning.NEVER_WILL,
+    "settlement_impossible": Meaning.NEVER_WILL,
     "host_error": Meaning.UNKNOWN,
 }
 
@@ -65,5 +66,6 @@ def code_of(error: Exception) -> str:
     from contest_platform.ports import PortError, ProcessorError
 
     if isinstance(error, ProcessorError):
-        return error.error_code or f"http_{error.status}"
+        # Behind a 5xx no code proves anything (docs.stripe.com/error-low-level).
+        return error.error_code if error.error_code and error.status < 500 else f"http_{error.status}"
     return error.code if isinstance(error, PortError) else "internal_error"

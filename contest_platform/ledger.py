@@ -58,9 +58,11 @@ def post(
 ) -> bool:
     """Post one transaction, or do nothing and return False when `business_key` has been posted already.
 
-    Postings of 0 are left out. Raises OutOfBalanceError.
+    Postings of 0 are left out; with nothing left nothing is posted. Raises OutOfBalanceError.
     """
     lines = [(account, cents) for account, cents in postings if cents]
+    if not lines:
+        return False
     total = sum(cents for _, cents in lines)
     if total:
         raise OutOfBalanceError(f"{business_key} is out of balance by {total} cents")

@@ -6,6 +6,8 @@ Each line carries the hash of the line before it and its own, so an altered even
 from __future__ import annotations
 
 import json
+import re
+from array import array
 from collections.abc import Iterator
 from hashlib import sha256
 from json.encoder import encode_basestring as _quote
@@ -15,6 +17,10 @@ from typing import IO, Any, NamedTuple
 GENESIS = "0" * 64
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+_AT = re.compile(rb'"at":(-?\d+)')
+"""Only the actor stands before it, and the quotes of a string within a string are escaped."""
 
 
 class JournalWriter:
@@ -87,6 +93,20 @@ def read(path: Path, verify: bool = True) -> Iterator[Event]:
                     raise JournalBroken(number, expected_id, f"carries the id {event.id!r}")
                 head = body_hash
             yield event
+
+
+def instants(path: Path) -> array[int]:
+    """When each event was, in order: that of event `e<k>` is number k - 1. Without a look at the chain, and without
+    reading the events, so it costs a tenth of `read`. Raises JournalBroken at the first line that has no instant."""
+    found = array("q")
+    search = _AT.search
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            match = search(raw)
+            if match is None:
+                raise JournalBroken(number, f"e{number}", "is not a journal line")
+            found.append(int(match[1]))
+    return found
 
 
 def tail(path: Path) -> tuple[int, str]:

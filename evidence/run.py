@@ -5,6 +5,7 @@ Books that fit are read once and kept column by column; larger ones stream on ev
 
 from __future__ import annotations
 
+from array import array
 from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -64,6 +65,10 @@ class Evidence:
     def journal(self, verify: bool = True) -> Iterator[journal.Event]:
         """The events in order. Raises JournalBroken at the first that does not hold, unless `verify` is off."""
         return journal.read(self.path / JOURNAL, verify)
+
+    def event_instants(self) -> array[int]:
+        """When each event of the journal was: that of event `e<k>` is number k - 1. The chain is not looked at."""
+        return journal.instants(self.path / JOURNAL)
 
     def count(self, book: str) -> int:
         """How many rows a book holds. Raises BookDamaged, as everything that reads a book."""

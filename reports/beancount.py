@@ -28,9 +28,9 @@ _FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 def account_name(account: str) -> str:
     """The beancount name of a ledger account; no two accounts share one.
 
-    Letters and digits stay, an underscore between two of them is a dash, anything else is `--<hex>-`. The first letter of
-    a component becomes upper case; where there is none to become so (`Bob`, `_x`, nothing) the component starts with
-    `X--x-`, which nothing else does: x is no hexadecimal digit. Accounts outside the five types go under `Equity:X--r-`.
+    Letters and digits stay, an underscore between two of them is a dash, anything else is `--<hex>-`. The first letter
+    of a component becomes upper case; where there is none to become so (`Bob`, `_x`, nothing) the component starts with
+    `X--x-`, which nothing else does: x is no hexadecimal digit. Accounts beyond the five types go under `Equity:X--r-`.
     """
     root, *components = account.split(":")
     known = _ROOTS.get(root)

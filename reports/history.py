@@ -53,7 +53,7 @@ IMPORTANCE = ("broken", "phase", "violation", "fault", "service", "pager", "corr
 
 
 def lives(evidence: Evidence, end_at: int) -> list[Life]:
-    """The contests in the order of the platform's book, their segments up to `end_at`. One pass over the audit log."""
+    """The contests in the order of the plan, their segments up to `end_at`. One pass over the audit log."""
     changes: dict[str, list[tuple[int, str]]] = {}
     for at, subject, after in evidence.rows("platform.audit_log", "at", "subject", "after"):
         if after is None or not subject.startswith("contests/"):
@@ -68,7 +68,8 @@ def lives(evidence: Evidence, end_at: int) -> list[Life]:
         ends = [at for at, _ in steps[1:]] + [max(end_at, steps[-1][0])] if steps else []
         segments = [Segment(status, at, until) for (at, status), until in zip(steps, ends, strict=True)]
         found.append(Life(contest_id, name, tournament_id, status, error_code, segments))
-    return found
+    order = {contest.id: n for n, contest in enumerate(evidence.plan.contests)}
+    return sorted(found, key=lambda life: order.get(life.contest_id, len(order)))
 
 
 def timeline(evidence: Evidence, story: Story, contests: list[Life]) -> list[Event]:

@@ -6,7 +6,6 @@ is skipped.
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -24,8 +23,10 @@ def render(story: Story, replay_command: str) -> bytes:
     """The whole file. Test case names are the assertions' ids, which are unique."""
     verdict = story.verdict
     root = _add(None, "testsuites", name=f"founder-absence {verdict.scenario}", **_counts(verdict.results))
-    for family, of_family in groupby(verdict.results, key=lambda result: result.family):
-        results = list(of_family)
+    families: dict[str, list[Result]] = {}
+    for result in verdict.results:
+        families.setdefault(result.family, []).append(result)
+    for family, results in families.items():
         suite = _add(root, "testsuite", name=family, **_counts(results))
         properties = _add(suite, "properties")
         facts = {

@@ -6,7 +6,7 @@ Every port of a process first asks whether that life is over; once it is, nothin
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from contest_platform import units
@@ -42,9 +42,16 @@ class Processes:
     """Starts and kills the platform's units, and is its public address (the Edge)."""
 
     def __init__(
-        self, driver: Driver, draws: Draws, database: DatabaseServer, config: Config, ports: MakePorts
+        self,
+        driver: Driver,
+        draws: Draws,
+        database: DatabaseServer,
+        config: Config,
+        ports: MakePorts,
+        deployed: Mapping[str, Unit] = units.UNITS,
     ) -> None:
         self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
+        self._deployed = deployed
         self._lives: dict[str, int] = {}
         self._running: dict[str, Process] = {}
 
@@ -56,7 +63,7 @@ class Processes:
         if running is not None:
             return running.life.number
         number = self._lives[unit] = self._lives.get(unit, 0) + 1
-        definition = units.UNITS[unit]
+        definition = self._deployed[unit]
         life = self._driver.begin(unit, number)
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)

@@ -64,6 +64,14 @@ def test_a_key_is_kept_until_it_is_24_hours_old_and_is_a_new_request_then(world:
     assert len(world.rows("processor.transfers")) == 2
 
 
+def test_every_key_older_than_24_hours_is_pruned_however_many_there_are(world: ProcessorWorld) -> None:
+    keys = [f"k{n}" for n in range(5)]
+    first = [world.transfer(key).id for key in keys]
+    world.wait(24 * HOUR_MS)
+    again = [world.transfer(key).id for key in reversed(keys)]
+    assert len({*first, *again}) == 10
+
+
 def test_a_pruned_key_may_come_back_with_other_parameters(world: ProcessorWorld) -> None:
     world.transfer("k", amount=1_000)
     world.wait(24 * HOUR_MS)
@@ -197,6 +205,7 @@ def test_a_refund_lowers_the_balance_and_the_fee_is_kept(tmp_path: Path) -> None
     movements = world.do(lambda: wire_of(world).list_balance_transactions(after=None, limit=10))
     assert sum(entry.net_cents for entry in movements) == 10_000 - 103 - 7_500
     assert world.transfer("c", amount=10_000 - 103 - 7_500)
+    world.settle()
 
 
 def test_refunds_never_exceed_the_charge_and_an_unpaid_intent_has_nothing_to_refund(world: ProcessorWorld) -> None:

@@ -40,6 +40,15 @@ def test_a_call_takes_its_latency_out_and_back(world: ProcessorWorld) -> None:
     assert len(set(took)) > 10
 
 
+def test_the_same_call_made_again_has_a_latency_of_its_own(world: ProcessorWorld) -> None:
+    wire, took = wire_of(world), []
+    for _ in range(20):
+        began_at = world.runtime.now()
+        world.do(lambda: wire.list_intents(after=None, limit=1))
+        took.append(world.runtime.now() - began_at)
+    assert len(set(took)) > 10
+
+
 def test_a_lost_answer_leaves_the_transfer_made_and_the_same_key_finds_it(tmp_path: Path) -> None:
     world = ProcessorWorld(tmp_path, Scripted("processor", "transfers.create", LoseAnswer()))
     wire = wire_of(world)

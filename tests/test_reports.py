@@ -1,4 +1,4 @@
-"""Reports say what the evidence and the verdict say, in forms that other people's readers accept, whatever is in a name."""
+"""Reports say what evidence and verdict say, in forms that other people's readers accept, whatever is in a name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from reports.lanes import LANES_MAX, choose, draw
 from reports.money import account_for
 from reports.story import tell
 from reports.words import DAY_MS, decimal, dollars, instant, iso, markdown
-from tests.support.report_plan import HOSTILE, HOUR, TUESDAY, make_plan
+from tests.support.report_plan import HOUR, TUESDAY, make_plan
 from tests.support.report_run import Made, make_run
 from tests.support.report_verdicts import failing, passing, unproven
 
@@ -109,8 +109,7 @@ def test_the_first_screen_answers_the_ten_second_questions(failed: dict[str, byt
         "2 of 16 promises broken.",
         "was paid $27.00 twice for contest c1.",
         "Promised: Each winner is paid exactly once.",
-        "When day 8 Tue 09 Jun 18:10 UTC",
-        "Money at risk $27.00",
+        "day 8 Tue 09 Jun 18:10 UTC",
         "F1 Transfer applied, answer lost",
         "RB-HOST-01 on app-1",
         "F5 never bit",
@@ -118,6 +117,7 @@ def test_the_first_screen_answers_the_ten_second_questions(failed: dict[str, byt
     ):
         assert answer in screen
     assert Page(failed["report.html"]).texts["replay"] == REPLAY
+    assert b'<dt>Money at risk</dt><dd class="money">$27.00</dd>' in failed["report.html"]
 
 
 def test_the_only_script_that_may_run_is_the_one_in_the_page(failed: dict[str, bytes]) -> None:
@@ -317,7 +317,7 @@ def test_many_contests_keep_the_picture_readable_and_the_troubled_ones_in_it(tmp
     story = tell(made.evidence, failing(made))
     contests = lives(made.evidence, story.end_at)
     picture = draw(story, contests, frozenset({"c70"}))
-    assert len(contests) == 70
+    assert [life.contest_id for life in contests] == [f"c{n + 1}" for n in range(70)]
     assert len(picture.left_out) == 70 - LANES_MAX
     assert "c70" not in {life.contest_id for life in picture.left_out}
     shown, left_out = choose(contests[:LANES_MAX], frozenset())
@@ -330,6 +330,7 @@ def test_many_contests_keep_the_picture_readable_and_the_troubled_ones_in_it(tmp
 def test_a_lane_shows_each_state_of_a_contest_where_it_was(made: Made) -> None:
     story = tell(made.evidence, failing(made))
     contests = lives(made.evidence, story.end_at)
+    assert [life.contest_id for life in contests] == [contest.id for contest in made.plan.contests]
     assert [segment.status for segment in contests[0].segments] == [
         "SCHEDULED", "LOCKED", "LIVE", "COMPLETE", "SETTLED", "PAID_OUT"
     ]  # fmt: skip
@@ -393,9 +394,11 @@ def test_the_same_run_gives_the_same_bytes_in_another_process_zone_and_hash_seed
     made: Made, failed: dict[str, bytes]
 ) -> None:
     script = (
-        "import sys, hashlib; from pathlib import Path; from evidence.run import Evidence; from reports import write_all;"
+        "import sys, hashlib; from pathlib import Path; from evidence.run import Evidence;"
+        "from reports import write_all;"
         "from tests.support.report_run import Made; from tests.support.report_verdicts import failing;"
-        f"evidence = Evidence.open(Path({str(made.evidence.path)!r})); made = Made(evidence, evidence.plan); found = {{}};"
+        f"evidence = Evidence.open(Path({str(made.evidence.path)!r}));"
+        "made = Made(evidence, evidence.plan); found = {};"
         f"write_all(evidence, failing(made), found.__setitem__, replay_command={REPLAY!r});"
         "print({name: hashlib.sha256(content).hexdigest() for name, content in sorted(found.items())})"
     )
@@ -406,8 +409,3 @@ def test_the_same_run_gives_the_same_bytes_in_another_process_zone_and_hash_seed
 
     ours = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(failed.items())}
     assert ran.stdout.strip() == str(ours)
-
-
-def test_hostile_names_are_hostile() -> None:
-    assert "</script>" in HOSTILE
-    assert "\x07" in HOSTILE

@@ -15,6 +15,8 @@ IDLE_PERIOD_MS = HOUR_MS
 AFTERWARDS_PERIOD_MS = 6 * HOUR_MS
 AFTERWARDS_MS = 48 * HOUR_MS
 """How long after the last settlement corrections are still collected."""
+OVERDUE_MS = 6 * HOUR_MS
+"""How long after its scheduled end an event that never says that it is over is taken to be."""
 LEAD_MS = 24 * HOUR_MS
 """How long before its start an event is first asked for."""
 
@@ -35,10 +37,11 @@ class Tournament:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What else decides about the next poll. `owed_at`: the earliest cut-off of an unsettled contest after which no
-    full poll was begun and succeeded; `over_at`: the last settlement, once the event and all its contests have ended;
+    full poll was begun and succeeded; `event_over`: it has been completed, or its time is long over; `over_at`: the last settlement, once the event and all its contests have ended;
     `retry`: something has to be tried again."""
 
     owed_at: int | None
+    event_over: bool
     over_at: int | None
     retry: bool
 
@@ -50,6 +53,9 @@ def next_poll(tournament: Tournament, standing: Standing, after: int) -> int | N
     if tick < first:
         return first
     if standing.retry or any(from_at <= tick < until_at for from_at, until_at in tournament.play):
+        return tick
+    if not standing.event_over and all(until_at <= tick for _, until_at in tournament.play):
+        # The last putt has dropped and the provider's word that it is official may come any minute: contests wait for it.
         return tick
     if standing.over_at is not None:
         at = next_tick(tick, AFTERWARDS_PERIOD_MS)

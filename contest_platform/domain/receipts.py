@@ -23,10 +23,12 @@ STROKES_MAX = 15
 
 @dataclass(slots=True)
 class Judgement:
-    """`receipts` in the order of the answer. `broken`: the golfers' rounds that do not add up. `repeated`: how many
-    cells were left out because an earlier answer had told them."""
+    """`receipts` in the order of the answer. `rounds`: what is known then of each golfer's round that it touches and
+    that adds up. `broken`: the rounds that do not. `repeated`: how many cells were left out because an earlier answer
+    had told them."""
 
     receipts: list[Receipt]
+    rounds: dict[PlayerRound, dict[int, tuple[int, int]]]
     broken: frozenset[PlayerRound]
     repeated: int
 
@@ -49,7 +51,7 @@ def judge(
     answers, so this one repeats what has come since. What is only told again gets no receipt, unless a `full` answer
     that adds up tells it.
     """
-    verdicts: list[tuple[str, str] | None] = [None] * len(cells)
+    verdicts = [_NOT_YET] * len(cells)
     by_round: dict[PlayerRound, list[int]] = {}
     for place, (golfer, round_, hole, strokes, _) in enumerate(cells):
         if golfer not in golfers:
@@ -60,31 +62,35 @@ def judge(
             if not 1 <= strokes <= STROKES_MAX:
                 verdicts[place] = ("REJECT", "IMPOSSIBLE_STROKES")
             by_round.setdefault((golfer, round_), []).append(place)
-    broken = []
+    broken: list[PlayerRound] = []
+    rounds_: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
     for player_round, places in by_round.items():
         before = known.get(player_round, _NOTHING)
         after = dict(before)
         told: list[tuple[int, tuple[str, str]]] = []
         for place in places:
-            if verdicts[place] is None:
+            if verdicts[place] is _NOT_YET:
                 told.append((place, _compare(cells[place], after)))
         if sum([strokes for strokes, _ in after.values()]) == totals.get(player_round):
+            rounds_[player_round] = after
             for place, verdict in told:
                 verdicts[place] = verdict
         else:
             broken.append(player_round)
             for place, _ in told:
                 verdicts[place] = ("QUARANTINE", "HOLE_SUM_MISMATCH")
-    receipts: list[Receipt] = []
-    drop_told = again and (not full or bool(broken))
-    for cell, found in zip(cells, verdicts, strict=True):
-        assert found is not None
-        told_before = found in _TOLD if drop_told else False
-        if not told_before and not (cell in held and found[0] in _REFUSED):
-            receipts.append((*cell, *found))
-    return Judgement(receipts, frozenset(broken), len(cells) - len(receipts))
+    receipts: list[Receipt] = [(*cell, *verdict) for cell, verdict in zip(cells, verdicts, strict=True)]
+    if again:
+        told_before = () if full and not broken else _TOLD
+        receipts = [
+            receipt
+            for receipt in receipts
+            if receipt[5:] not in told_before and not (receipt[5] in _REFUSED and receipt[:5] in held)
+        ]
+    return Judgement(receipts, rounds_, frozenset(broken), len(cells) - len(receipts))
 
 
+_NOT_YET = ("", "")
 _NOTHING: Mapping[int, tuple[int, int]] = {}
 _REFUSED = ("QUARANTINE", "REJECT")
 _OLDER = ("REJECT", "OLDER_THAN_KNOWN")

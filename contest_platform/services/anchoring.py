@@ -1,26 +1,31 @@
 """The audit head goes to a book elsewhere every hour: a rewritten log or a cut-off tail then no longer fits.
 
-What was published is remembered only as a hint; the outside book is the truth.
+What was published is remembered only as a hint, across restarts; the outside book is the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from contest_platform import audit, checkpoints
+from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Route
 
+ACTOR = "system:anchor"
+CHECKPOINT = "anchoring"
+"""`seq` is the last head published, `at` when nothing was last left to publish, `paged` whether somebody was told of a
+stale anchor and not yet of its end."""
 STALE_AFTER_MS = 3 * HOUR_MS
+DEDUP_KEY = "audit_anchor_stale"
 
 
 class AnchoringService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
         self._next_at = 0
-        self._published_seq = 0
-        self._published_at = ports.runtime.now()
-        self._paged = False
 
     def jobs(self) -> Sequence[Job]:
         return (Job("anchoring", "anchoring", HOUR_MS, self._due, self._work),)
@@ -32,41 +37,49 @@ class AnchoringService:
         return self._next_at
 
     async def _work(self) -> None:
-        now = self._ports.runtime.now()
+        ports = self._ports
+        now = ports.runtime.now()
         self._next_at = now + HOUR_MS
-        head = await self._ports.store.transact("anchoring.head", _head)
-        if head is None or head[0] == self._published_seq:
-            self._published_at = now
-            return
-        try:
-            await self._ports.runtime.deadline(
-                self._ports.anchor.publish(head_seq=head[0], head_hash=head[1]), self._config.anchor_timeout_ms
-            )
-        except PortError:
-            if now - self._published_at >= STALE_AFTER_MS:
-                await self._page("trigger", "error")
-                self._paged = True
-            return
-        self._published_seq, self._published_at = head[0], now
-        if self._paged:
-            await self._page("resolve", "info")
-            self._paged = False
+        seq, head, known = await ports.store.transact("anchoring.head", _head)
+        if seq == known["seq"] or await self._publish(seq, head):
+            known = {**known, "seq": seq, "at": now}
+        stale = now - known["at"] >= STALE_AFTER_MS
+        paged = (stale or known["paged"]) and await self._page("trigger" if stale else "resolve", known["seq"])
 
-    async def _page(self, action: str, severity: str) -> None:
+        def remember(tx: Tx) -> None:
+            if paged:
+                subject, after = f"pager/{DEDUP_KEY}", {"action": "trigger" if stale else "resolve"}
+                audit.append(tx, Context(ACTOR, DEDUP_KEY), "call.page", subject, after=after, reason="anchor staleness")
+            checkpoints.save(tx, CHECKPOINT, {**known, "paged": stale if paged else known["paged"]})
+
+        await ports.store.transact("anchoring.done", remember)
+
+    async def _publish(self, seq: int, head: str) -> bool:
+        publication = self._ports.anchor.publish(head_seq=seq, head_hash=head)
+        try:
+            await self._ports.runtime.deadline(publication, self._config.anchor_timeout_ms)
+        except PortError:
+            return False
+        return True
+
+    async def _page(self, action: str, published_seq: int) -> bool:
+        """Whether the pager took it; if not, the next hour tries again, and monitoring outside watches for silence."""
         send = self._ports.pager.send(
             action=action,
-            dedup_key="audit_anchor_stale",
+            dedup_key=DEDUP_KEY,
             summary="The audit head has not reached the outside anchor",
-            severity=severity,
-            details={"published_seq": self._published_seq, "minutes": STALE_AFTER_MS // MINUTE_MS},
+            severity="error" if action == "trigger" else "info",
+            details={"published_seq": published_seq, "minutes": STALE_AFTER_MS // MINUTE_MS},
         )
         try:
             await self._ports.runtime.deadline(send, self._config.pager_timeout_ms)
         except PortError:
-            # The next hour tries again; monitoring outside watches for a silent pager.
-            return
+            return False
+        return True
 
 
-def _head(tx: Tx) -> tuple[int, str] | None:
+def _head(tx: Tx) -> tuple[int, str, dict[str, Any]]:
+    """(seq, hash) of the last audit row, 0 without any, and what we know of the outside book."""
     row = tx.one("select seq, hash from audit_log order by seq desc limit 1")
-    return None if row is None else (row["seq"], row["hash"])
+    seq, head = (0, "") if row is None else (row["seq"], row["hash"])
+    return seq, head, checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}

@@ -23,10 +23,7 @@ _OPEN = """
     select c.*, t.field_ingested_at, t.completed_at as event_completed_at,
            exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id) as entries_final
     from contests c join tournaments t on t.tournament_id = c.tournament_id
-    where c.status in ('SCHEDULED', 'LOCKED', 'LIVE')
-       or (c.status = 'COMPLETE'
-           and not exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id))
-    order by c.contest_id
+    where c.status in ('SCHEDULED', 'LOCKED', 'LIVE') order by c.contest_id
 """
 
 
@@ -116,7 +113,15 @@ def _finalise_entries(tx: Tx, contest: Row) -> None:
         )
         entries.refund_all(tx, ctx, contest_id, "contest_cancelled")
         tx.notify("refunds")
-    tx.notify("settlement")
+
+
+def _over(contest: Row, tx: Tx) -> int | None:
+    """When play is over. A contest is not complete before its entries are final: until then it may have to be cancelled,
+    and a complete one never is."""
+    if not contest["entries_final"]:
+        return None
+    completed_at = contest["event_completed_at"]
+    return int(contest["end_at"] if completed_at is None else min(contest["end_at"], completed_at))
 
 
 def _complete(tx: Tx, contest: Row) -> None:
@@ -129,7 +134,7 @@ def _complete(tx: Tx, contest: Row) -> None:
 
 STEPS: tuple[Step, ...] = (
     Step(("SCHEDULED",), lambda contest, _: int(contest["lock_at"]), _lock),
-    Step(("LOCKED", "LIVE", "COMPLETE"), _reconciled_after_lock, _finalise_entries),
+    Step(("LOCKED", "LIVE"), _reconciled_after_lock, _finalise_entries),
     Step(
         ("LOCKED",),
         lambda contest, _: max(contest["start_at"], contest["field_ingested_at"])
@@ -137,11 +142,5 @@ STEPS: tuple[Step, ...] = (
         else None,
         lambda tx, contest: _transition(tx, contest, "LIVE", "the field is in and play starts"),
     ),
-    Step(
-        ("LIVE",),
-        lambda contest, _: contest["end_at"]
-        if contest["event_completed_at"] is None
-        else min(contest["end_at"], contest["event_completed_at"]),
-        _complete,
-    ),
+    Step(("LIVE",), _over, _complete),
 )

@@ -15,7 +15,7 @@ from contest_platform.audit import Context
 from contest_platform.errors import code_of
 from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
-from contest_platform.ports import PortError, Ports, Tx
+from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Route
 
 ACTOR = "system:healing"
@@ -60,11 +60,15 @@ class HealingService:
         return {("POST", "/api/agent/incidents"): Route("agent", self._report)}
 
     async def _report(self, request: Request, principal: str) -> Response:
-        """An agent reports a failed check of its own host: one open incident per (host, check, target)."""
+        """An agent reports a failed check of its own host: one open incident per (host, check, target). Told again of one
+        whose order has ended in vain, a new order is issued."""
         body = request.body
         host = str(body.get("host", ""))
         if principal != f"agent:{host}" or host not in self._config.hosts:
             return Response(403, {"error": "an agent reports only its own host"})
+        missing = [name for name in ("check", "target", "observed") if not body.get(name)]
+        if missing:
+            return Response(422, {"error": f"missing: {', '.join(missing)}"})
         incident = {
             "host": host,
             "check_name": str(body["check"]),
@@ -74,11 +78,14 @@ class HealingService:
 
         def record(tx: Tx) -> str:
             same = tx.one(
-                "select incident_id from incidents where host = :host and check_name = :check_name"
+                "select * from incidents where host = :host and check_name = :check_name"
                 " and target = :target and status = 'OPEN'",
                 {key: incident[key] for key in ("host", "check_name", "target")},
             )
             if same is not None:
+                if _ended_in_vain(tx, same["incident_id"]):
+                    self._issue(tx, same)
+                    tx.notify("healing")
                 return str(same["incident_id"])
             incident_id = self._ports.ids.new("incident", host, incident["target"], str(tx.now))
             row = {
@@ -92,7 +99,7 @@ class HealingService:
 
         return Response(202, {"incident_id": await self._ports.store.transact("healing.report", record)})
 
-    def _issue(self, tx: Tx, incident: Mapping[str, Any]) -> None:
+    def _issue(self, tx: Tx, incident: Row) -> None:
         """Match the incident to a rule and issue its order; without a rule the incident stays open for L2."""
         rule = self._rule(incident["host"], incident["check_name"])
         ctx = Context(ACTOR, incident["incident_id"])
@@ -100,7 +107,7 @@ class HealingService:
             audit.append(tx, ctx, "healing.unmatched", f"incidents/{incident['incident_id']}", reason="no L1 rule")
             return
         order = {
-            "order_id": self._ports.ids.new("order", incident["incident_id"]),
+            "order_id": self._ports.ids.new("order", incident["incident_id"], str(tx.now)),
             "incident_id": incident["incident_id"],
             "rule_id": rule.id,
             "runbook_id": rule.runbook_id,
@@ -201,6 +208,16 @@ class HealingService:
             tx, Context(ACTOR, order["incident_id"]), "incidents", {"incident_id": order["incident_id"]},
             {"status": "RESOLVED", "resolved_at": tx.now}, "a probe saw it well",
         )  # fmt: skip
+
+
+def _ended_in_vain(tx: Tx, incident_id: str) -> bool:
+    """Whether all orders for an open incident have ended, and there was one."""
+    row = tx.one(
+        "select count(*) as orders, coalesce(sum(case when status in ('FAILED', 'EXPIRED') then 1 else 0 end), 0) as vain"
+        " from remediation_orders where incident_id = :incident",
+        {"incident": incident_id},
+    )
+    return row is not None and row["orders"] > 0 and row["orders"] == row["vain"]
 
 
 _INSTANTS = {

@@ -12,12 +12,12 @@ from typing import Any
 
 from contest_platform import audit, checkpoints, errors
 from contest_platform.audit import Context
-from contest_platform.domain.polling import PERIOD_MS, Standing, Tournament, next_poll
+from contest_platform.domain.polling import OVERDUE_MS, PERIOD_MS, Standing, Tournament, next_poll
 from contest_platform.jobs import Job
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import ingestion_batches
-from contest_platform.services.ingestion_batches import ACTOR, Poll, full_poll_name
+from contest_platform.services.ingestion_batches import ACTOR, Known, Poll, full_poll_name
 
 FRESH: Mapping[str, Any] = {
     "revision": None,
@@ -67,7 +67,7 @@ class IngestionService:
         self._notified: int | None = None
         self._tournaments: dict[str, Tournament] = {}
         self._due: dict[str, _Due] = {}
-        self._fields: dict[str, Mapping[str, str]] = {}
+        self._known: dict[str, Known] = {}
         self._without_checkpoint: set[str] = set()
 
     def jobs(self) -> Sequence[Job]:
@@ -122,7 +122,7 @@ class IngestionService:
                 await self._page(tournament, page)
         except PortError:
             # The store did not answer: what was committed is unknown, so nothing that we remember counts.
-            self._fields.pop(tournament.id, None)
+            self._known.pop(tournament.id, None)
             self._due[tournament.id] = replace(due, at=self._ports.runtime.now() + 1)
 
     # --- one poll -----------------------------------------------------------------------------------------------------
@@ -147,22 +147,26 @@ class IngestionService:
             )
             return False
         poll = Poll(tournament, full, since, begun_at, runtime.now(), answer)
-        known_field = self._fields[tournament.id]
+        known = self._known[tournament.id]
 
-        def apply(tx: Tx) -> tuple[Mapping[str, str], _Due]:
+        def apply(tx: Tx) -> tuple[Known, _Due]:
             checkpoint = _existing(tx, tournament)
-            field = ingestion_batches.apply(tx, poll, checkpoint, known_field)
+            changes = ingestion_batches.apply(tx, poll, checkpoint, known)
             _save(tx, tournament, checkpoint)
-            return field, _next(tx, tournament, checkpoint, begun_at)
+            return changes, _next(tx, tournament, checkpoint, begun_at)
 
-        self._fields[tournament.id], self._due[tournament.id] = await ports.store.transact("ingestion.apply", apply)
+        changes, due = await ports.store.transact("ingestion.apply", apply)
+        known.take(changes)
+        self._due[tournament.id] = due
+        if due.at is None:
+            del self._known[tournament.id]
         return True
 
     def _begin(self, tx: Tx, tournament: Tournament) -> dict[str, Any] | None:
         """The checkpoint to ask from, made at the first poll of all. None when it is gone: starting over would admit
         everything again."""
-        if tournament.id not in self._fields:
-            self._fields[tournament.id] = ingestion_batches.known_field(tx, tournament.id)
+        if tournament.id not in self._known:
+            self._known[tournament.id] = ingestion_batches.read_known(tx, tournament.id)
         checkpoint = _checkpoint(tx, tournament)
         if checkpoint is not None:
             return checkpoint
@@ -262,11 +266,12 @@ def _next(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any], after: 
     begun_at = 0 if full_poll is None else full_poll["begun_at"]
     row = tx.one(_STANDING, {"t": tournament.id, "begun": begun_at})
     assert row is not None, "an aggregate always has a row"
-    # An event that never says that it is over is over when its time is.
-    event_over_at = row["completed_at"] or (tournament.ends_at if tournament.ends_at < after else None)
+    overdue_at = tournament.ends_at + OVERDUE_MS
+    event_over_at = row["completed_at"] or (overdue_at if overdue_at < after else None)
     over = event_over_at is not None and not row["unsettled"]
     standing = Standing(
         owed_at=row["owed_at"],
+        event_over=event_over_at is not None,
         over_at=max(row["ended_at"], event_over_at) if over else None,
         retry=checkpoint["failing_since"] is not None or checkpoint["page"] is not None,
     )

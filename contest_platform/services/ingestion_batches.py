@@ -5,6 +5,7 @@ Invariant: `apply` runs in one transaction, and the revision moves only to one w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -47,16 +48,39 @@ class Poll:
         return f"tournaments/{self.tournament.id}"
 
 
-def known_field(tx: Tx, tournament_id: str) -> Mapping[str, str]:
-    """golfer_id -> status."""
-    rows = tx.all(
-        "select golfer_id, status from golfers where tournament_id = :t order by golfer_id", {"t": tournament_id}
-    )
-    return {row["golfer_id"]: row["status"] for row in rows}
+@dataclass(slots=True)
+class Known:
+    """What is known of a tournament: `field`, golfer_id -> status, and `rounds` (see domain.receipts.Known).
+
+    It is what the receipts say, not what `hole_scores` says: receipts cannot be edited.
+    """
+
+    field: Mapping[str, str]
+    rounds: dict[PlayerRound, dict[int, tuple[int, int]]]
+
+    def take(self, changes: Known) -> None:
+        """Take over what a transaction has committed."""
+        self.field = changes.field
+        self.rounds.update(changes.rounds)
 
 
-def apply(tx: Tx, poll: Poll, checkpoint: dict[str, Any], field: Mapping[str, str]) -> Mapping[str, str]:
-    """Apply an answer and bring `checkpoint` up to date. Returns the field as it is then."""
+def read_known(tx: Tx, tournament_id: str) -> Known:
+    params = {"t": tournament_id}
+    golfers = tx.all("select golfer_id, status from golfers where tournament_id = :t order by golfer_id", params)
+    rounds: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
+    for row in tx.all(
+        """
+        select golfer_id, round, hole, strokes, published_at from ingestion_receipts
+        where tournament_id = :t and verdict in ('ADMIT', 'CORRECTION') order by batch_id, n
+        """,
+        params,
+    ):
+        rounds.setdefault((row["golfer_id"], row["round"]), {})[row["hole"]] = (row["strokes"], row["published_at"])
+    return Known({row["golfer_id"]: row["status"] for row in golfers}, rounds)
+
+
+def apply(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known:
+    """Apply an answer and bring `checkpoint` up to date. Returns the field as it is then, and the rounds touched."""
     answer, revision = poll.answer, checkpoint["revision"]
     checkpoint["polls"] += 1
     if answer.event_id != poll.tournament.event_id:
@@ -66,8 +90,8 @@ def apply(tx: Tx, poll: Poll, checkpoint: dict[str, Any], field: Mapping[str, st
     elif not answer.cells and not answer.field:
         _refuse_empty(tx, poll, checkpoint)
     else:
-        return _take(tx, poll, checkpoint, field)
-    return field
+        return _take(tx, poll, checkpoint, known)
+    return Known(known.field, {})
 
 
 # --- answers that are none --------------------------------------------------------------------------------------------
@@ -95,71 +119,46 @@ def _refuse_empty(tx: Tx, poll: Poll, checkpoint: dict[str, Any]) -> None:
 # --- an answer to work with -------------------------------------------------------------------------------------------
 
 
-def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], field: Mapping[str, str]) -> Mapping[str, str]:
+def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known:
     tournament, answer = poll.tournament, poll.answer
     checkpoint["refused"] = checkpoint["empty_since"] = None
-    new_field = _ingest_field(tx, poll, field)
-    changed, batch_id, broken, learned = new_field is not field, None, frozenset[PlayerRound](), False
-    if answer.cells or checkpoint["open"]:
-        open_batches = {batch: _refused_cells(tx, batch) for batch in checkpoint["open"]}
-        judgement = receipts.judge(
-            answer.cells,
-            answer.totals,
-            _known(tx, poll),
-            golfers=new_field,
-            rounds=tournament.rounds,
-            holes=tournament.holes,
-            held={cell for cells in open_batches.values() for cell in cells},
-            again=bool(open_batches),
-            full=answer.full,
-        )
-        broken, rows = judgement.broken, _mark_late(tx, poll, judgement.receipts, checkpoint)
-        if rows:
-            batch_id = _write_batch(tx, poll, rows, "answer of the provider")
-            learned = _write_scores(tx, poll, rows, batch_id)
-        elif judgement.repeated and broken:
-            checkpoint["repeated"] += 1
-        good = [batch for batch, cells in open_batches.items() if broken.isdisjoint(cell[:2] for cell in cells)]
-        if good:
-            batch_id = batch_id or _write_batch(tx, poll, [], "answer that adds up again")
-            _resolve(tx, poll, good, batch_id)
-        opened = any(row[5] in ("QUARANTINE", "REJECT") and row[:2] in broken for row in rows)
-        checkpoint["open"] = [batch for batch in open_batches if batch not in good] + [batch_id] * opened
+    field = _ingest_field(tx, poll, known.field)
+    open_batches = {batch: _refused_cells(tx, batch) for batch in checkpoint["open"]}
+    judgement = receipts.judge(
+        answer.cells,
+        answer.totals,
+        known.rounds,
+        golfers=field,
+        rounds=tournament.rounds,
+        holes=tournament.holes,
+        held={cell for cells in open_batches.values() for cell in cells},
+        again=bool(open_batches),
+        full=answer.full,
+    )
+    broken, rows = judgement.broken, _mark_late(tx, poll, judgement.receipts, checkpoint)
+    batch_id = _write_batch(tx, poll, rows, "answer of the provider") if rows else None
+    learned = batch_id is not None and _write_scores(tx, poll, rows, batch_id)
+    checkpoint["repeated"] += bool(broken) and batch_id is None
+    good = [batch for batch, cells in open_batches.items() if broken.isdisjoint(cell[:2] for cell in cells)]
+    if good:
+        batch_id = batch_id or _write_batch(tx, poll, [], "answer that adds up again")
+        _resolve(tx, poll, good, batch_id)
+    checkpoint["open"] = [batch for batch in open_batches if batch not in good]
+    if any(row[5] in ("QUARANTINE", "REJECT") and row[:2] in broken for row in rows):
+        checkpoint["open"].append(batch_id)
+    changed = batch_id is not None or field is not known.field
     if not broken:
-        checkpoint["revision"] = answer.revision
         # Statuses and the end come again with the next answer that adds up: a scrambled one is not to be believed.
-        new_field = _update_statuses(tx, poll, new_field)
-        changed |= _complete(tx, poll)
+        checkpoint["revision"] = answer.revision
+        told = _update_statuses(tx, poll, field)
+        changed |= _complete(tx, poll) or told is not field
+        field = told
         if poll.full:
             _note_full_poll(tx, poll)
-    changed |= batch_id is not None or new_field is not field
-    checkpoint["unchanged"] += not changed
+    checkpoint["unchanged"] += not changed and not broken
     if learned or not broken:
         _note_success(tx, poll, checkpoint)
-    return new_field
-
-
-def _known(tx: Tx, poll: Poll) -> dict[PlayerRound, dict[int, tuple[int, int]]]:
-    """The scores of every golfer's round that the answer touches."""
-    known: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
-    if poll.answer.full:
-        for row in tx.all(
-            "select golfer_id, round, hole, strokes, published_at from hole_scores where tournament_id = :t",
-            {"t": poll.tournament.id},
-        ):
-            holes = known.setdefault((row["golfer_id"], row["round"]), {})
-            holes[row["hole"]] = (row["strokes"], row["published_at"])
-        return known
-    params: dict[str, Any] = {"t": poll.tournament.id}
-    for player_round in {cell[:2]: None for cell in poll.answer.cells}:
-        params["g"], params["r"] = player_round
-        known[player_round] = {row["hole"]: (row["strokes"], row["published_at"]) for row in tx.all(_ROUND, params)}
-    return known
-
-
-_ROUND = """
-    select hole, strokes, published_at from hole_scores where tournament_id = :t and golfer_id = :g and round = :r
-"""
+    return Known(field, judgement.rounds)
 
 
 def _mark_late(tx: Tx, poll: Poll, rows: list[Receipt], checkpoint: dict[str, Any]) -> list[Receipt]:
@@ -193,12 +192,11 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
     answer, tournament_id = poll.answer, poll.tournament.id
     last = tx.one("select max(batch_id) as batch_id from ingestion_batches")
     batch_id = int((last["batch_id"] if last is not None else None) or 0) + 1
-    counts = dict.fromkeys(("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT"), 0)
-    lines, receipts_ = [], []
-    for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1):
-        counts[verdict] += 1
-        lines.append(f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{why}\n")
-        receipts_.append((batch_id, n, tournament_id, golfer, round_, hole, strokes, published_at, verdict, why))
+    counts = Counter(row[5] for row in rows)
+    lines = [
+        f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{why}\n"
+        for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1)
+    ]
     batch = {
         "batch_id": batch_id,
         "tournament_id": tournament_id,
@@ -217,8 +215,9 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
         "receipts_hash": sha256("".join(lines).encode()).hexdigest(),
     }
     tx.insert("ingestion_batches", batch)
-    if receipts_:
-        tx.insert_many("ingestion_receipts", _RECEIPT_COLUMNS, receipts_)
+    if rows:
+        receipt_rows = [(batch_id, n, tournament_id, *row) for n, row in enumerate(rows, 1)]
+        tx.insert_many("ingestion_receipts", _RECEIPT_COLUMNS, receipt_rows)
     audit.append(tx, poll.ctx, "ingestion.batch", f"ingestion_batches/{batch_id}", after=batch, reason=reason)
     return batch_id
 
@@ -228,39 +227,19 @@ _RECEIPT_COLUMNS = (
     *("strokes", "published_at", "verdict", "reason"),
 )
 _SCORE_COLUMNS = ("tournament_id", "golfer_id", "round", "hole", "strokes", "batch_id", "published_at")
-_CORRECT = """
-    update hole_scores set strokes = :strokes, batch_id = :batch_id, published_at = :published_at
-    where tournament_id = :t and golfer_id = :golfer and round = :round and hole = :hole
-"""
 
 
 def _write_scores(tx: Tx, poll: Poll, rows: Iterable[Receipt], batch_id: int) -> bool:
-    """Bring hole_scores up to the batch. Returns whether anything was learned."""
+    """Show what the batch admitted. Returns whether that was anything."""
     tournament_id = poll.tournament.id
-    admitted = [
+    shown = [
         (tournament_id, golfer, round_, hole, strokes, batch_id, published_at)
         for golfer, round_, hole, strokes, published_at, verdict, _ in rows
-        if verdict == "ADMIT"
+        if verdict == "ADMIT" or verdict == "CORRECTION"
     ]
-    if admitted:
-        tx.insert_many("hole_scores", _SCORE_COLUMNS, admitted)
-    corrected = False
-    for golfer, round_, hole, strokes, published_at, verdict, _ in rows:
-        if verdict == "CORRECTION":
-            corrected = True
-            tx.run(
-                _CORRECT,
-                {
-                    "strokes": strokes,
-                    "batch_id": batch_id,
-                    "published_at": published_at,
-                    "t": tournament_id,
-                    "golfer": golfer,
-                    "round": round_,
-                    "hole": hole,
-                },
-            )
-    return corrected or bool(admitted)
+    if shown:
+        tx.upsert_many("hole_scores", _SCORE_COLUMNS, shown)
+    return bool(shown)
 
 
 # --- quarantine -------------------------------------------------------------------------------------------------------

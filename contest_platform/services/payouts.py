@@ -12,7 +12,7 @@ from typing import Any
 
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
-from contest_platform.errors import Meaning, code_of, meaning
+from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.ports import PortError, Ports, Row, Transfer, Tx
 from contest_platform.service import Config, Route
@@ -25,6 +25,8 @@ BACKOFF_MAX_MS = HOUR_MS
 CONCURRENT = 8
 SAVED_REJECTIONS = frozenset({"balance_insufficient"})
 """Rejections that the processor saves under the key and replays: proven not to have happened, so a new key is right."""
+
+UNENDED = ("PENDING", "SUBMITTED", "RETRYABLE")
 
 _UNOPENED = """
     select c.contest_id from contests c where c.status = 'SETTLED' and not exists
@@ -137,55 +139,62 @@ class PayoutsService:
         transfer = await store.transact("payouts.submit", lambda tx: self._submit(tx, transfer_id))
         if transfer is None:
             return
+        if transfer["look_up"]:
+            await self._look_up(transfer)
+            return
         n = transfer["attempts"]
-        found: Transfer | None = None
-        error: PortError | None = None
+        call = ports.processor.create_transfer(
+            amount_cents=transfer["amount_cents"],
+            destination=transfer["destination"],
+            transfer_group=transfer["contest_id"],
+            metadata=_metadata(transfer),
+            idempotency_key=transfer["idempotency_key"],
+        )
         try:
-            if transfer["look_up"]:
-                found = await self._look_up(transfer)
-                if found is None:
-                    await store.transact("payouts.rekey", lambda tx: self._rekey(tx, transfer_id, n))
-                    return
-            else:
-                call = ports.processor.create_transfer(
-                    amount_cents=transfer["amount_cents"],
-                    destination=transfer["destination"],
-                    transfer_group=transfer["contest_id"],
-                    metadata=_metadata(transfer),
-                    idempotency_key=transfer["idempotency_key"],
-                )
-                found = await ports.runtime.deadline(call, self._config.processor_timeout_ms)
-        except PortError as caught:
-            error = caught
-        if found is not None:
-            await store.transact("payouts.paid", lambda tx: self._paid(tx, transfer_id, n, found.id))
-        elif error is not None:
+            sent = await ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        except PortError as error:
             code = code_of(error)
             await store.transact("payouts.failed", lambda tx: self._failed(tx, transfer_id, n, code))
+        else:
+            await store.transact("payouts.paid", lambda tx: self._paid(tx, transfer_id, n, sent.id))
 
-    async def _look_up(self, transfer: Row) -> Transfer | None:
-        """The transfer at the processor, if one was made under any of our keys."""
-        listing = self._ports.processor.list_transfers(transfer_group=transfer["contest_id"])
-        for candidate in await self._ports.runtime.deadline(listing, self._config.processor_timeout_ms):
-            if candidate.metadata.get("transfer_id") == transfer["transfer_id"]:
-                return candidate
-        return None
+    async def _look_up(self, transfer: Row) -> None:
+        """Search the processor's books for a transfer that was made under any of our keys: asking moves no money, so it is
+        no attempt. What it finds is paid; finding nothing proves that a new key is safe."""
+        ports, transfer_id = self._ports, transfer["transfer_id"]
+        listing = ports.processor.list_transfers(transfer_group=transfer["contest_id"])
+        try:
+            listed = await ports.runtime.deadline(listing, self._config.processor_timeout_ms)
+        except PortError as error:
+            code = code_of(error)
+            await ports.store.transact("payouts.not_found_out", lambda tx: self._ask_again(tx, transfer_id, code))
+            return
+        found = next((made for made in listed if made.metadata.get("transfer_id") == transfer_id), None)
+        if found is not None:
+            await ports.store.transact("payouts.found", lambda tx: self._settle(tx, transfer_id, found.id))
+        elif await ports.store.transact("payouts.rekey", lambda tx: self._rekey(tx, transfer_id)):
+            await self._pay(transfer_id)
 
     def _submit(self, tx: Tx, transfer_id: str) -> dict[str, Any] | None:
-        """Write down the next attempt before it is made; None when there is none to make."""
-        row = tx.one("select * from transfers where transfer_id = :t", {"t": transfer_id})
-        if row is None or row["status"] not in ("PENDING", "SUBMITTED", "RETRYABLE") or row["next_attempt_at"] > tx.now:
+        """Write down the next attempt before it is made, or say that the processor's books have to be searched first
+        (`look_up`); None when there is nothing to do."""
+        row = self._row(tx, transfer_id)
+        if row["status"] not in UNENDED or row["next_attempt_at"] > tx.now:
             return None
         ctx = Context(ACTOR, row["contest_id"])
-        user = tx.one("select deleted_at from users where user_id = :u", {"u": row["user_id"]})
-        if user is None or user["deleted_at"] is not None:
-            self._end(tx, row, "FAILED_TERMINAL", "user_deleted")
-            return None
         if row["status"] == "SUBMITTED":
             # Its sender died before it could write down the answer.
             self._end_attempt(tx, ctx, transfer_id, row["attempts"], "UNKNOWN", "deadline_exceeded")
-        n = row["attempts"] + 1
+            changes: dict[str, Any] = {"status": "RETRYABLE", "reason": "deadline_exceeded"}
+            audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, "its sender died")
         key_born_at = row["key_born_at"] if row["key_born_at"] is not None else tx.now
+        gone = self._is_gone(tx, row)
+        if gone and not self._in_doubt(tx, row):
+            self._give_up(tx, row, "user_deleted")
+            return None
+        if gone or tx.now - key_born_at >= KEY_LIFE_MS:
+            return {**dict(row), "look_up": True}
+        n = row["attempts"] + 1
         attempt = {
             "transfer_id": transfer_id,
             "n": n,
@@ -209,26 +218,66 @@ class PayoutsService:
             debit=ledger.prize_payable(row["contest_id"], row["user_id"]), credit=ledger.in_transit(row["user_id"]),
             cents=row["amount_cents"], reason="on its way to the winner",
         )  # fmt: skip
-        return {**dict(row), **changes, "look_up": tx.now - key_born_at >= KEY_LIFE_MS}
+        return {**dict(row), **changes, "look_up": False}
 
-    def _rekey(self, tx: Tx, transfer_id: str, n: int) -> None:
-        """The processor's books prove that nothing was sent: start over with a new key."""
+    def _is_gone(self, tx: Tx, row: Row) -> bool:
+        user = tx.one("select deleted_at from users where user_id = :u", {"u": row["user_id"]})
+        return user is None or user["deleted_at"] is not None
+
+    def _in_doubt(self, tx: Tx, row: Row) -> bool:
+        """Whether money may have moved under the present key."""
+        attempt = tx.one(
+            "select 1 from transfer_attempts where transfer_id = :t and idempotency_key = :key and outcome = 'UNKNOWN'",
+            {"t": row["transfer_id"], "key": row["idempotency_key"]},
+        )
+        return attempt is not None
+
+    def _rekey(self, tx: Tx, transfer_id: str) -> bool:
+        """The processor's books show that nothing was sent. With the old key's life over that is proof: start over with a
+        new key at once, or give up if there is nobody left to pay. Returns whether there is something to send."""
         row = self._row(tx, transfer_id)
-        ctx = Context(ACTOR, row["contest_id"])
-        self._end_attempt(tx, ctx, transfer_id, n, "REJECTED", "absence_proven")
-        self._retry(tx, row, "absence_proven", new_key=True)
+        if row["status"] not in UNENDED:
+            return False
+        if tx.now - row["key_born_at"] < KEY_LIFE_MS:
+            # Only for somebody who is gone is the search made so soon: what is still on its way may yet arrive.
+            self._retry(tx, row, "user_deleted", new_key=False)
+            return False
+        if self._is_gone(tx, row):
+            self._give_up(tx, row, "user_deleted")
+            return False
+        self._again(tx, row, tx.now, "absence_proven", new_key=True)
+        return True
+
+    def _ask_again(self, tx: Tx, transfer_id: str, code: str) -> None:
+        row = self._row(tx, transfer_id)
+        if row["status"] in UNENDED:
+            self._retry(tx, row, code, new_key=False)
 
     def _paid(self, tx: Tx, transfer_id: str, n: int, processor_transfer_id: str) -> None:
-        row = self._row(tx, transfer_id)
-        ctx = Context(ACTOR, row["contest_id"])
+        ctx = Context(ACTOR, self._row(tx, transfer_id)["contest_id"])
         self._end_attempt(tx, ctx, transfer_id, n, "SUCCEEDED", None)
-        if row["status"] not in ("SUBMITTED", "RETRYABLE"):
+        self._settle(tx, transfer_id, processor_transfer_id)
+
+    def _settle(self, tx: Tx, transfer_id: str, processor_transfer_id: str) -> None:
+        row = self._row(tx, transfer_id)
+        if row["status"] not in UNENDED:
             return
         self._end(tx, row, "PAID", None, processor_transfer_id)
         ledger.move(
-            tx, ctx, "paid", f"paid:{transfer_id}", debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE,
+            tx, Context(ACTOR, row["contest_id"]), "paid", f"paid:{transfer_id}", debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE,
             cents=row["amount_cents"], reason=f"transferred as {processor_transfer_id}",
         )  # fmt: skip
+
+    def _give_up(self, tx: Tx, row: Row, code: str) -> None:
+        """It will never be sent: the prize stays owed to its winner until a runbook resolves it."""
+        self._end(tx, row, "FAILED_TERMINAL", code)
+        if row["attempts"]:
+            ledger.move(
+                tx, Context(ACTOR, row["contest_id"]), "void", f"void:{row['transfer_id']}",
+                debit=ledger.in_transit(row["user_id"]),
+                credit=ledger.prize_payable(row["contest_id"], row["user_id"]), cents=row["amount_cents"],
+                reason=f"not sent: {code}",
+            )  # fmt: skip
 
     def _failed(self, tx: Tx, transfer_id: str, n: int, code: str) -> None:
         row = self._row(tx, transfer_id)
@@ -240,12 +289,7 @@ class PayoutsService:
         if row["status"] != "SUBMITTED":
             return
         if what is Meaning.NEVER_WILL:
-            self._end(tx, row, "FAILED_TERMINAL", code)
-            ledger.move(
-                tx, ctx, "void", f"void:{transfer_id}", debit=ledger.in_transit(row["user_id"]),
-                credit=ledger.prize_payable(row["contest_id"], row["user_id"]), cents=row["amount_cents"],
-                reason=f"not sent: {code}",
-            )  # fmt: skip
+            self._give_up(tx, row, code)
         else:
             self._retry(tx, row, code, new_key=code in SAVED_REJECTIONS)
 
@@ -277,12 +321,16 @@ class PayoutsService:
         n = row["attempts"]
         full = min(BACKOFF_MAX_MS, BACKOFF_MIN_MS << min(n - 1, 16))
         wait = full // 2 + self._ports.entropy.below(full // 2 + 1, "payouts.backoff", row["transfer_id"], str(n))
-        changes: dict[str, Any] = {"status": "RETRYABLE", "reason": code, "next_attempt_at": tx.now + wait}
+        self._again(tx, row, tx.now + wait, code, new_key=new_key)
+
+    def _again(self, tx: Tx, row: Row, at: int, code: str, *, new_key: bool) -> None:
+        changes: dict[str, Any] = {"status": "RETRYABLE", "reason": code, "next_attempt_at": at}
         if new_key:
-            changes["idempotency_key"] = self._ports.ids.new("key", row["transfer_id"], str(n + 1))
+            changes["idempotency_key"] = self._ports.ids.new("key", row["transfer_id"], str(row["attempts"] + 1))
             changes["key_born_at"] = None
+        reason = f"try again: {code}" if known(code) else f"try again: {code} is not a registered code"
         key = {"transfer_id": row["transfer_id"]}
-        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, f"try again: {code}")
+        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason)
 
 
 def _metadata(transfer: Row) -> dict[str, str]:

@@ -74,17 +74,10 @@ class ReconciliationService:
             await self._read_on(BALANCE, processor.list_balance_transactions, _apply_balance)
             while await transact("reconciliation.available", _post_available):
                 pass
+            await transact("reconciliation.done", lambda tx: _conclude(tx, began_at))
+            self._failed_at = None
         except PortError:
             self._failed_at = self._ports.runtime.now()
-            return
-        self._failed_at = None
-
-        def conclude(tx: Tx) -> None:
-            webhooks.retry_waiting(tx)
-            checkpoints.save(tx, RECONCILED, {"through": began_at})
-            tx.notify("contests")
-
-        await transact("reconciliation.done", conclude)
 
     async def _read_on(
         self,
@@ -145,6 +138,12 @@ def _through(tx: Tx) -> int | None:
     """When the last good pass began: everything that had happened at the processor by then is applied."""
     value = checkpoints.read(tx, RECONCILED)
     return None if value is None else int(value["through"])
+
+
+def _conclude(tx: Tx, began_at: int) -> None:
+    webhooks.retry_waiting(tx)
+    checkpoints.save(tx, RECONCILED, {"through": began_at})
+    tx.notify("contests")
 
 
 def _apply_event(tx: Tx, listed: ProcessorEvent) -> None:

@@ -17,7 +17,7 @@ from contest_platform.service import Config, Route
 
 ACTOR = "system:payments"
 KEY_LIFE_MS = 23 * HOUR_MS
-"""Stripe keeps a key for 24 h at least, then forgets it (docs.stripe.com/api/idempotent_requests); an hour is margin."""
+"""Stripe keeps a key for 24 h at least (docs.stripe.com/api/idempotent_requests); an hour is our margin."""
 BACKOFF_MIN_MS = MINUTE_MS
 BACKOFF_MAX_MS = HOUR_MS
 CONCURRENT = 8
@@ -46,7 +46,7 @@ def owe(
         "amount_cents": amount_cents,
         "reason": reason,
         "status": "PENDING",
-        "idempotency_key": _key(refund_id, tx.now),
+        "idempotency_key": _key(refund_id, 0, tx.now),
         "processor_refund_id": None,
         "attempts": 0,
         "next_attempt_at": tx.now,
@@ -142,9 +142,9 @@ def _row(tx: Tx, refund_id: str) -> Row:
     return row
 
 
-def _key(refund_id: str, born_at: int) -> str:
-    """Keys carry their birth, because what may be sent under one depends on its age."""
-    return f"{refund_id}:{born_at}"
+def _key(refund_id: str, attempts: int, born_at: int) -> str:
+    """A key carries its birth, because what may be sent under it depends on its age."""
+    return f"{refund_id}:{attempts}:{born_at}"
 
 
 def _born_at(key: str) -> int:
@@ -229,7 +229,7 @@ class RefundsService:
     def _rekey(self, tx: Tx, refund_id: str) -> str:
         """The processor's books prove that nothing was sent under the old key: start over with a new one."""
         row = _row(tx, refund_id)
-        key = _key(refund_id, tx.now)
+        key = _key(refund_id, row["attempts"], tx.now)
         if row["status"] == "PENDING":
             changes = {"idempotency_key": key, "processor_refund_id": None}
             audit.update(
@@ -264,6 +264,6 @@ class RefundsService:
         changes: dict[str, Any] = {"attempts": n, "next_attempt_at": tx.now + wait}
         if rejected and what is Meaning.DID_NOT_HAPPEN:
             # The processor replays a rejection for as long as it remembers the key (docs.stripe.com/error-low-level).
-            changes["idempotency_key"] = _key(refund_id, tx.now)
+            changes["idempotency_key"] = _key(refund_id, n, tx.now)
         reason = f"try again: {code}" if known(code) else f"try again: {code} is not a registered code"
         audit.update(tx, ctx, "refunds", {"refund_id": refund_id}, changes, reason)

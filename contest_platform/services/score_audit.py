@@ -74,14 +74,15 @@ def _audit_played(tx: Tx) -> None:
 
 def _audit(tx: Tx, tournament_id: str) -> None:
     replayed = scores.replay(tx, tournament_id)
-    shown = {
-        (row["golfer_id"], row["round"], row["hole"]): row["strokes"]
-        for row in tx.all(
-            "select golfer_id, round, hole, strokes from hole_scores where tournament_id = :t", {"t": tournament_id}
-        )
-    }
-    cells = replayed.keys() | shown.keys()
-    mismatches = sum(replayed.get(cell) != shown.get(cell) for cell in cells)
+    holes = len(replayed)
+    mismatches = 0
+    for row in tx.all(
+        "select golfer_id, round, hole, strokes from hole_scores where tournament_id = :t", {"t": tournament_id}
+    ):
+        strokes = replayed.pop((row["golfer_id"], row["round"], row["hole"]), None)
+        holes += strokes is None
+        mismatches += strokes != row["strokes"]
+    mismatches += len(replayed)
     last = tx.one("select max(audit_id) as audit_id from score_audits")
     audit.insert(
         tx,
@@ -91,7 +92,7 @@ def _audit(tx: Tx, tournament_id: str) -> None:
             "audit_id": ((last["audit_id"] if last is not None else None) or 0) + 1,
             "tournament_id": tournament_id,
             "at": tx.now,
-            "holes": len(cells),
+            "holes": holes,
             "mismatches": mismatches,
         },
         "replayed from receipts",

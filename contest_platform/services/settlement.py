@@ -18,6 +18,7 @@ from contest_platform.ports import Ports, Row, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import scores
 
+ACTOR = "system:settlement"
 LEASE = "settlement"
 LEASE_MS = 10 * MINUTE_MS
 PACKS_PER_TRANSACTION = 50
@@ -35,7 +36,7 @@ class SettlementService:
 
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports = ports
-        self._holder = f"system:settlement:{ports.ids.new('daemon')}"
+        self._holder = f"{ACTOR}:{ports.ids.new('daemon')}"
 
     def jobs(self) -> Sequence[Job]:
         return (Job("settlement", "settlement", 5 * MINUTE_MS, self._due, self._work),)
@@ -60,17 +61,28 @@ class SettlementService:
         return await self._ports.store.transact("settlement.due", earliest)
 
     async def _work(self) -> None:
-        store = self._ports.store
-        ready = await store.transact(
+        ready = await self._ports.store.transact(
             "settlement.ready",
             lambda tx: [dict(row) for row in tx.all(_READY, {"now": tx.now}) if _scores_are_official(tx, row)],
         )
         for contest in ready:
-            if not await store.transact("settlement.open", lambda tx, c=contest: self._open(tx, c)):  # type: ignore[misc]
+            if not await self._settle(contest):
                 return
-            while await store.transact("settlement.execute", lambda tx, c=contest: self._execute(tx, c)):  # type: ignore[misc]
-                pass
-            await store.transact("settlement.close", lambda tx, c=contest: self._close(tx, c))  # type: ignore[misc]
+
+    async def _settle(self, contest: Row) -> bool:
+        """Settle one contest. False: another daemon holds the lease. A contest that cannot be settled holds up no other."""
+        transact = self._ports.store.transact
+        try:
+            if not await transact("settlement.open", lambda tx: self._open(tx, contest)):
+                return False
+        except ValueError as error:
+            detail = str(error)
+            await transact("settlement.give_up", lambda tx: self._give_up(tx, contest, detail))
+            return True
+        while await transact("settlement.execute", lambda tx: self._execute(tx, contest)):
+            pass
+        await transact("settlement.close", lambda tx: self._close(tx, contest))
+        return True
 
     # --- the lease -------------------------------------------------------------------------------------------------
 
@@ -100,28 +112,21 @@ class SettlementService:
     # --- steps -----------------------------------------------------------------------------------------------------
 
     def _open(self, tx: Tx, contest: Row) -> bool:
-        """Fix the outcomes and create the packs, all or none. False: another daemon holds the lease."""
+        """Fix the outcomes and create the packs, all or none. False: another daemon holds the lease.
+
+        Raises ValueError when the contest's rules cannot be applied to its scores.
+        """
         if self._lease(tx) is None:
             return False
         contest_id = contest["contest_id"]
         if tx.one("select 1 from settlement_packs where contest_id = :c", {"c": contest_id}) is not None:
             return True
-        ctx = Context("system:settlement", contest_id)
-        run = {
-            "run_id": self._ports.ids.new("run", contest_id, str(tx.now)),
-            "contest_id": contest_id,
-            "started_at": tx.now,
-            "finished_at": None,
-            "status": "RUNNING",
-            "packs": 0,
-            "error_json": None,
-        }
+        ctx = Context(ACTOR, contest_id)
         rows = tx.all(
             "select entry_id, user_id, roster from entries where contest_id = :c and status = 'VALID' order by entry_id",
             {"c": contest_id},
         )
-        run["packs"] = len(rows)
-        audit.insert(tx, ctx, "settlement_audit", run, "settlement begins")
+        audit.insert(tx, ctx, "settlement_audit", self._run(tx, contest_id, len(rows)), "settlement begins")
         money = prizes.contest_money(
             len(rows), contest["fee_cents"], contest["rake_bp"], contest["guaranteed_cents"]
         )
@@ -189,11 +194,13 @@ class SettlementService:
         contest_id = contest["contest_id"]
         packs = tx.all(
             """
-            select p.pack_id, p.entry_id, e.user_id, l.outcome_id, o.score, o.place, o.prize_cents, o.scores_hash
+            select p.pack_id, p.entry_id, e.user_id, l.outcome_id, o.entry_id as outcome_of, o.score, o.place,
+                   o.prize_cents, o.scores_hash, w.prize_cents as own_cents
             from settlement_packs p
             join entries e on e.entry_id = p.entry_id
             left join outcome_pack_links l on l.pack_id = p.pack_id
             left join outcomes o on o.outcome_id = l.outcome_id
+            left join outcomes w on w.entry_id = p.entry_id
             where p.contest_id = :c and p.status = 'PENDING' order by p.pack_id limit :n
             """,
             {"c": contest_id, "n": PACKS_PER_TRANSACTION},
@@ -203,11 +210,14 @@ class SettlementService:
         return bool(packs)
 
     def _end_pack(self, tx: Tx, contest_id: str, pack: Row, epoch: int) -> None:
-        ctx = Context("system:settlement", contest_id)
+        ctx = Context(ACTOR, contest_id)
         pack_id = pack["pack_id"]
-        if pack["prize_cents"] is None:
+        if pack["outcome_of"] is None:
             status, code = "ORPHANED_OUTCOME_MISSING", "outcome_missing"
             detail: str | None = f"pack {pack_id} has no link to an official outcome"
+        elif pack["outcome_of"] != pack["entry_id"]:
+            status, code = "FAILED", "outcome_inapplicable"
+            detail = f"pack {pack_id} is linked to {pack['outcome_id']}, the outcome of {pack['outcome_of']}"
         else:
             status, code, detail = "EXECUTED", "settled", None
         evidence = {
@@ -237,45 +247,76 @@ class SettlementService:
         }
         audit.insert(tx, ctx, "outcome_settlement_log", log, code)
         if status == "EXECUTED":
-            if pack["prize_cents"]:
-                ledger.move(
-                    tx, ctx, "prize", f"prize:{pack_id}", debit=ledger.escrow(contest_id),
-                    credit=ledger.prize_payable(contest_id, pack["user_id"]), cents=pack["prize_cents"],
-                    reason=f"place {pack['place']}",
-                )  # fmt: skip
+            ledger.move(
+                tx, ctx, "prize", f"prize:{pack_id}", debit=ledger.escrow(contest_id),
+                credit=ledger.prize_payable(contest_id, pack["user_id"]), cents=pack["prize_cents"],
+                reason=f"place {pack['place']}",
+            )  # fmt: skip
         else:
+            ledger.move(
+                tx, ctx, "unexecuted", f"unexecuted:{pack_id}", debit=ledger.escrow(contest_id),
+                credit=ledger.unexecuted(contest_id), cents=pack["own_cents"] or 0, reason=code,
+            )  # fmt: skip
             post_mortem = {"pack_id": pack_id, "fail_reason_code": code, "detail": detail, "at": tx.now}
             audit.insert(tx, ctx, "post_mortem_settlement", post_mortem, code)
 
     def _close(self, tx: Tx, contest: Row) -> None:
-        """SETTLED, once every pack is terminal. Prizes of packs that were not executed stay in an account of their own."""
+        """SETTLED, once every pack is terminal and nothing is left in escrow."""
         contest_id = contest["contest_id"]
         left = tx.one(
             "select 1 from settlement_packs where contest_id = :c and status = 'PENDING' limit 1", {"c": contest_id}
         )
         if left is not None or self._lease(tx) is None:
             return
-        ctx = Context("system:settlement", contest_id)
-        escrow = ledger.escrow(contest_id)
-        ledger.move(
-            tx, ctx, "unexecuted", f"unexecuted:{contest_id}", debit=escrow, credit=ledger.unexecuted(contest_id),
-            cents=-ledger.balance(tx, escrow), reason="prizes of packs that were not executed",
+        left_cents = -ledger.balance(tx, ledger.escrow(contest_id))
+        if left_cents:
+            self._give_up(tx, contest, f"every pack is terminal, and {left_cents} cents are left in escrow")
+            return
+        self._end_run(tx, contest_id, {"status": "SUCCEEDED"}, "every pack is terminal")
+        audit.update(
+            tx, Context(ACTOR, contest_id), "contests", {"contest_id": contest_id},
+            {"status": "SETTLED", "settled_at": tx.now}, "every pack is terminal",
         )  # fmt: skip
+        tx.notify("payouts")
+        tx.notify("ingestion")
+
+    def _give_up(self, tx: Tx, contest: Row, detail: str) -> None:
+        """Nothing that the daemon can do settles this contest: ERROR, which only a runbook leaves."""
+        if self._lease(tx) is None:
+            return
+        contest_id, code = contest["contest_id"], "settlement_impossible"
+        error = audit.canonical({"code": code, "detail": detail})
+        self._end_run(tx, contest_id, {"status": "FAILED", "error_json": error}, detail)
+        audit.update(
+            tx, Context(ACTOR, contest_id), "contests", {"contest_id": contest_id},
+            {"status": "ERROR", "error_code": code}, detail,
+        )  # fmt: skip
+
+    # --- the run's record --------------------------------------------------------------------------------------------
+
+    def _run(self, tx: Tx, contest_id: str, packs: int) -> dict[str, Any]:
+        return {
+            "run_id": self._ports.ids.new("run", contest_id, str(tx.now)),
+            "contest_id": contest_id,
+            "started_at": tx.now,
+            "finished_at": None,
+            "status": "RUNNING",
+            "packs": packs,
+            "error_json": None,
+        }
+
+    def _end_run(self, tx: Tx, contest_id: str, result: Mapping[str, Any], reason: str) -> None:
+        """End the run of a contest; one that could not even begin is on record by its end."""
+        ctx = Context(ACTOR, contest_id)
+        changes = {**result, "finished_at": tx.now}
         run = tx.one(
             "select run_id from settlement_audit where contest_id = :c and status = 'RUNNING' order by started_at",
             {"c": contest_id},
         )
         if run is not None:
-            audit.update(
-                tx, ctx, "settlement_audit", {"run_id": run["run_id"]},
-                {"status": "SUCCEEDED", "finished_at": tx.now}, "every pack is terminal",
-            )  # fmt: skip
-        audit.update(
-            tx, ctx, "contests", {"contest_id": contest_id}, {"status": "SETTLED", "settled_at": tx.now},
-            "every pack is terminal",
-        )  # fmt: skip
-        tx.notify("payouts")
-        tx.notify("ingestion")
+            audit.update(tx, ctx, "settlement_audit", {"run_id": run["run_id"]}, changes, reason)
+        else:
+            audit.insert(tx, ctx, "settlement_audit", {**self._run(tx, contest_id, 0), **changes}, reason)
 
 
 def _scores_are_official(tx: Tx, contest: Row) -> bool:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from sqlalchemy import UniqueConstraint
 from sqlalchemy.dialects import sqlite as dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -30,28 +31,46 @@ def ddl() -> Iterator[str]:
 
 
 def append_only_triggers(table: str) -> Iterator[str]:
-    """Refuse UPDATE and DELETE, and an INSERT of an existing key: INSERT OR REPLACE gets past a DELETE trigger unless
-    recursive_triggers is on, which each connection decides for itself (SQLite documentation, CREATE TRIGGER)."""
+    """Refuse UPDATE and DELETE, and what replaces a row."""
     for event in ("update", "delete"):
         yield (
             f"create trigger {table}_refuses_{event} before {event} on {table} "
             f"begin select raise(abort, '{table} is append-only'); end"
         )
-    same = " and ".join(f"{key} = new.{key}" for key in KEYS[table])
-    yield (
-        f"create trigger {table}_refuses_replace before insert on {table} "
-        f"when exists (select 1 from {table} where {same}) "
-        f"begin select raise(abort, '{table} is append-only'); end"
+    yield _refuses_replace(table, f"{table} is append-only")
+
+
+def _refuses_replace(table: str, message: str) -> str:
+    """Refuse an INSERT of anything unique that exists: INSERT OR REPLACE removes the row that has it, and gets past a
+    DELETE trigger unless recursive_triggers is on, which each connection decides for itself (SQLite documentation,
+    CREATE TRIGGER)."""
+    taken = " or ".join(
+        f"exists (select 1 from {table} where {' and '.join(f'{column} = new.{column}' for column in key)})"
+        for key in _unique_keys(table)
+    )
+    return (
+        f"create trigger {table}_refuses_replace before insert on {table} when {taken} "
+        f"begin select raise(abort, '{message}'); end"
     )
 
 
+def _unique_keys(table: str) -> list[tuple[str, ...]]:
+    """Every set of columns that no two rows of `table` share."""
+    others = [
+        *(constraint for constraint in TABLES[table].constraints if isinstance(constraint, UniqueConstraint)),
+        *(index for index in TABLES[table].indexes if index.unique),
+    ]
+    return [KEYS[table], *sorted(tuple(column.name for column in other.columns) for other in others)]
+
+
 SETTLEMENT_TRIGGERS = (
-    # Only the holder of the settlement lease may end a pack, and a pack ends once.
+    # Only the holder of the settlement lease may end a pack; what has ended never changes.
     """
-    create trigger settlement_packs_daemon_authority before update of status on settlement_packs
-    when new.status <> old.status and (
-        old.status <> 'PENDING'
-        or new.terminalized_at is null
+    create trigger settlement_packs_daemon_authority before update on settlement_packs
+    when old.status <> 'PENDING'
+    or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id
+    or new.status <> old.status and (
+        new.terminalized_at is null
         or not exists (
             select 1 from leases where name = 'settlement' and holder = new.settled_by
             and epoch = new.lease_epoch and expires_at > new.terminalized_at))
@@ -71,6 +90,7 @@ SETTLEMENT_TRIGGERS = (
     when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
     begin select raise(abort, 'a pack is executed only through its outcome link'); end
     """,
+    _refuses_replace("settlement_packs", "settlement packs are not replaced"),
 )
 
 _INSERTS = {
@@ -137,6 +157,17 @@ class SqliteTx:
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         places = ", ".join("?" * len(columns))
         self._executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", rows)
+        self.statements += 1
+        self.changes += len(rows)
+
+    def upsert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        places = ", ".join("?" * len(columns))
+        new = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in KEYS[table])
+        self._executemany(
+            f"insert into {table} ({', '.join(columns)}) values ({places}) "
+            f"on conflict ({', '.join(KEYS[table])}) do update set {new}",
+            rows,
+        )
         self.statements += 1
         self.changes += len(rows)
 

@@ -128,8 +128,8 @@ class EntrantsActor:
         body: dict[str, Any],
         until_field: str | None = None,
     ) -> Response | None:
-        """Ask until there is an answer that is not 5xx, with `until_field` in it unless it is a refusal. None, and a row
-        in the book, when the customer gave up before that."""
+        """Ask until there is an answer that is not 5xx, with `until_field` in it unless it is a refusal. None, and a
+        row in the book, when the customer gave up before that."""
         attempt = 0
         while True:
             attempt += 1

@@ -33,21 +33,21 @@ class _Line:
         self._world, self._actor, self._caller = world, actor, caller
         self._crossings: dict[tuple[str, str], int] = {}
 
-    async def travel(self, direction: str, operation: str, subject: str, crossing: int) -> None:
-        runtime = self._world.runtime
-        latency_ms = self._world.draws.between(
-            *LATENCY_MS, "processor.network", self._caller, direction, operation, subject, crossing
-        )
-        await runtime.sleep_until(runtime.now() + latency_ms)
+    def _latencies(self, operation: str, subject: str) -> tuple[int, int]:
+        """Milliseconds out and back of the next crossing: the two halves of one draw."""
+        crossing = self._crossings[operation, subject] = self._crossings.get((operation, subject), 0) + 1
+        bits = self._world.draws.bits("processor.network", self._caller, operation, subject, crossing)
+        least, span = LATENCY_MS[0], LATENCY_MS[1] - LATENCY_MS[0] + 1
+        return least + ((bits >> 32) * span >> 32), least + ((bits & 0xFFFFFFFF) * span >> 32)
 
     async def request(
         self, seam: tuple[str, str] | None, operation: str, params: Mapping[str, Any], key: str | None, entity: str
     ) -> Any:
         """One request and its answer. `seam` is where faults may act on it: None for a customer's own browser."""
         world, actor, caller = self._world, self._actor, self._caller
-        subject = key or entity
-        crossing = self._crossings[operation, subject] = self._crossings.get((operation, subject), 0) + 1
-        await self.travel("out", operation, subject, crossing)
+        runtime = world.runtime
+        out_ms, back_ms = self._latencies(operation, key or entity)
+        await runtime.sleep_until(runtime.now() + out_ms)
         answered = True
         match None if seam is None else world.bus.consult(*seam, entity, key or ""):
             case None:
@@ -57,12 +57,12 @@ class _Line:
             case LoseAnswer():
                 answered = False
             case Delay(by_ms=by_ms):
-                await world.runtime.sleep_until(world.runtime.now() + by_ms)
+                await runtime.sleep_until(runtime.now() + by_ms)
             case Refuse(status=0):
                 raise ConnectionFailed(operation)
             case Refuse(status=status, error_code=code):
                 error = actor.refuse(caller, operation, params, key, entity, status=status, code=code)
-                await self.travel("back", operation, subject, crossing)
+                await runtime.sleep_until(runtime.now() + back_ms)
                 raise error
             case effect:
                 raise TypeError(f"the seam {seam} does not carry out {effect}: see seams.catalogue")
@@ -73,7 +73,7 @@ class _Line:
             outcome = error
         if not answered:
             await world.never()
-        await self.travel("back", operation, subject, crossing)
+        await runtime.sleep_until(runtime.now() + back_ms)
         if isinstance(outcome, ProcessorError):
             raise outcome
         return outcome

@@ -1,4 +1,4 @@
-"""A small world around ingestion: the real kernel, store, provider and wire; contests are rows that a test moves by hand.
+"""A small world around ingestion: real kernel, store, provider and wire; contests are rows that a test moves by hand.
 
 Invariant: the service can be crashed and started again at any instant, and sees the store only through its port.
 """
@@ -40,9 +40,7 @@ def publication(
     return Publication(at=at, cells=list(cells), statuses=list(statuses), complete=complete)
 
 
-def tournament(
-    publications: Sequence[Publication], glitches: Sequence[Glitch] = (), play_hours: int = 4
-) -> Tournament:
+def tournament(publications: Sequence[Publication], glitches: Sequence[Glitch] = (), play_hours: int = 4) -> Tournament:
     """Three golfers, three holes, two rounds; play for some hours from TEE."""
     return Tournament(
         id="t1",
@@ -60,7 +58,8 @@ def tournament(
 
 
 class Store:
-    """The Store port on SQLite. `fails` is asked about every transaction: "before" it is run, "after" its commit, or None."""
+    """The Store port on SQLite. `store_fails` says of each transaction whether it fails "before" it is run, "after" its
+    commit, or not (None)."""
 
     def __init__(self, world: IngestionWorld, life: Incarnation) -> None:
         self._world, self._life = world, life
@@ -103,7 +102,7 @@ class IngestionWorld(FakeWorld):
         self.transactions: list[str] = []
         self.store_fails: Callable[[str], str | None] = lambda _: None
         self.pager = Pager()
-        self.provider = ProviderActor(self, [played])
+        self.provider = ProviderActor(cast(Any, self), [played])
         self._lives = 0
         self.life: Incarnation | None = None
         self._insert_tournament()
@@ -111,7 +110,7 @@ class IngestionWorld(FakeWorld):
             self._insert_contest(contest_id, columns)
         self.start()
 
-    # --- the platform's process -----------------------------------------------------------------------------------------
+    # --- the platform's process -------------------------------------------------------------------------------------
 
     def start(self) -> None:
         self._lives += 1
@@ -121,7 +120,7 @@ class IngestionWorld(FakeWorld):
             runtime=runtime,
             signals=self.kernel.signals_of(life),
             store=Store(self, life),
-            provider=ProviderWire(self, self.provider, life.guard),
+            provider=ProviderWire(cast(Any, self), self.provider, life.guard),
             pager=self.pager,
             **dict.fromkeys(("ids", "entropy", "processor", "hosts", "auth", "anchor"), cast(Any, None)),
         )
@@ -136,7 +135,7 @@ class IngestionWorld(FakeWorld):
     def run_until(self, at: int) -> None:
         self.kernel.run(until=at)
 
-    # --- its tables -----------------------------------------------------------------------------------------------------
+    # --- its tables -------------------------------------------------------------------------------------------------
 
     def all(self, sql: str, *params: Any) -> list[dict[str, Any]]:
         return [dict(row) for row in self.db.execute(sql, params)]
@@ -218,7 +217,6 @@ class IngestionWorld(FakeWorld):
         )
 
 
-
 def fault_on_polls(world: FakeWorld, do: Callable[[Any], Any]) -> None:
     """Have `do(call)` decide what happens to each poll."""
 
@@ -232,4 +230,4 @@ def fault_on_polls(world: FakeWorld, do: Callable[[Any], Any]) -> None:
 
 
 def poll(world: IngestionWorld, since: int | None, event_id: str = "event-t1") -> Awaitable[Any]:
-    return ProviderWire(world, world.provider, lambda: None).poll(event_id=event_id, since=since)
+    return ProviderWire(cast(Any, world), world.provider, lambda: None).poll(event_id=event_id, since=since)

@@ -1,7 +1,7 @@
 """Writes small runs, each in a child that kills itself (SIGKILL) at a chosen call of the writer's code.
 
-As a script, `killed_writer.py ROOT POINTS` takes a directory for each point under ROOT and prints, a line each, the point
-and the signal that ended the child.
+As a script, `killed_writer.py ROOT POINTS` takes a directory for each point under ROOT and prints, a line each, the
+point and the signal that ended the child.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.runs import publish_small
 
 
 def _publish_and_die(root: Path, at_call: int | None, after_rename: int | None = None) -> int:
-    """Publish, but die at a call counted from the start, or from the rename on (0: as it begins, 1: as it has ended).
+    """Publish, but die at a call counted from the start, or at an event counted from the return of the rename (0).
 
     Returns how many calls were made, if it comes to that.
     """
@@ -29,9 +29,9 @@ def _publish_and_die(root: Path, at_call: int | None, after_rename: int | None =
     def count(_: FrameType, event: str, argument: Any) -> None:
         nonlocal calls, since_rename
         calls += event in ("call", "c_call")
-        if since_rename >= 0 or (event == "c_call" and argument is os.rename):
+        if since_rename >= 0 or (event == "c_return" and argument is os.rename):
             since_rename += 1
-        if calls == at_call or since_rename - 1 == after_rename:
+        if calls == at_call or since_rename == after_rename:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.setprofile(count)

@@ -1,19 +1,17 @@
 """A whole run, small enough to know by heart: every book of every party, written by hand and consistent to the cent.
 
-One tournament of one round and two holes; contest `c1` runs (u1, u2 and u3 in time, u4 after the lock), `c2` has too few
-entries and is cancelled. u1 is paid although the processor's answer was lost, u2's account is closed, u3 is paid. The
+One tournament of one round and two holes; contest `c1` runs (u1, u2 and u3 in time, u4 after the lock), `c2` has too
+few entries and is cancelled. u1 is paid although the answer was lost, u2's account is closed, u3 is paid. The
 ingestion worker crashes and is healed; one batch is scrambled; one hole is corrected after the end.
 """
 
 from __future__ import annotations
 
-import copy
-import json
+import pickle
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from evidence.journal import Event
 from evidence.plan import (
     Bite,
     Contest,
@@ -27,8 +25,8 @@ from evidence.plan import (
     Scoring,
     Tournament,
 )
-from evidence.schemas import BOOKS
 from tests.support.fake_evidence import FakeEvidence
+from tests.support.scribe import Scribe, encode, rechain
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -41,15 +39,12 @@ SETTLED = CUTOFF + HOUR
 PAID = SETTLED + HOUR
 END = T0 + 14 * DAY
 FEE_CENTS, STRIPE_FEE_CENTS = 1_000, 59
+DAEMON = "system:settlement:d1"
 PRIZES = {"u1": 1_350, "u2": 810, "u3": 540}  # 3 x 1000, rake 10 %: 2700 by 50, 30 and 20 %
 
 
-def encode(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 def plan() -> Plan:
-    contest = {
+    contest: dict[str, Any] = {
         "tournament_id": "t1", "fee_cents": FEE_CENTS, "rake_bp": 1_000, "prize_shares_bp": [5_000, 3_000, 2_000],
         "max_entries": 9, "scoring": Scoring(kind="strokes", roster_size=1, counting=1), "opens_at": T0,
         "lock_at": LOCK, "start_at": LOCK + HOUR, "end_at": OVER + 6 * HOUR, "hold_s": DAY // 1_000,
@@ -80,7 +75,7 @@ def plan() -> Plan:
             Contest(id="c1", name="Runs", min_entries=2, **contest),
             Contest(id="c2", name="Too small", min_entries=5, **contest),
         ],
-        entrants=[Entrant(id=user, name=user, email=f"{user}@example.com", account_id=f"acct_{user}") for user in users],
+        entrants=[Entrant(id=user, name=user, email=f"{user}@a.example", account_id=f"acct_{user}") for user in users],
         entries=[*(entry(user, "c1") for user in users), *(entry(user, "c2") for user in users[:2])],
         faults=[
             FaultPlan(
@@ -102,131 +97,15 @@ def plan() -> Plan:
     )  # fmt: skip
 
 
-class Scribe:
-    """Writes books the way an honest platform and an honest world do."""
-
-    def __init__(self) -> None:
-        self.evidence = FakeEvidence(plan())
-        self.books = self.evidence.books
-        self.now = T0
-
-    def note(self, book: str, **columns: Any) -> int:
-        """A row of somebody else's book, numbered if the book numbers its rows."""
-        rows = self.books[book]
-        if "n" in BOOKS[book].key:
-            columns["n"] = len(rows) + 1
-        rows.append(columns)
-        return len(rows)
-
-    def event(self) -> str:
-        number = len(self.evidence.events) + 1
-        self.evidence.events.append(Event(f"e{number}", self.now, "somebody", "thing.done", "x", None, {}))
-        return f"e{number}"
-
-    def audit(
-        self, actor: str, action: str, subject: str, after: Any = None, before: Any = None, reason: str | None = None
-    ) -> None:
-        self.books["platform.audit_log"].append(
-            {
-                "seq": len(self.books["platform.audit_log"]) + 1, "at": self.now, "actor": actor, "action": action,
-                "subject": subject, "before": None if before is None else encode(before),
-                "after": None if after is None else encode(after), "reason": reason, "correlation": None,
-                "cause": self.event(),
-            }
-        )  # fmt: skip
-
-    def insert(self, table: str, actor: str, **columns: Any) -> dict[str, Any]:
-        schema = BOOKS[f"platform.{table}"]
-        row = {name: columns.get(name) for name in schema.columns}
-        self.books[f"platform.{table}"].append(row)
-        self.audit(actor, f"{table}.insert", f"{table}/{'/'.join(str(row[name]) for name in schema.key)}", dict(row))
-        return row
-
-    def update(self, table: str, actor: str, row: dict[str, Any], **changes: Any) -> None:
-        key = "/".join(str(row[name]) for name in BOOKS[f"platform.{table}"].key)
-        before = {name: row[name] for name in changes}
-        row.update(changes)
-        self.audit(actor, f"{table}.update", f"{table}/{key}", changes, before)
-
-    def post(self, key: str, *postings: tuple[str, int]) -> None:
-        txn_id = len(self.books["platform.ledger_transactions"]) + 1
-        kind = key.partition(":")[0]
-        self.books["platform.ledger_transactions"].append(
-            {"txn_id": txn_id, "business_key": key, "kind": kind, "at": self.now, "cause": self.event()}
-        )
-        for n, (account, cents) in enumerate(postings, 1):
-            self.books["platform.ledger_postings"].append(
-                {"txn_id": txn_id, "n": n, "account": account, "amount_cents": cents}
-            )
-        said = {"business_key": key, "kind": kind, "postings": [list(item) for item in postings]}
-        self.audit("system:payments", "ledger.post", f"ledger_transactions/{txn_id}", said)
-
-    def move(self, debit: str, credit: str, cents: int, key: str) -> None:
-        self.post(key, (debit, cents), (credit, -cents))
-
-    def batch(self, batch_id: int, published_at: int, *receipts: tuple[str, int, int, str]) -> None:
-        """A batch of (golfer, hole, strokes, verdict) of round 1."""
-        lines, counts = "", dict.fromkeys(("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT"), 0)
-        for n, (golfer, hole, strokes, verdict) in enumerate(receipts, 1):
-            reason = f"because {verdict}"
-            counts[verdict] += 1
-            lines += f"{n}|{golfer}|1|{hole}|{strokes}|{published_at}|{verdict}|{reason}\n"
-            self.books["platform.ingestion_receipts"].append(
-                {
-                    "batch_id": batch_id, "n": n, "tournament_id": "t1", "golfer_id": golfer, "round": 1, "hole": hole,
-                    "strokes": strokes, "published_at": published_at, "verdict": verdict, "reason": reason,
-                }
-            )  # fmt: skip
-        row = {
-            "batch_id": batch_id, "tournament_id": "t1", "event_id": "ev1", "requested_at": self.now,
-            "received_at": self.now, "since_revision": batch_id - 1, "revision": batch_id, "published_at": published_at,
-            "full": False, "admitted": counts["ADMIT"], "duplicates": counts["DUPLICATE"],
-            "corrections": counts["CORRECTION"], "quarantined": counts["QUARANTINE"], "rejected": counts["REJECT"],
-            "receipts_hash": sha256(lines.encode()).hexdigest(),
-        }  # fmt: skip
-        self.books["platform.ingestion_batches"].append(row)
-        self.audit("system:ingestion", "ingestion.batch", f"ingestion_batches/{batch_id}", row)
-
-    def balance(self, kind: str, source: str, amount: int, fee: int = 0, available_at: int | None = None) -> str:
-        txn = f"txn_{source}"
-        self.note(
-            "processor.balance", balance_transaction_id=txn, kind=kind, source_id=source, amount_cents=amount,
-            fee_cents=fee, net_cents=amount - fee, created_at=self.now,
-            available_at=self.now if available_at is None else available_at,
-        )  # fmt: skip
-        return txn
-
-    def request(self, operation: str, key: str, object_id: str | None, entity: str, **columns: Any) -> None:
-        row = {
-            "at": self.now, "caller": "platform", "operation": operation, "idempotency_key": key, "request_hash": key,
-            "replayed": False, "status": 200, "error_code": None, "object_id": object_id, "entity": entity,
-            "answered": True,
-        }  # fmt: skip
-        self.note("processor.requests", **{**row, **columns})
-
-
-def rechain(evidence: FakeEvidence) -> None:
-    """Hash the audit log as it stands, and anchor every row's head: what an attacker with all keys would do."""
-    head = "0" * 64
-    evidence.books["anchor.heads"] = []
-    for row in evidence.books["platform.audit_log"]:
-        row.pop("hash", None)
-        row["prev_hash"] = head
-        head = row["hash"] = sha256(encode(row).encode()).hexdigest()
-        number = len(evidence.books["anchor.heads"]) + 1
-        evidence.books["anchor.heads"].append(
-            {"n": number, "at": row["at"] + 60_000, "head_seq": row["seq"], "head_hash": head}
-        )
-
-
 def small_run() -> FakeEvidence:
     """A fresh copy, to break."""
-    return copy.deepcopy(_small_run())
+    fresh: FakeEvidence = pickle.loads(_small_run())
+    return fresh
 
 
 @cache
-def _small_run() -> FakeEvidence:
-    scribe = Scribe()
+def _small_run() -> bytes:
+    scribe = Scribe(plan())
     _begin(scribe)
     contests = {item.id: _open(scribe, item) for item in scribe.evidence.plan.contests}
     payments = {
@@ -245,7 +124,7 @@ def _small_run() -> FakeEvidence:
     scribe.update("contests", "system:contests", contests["c1"], status="PAID_OUT", closed_at=PAID)
     _end(scribe)
     rechain(scribe.evidence)
-    return scribe.evidence
+    return pickle.dumps(scribe.evidence)
 
 
 def _begin(scribe: Scribe) -> None:
@@ -257,8 +136,17 @@ def _begin(scribe: Scribe) -> None:
         scribe.note(
             "platform.access_log", at=T0, principal=principal, action="GET", resource="/api/admin/status", allowed=False
         )
-    scribe.note("platform.access_log", at=T0 + HOUR, principal="ops:kim", action="GET", resource="/api/admin/status", allowed=True)
-    scribe.note("database.sessions", at=T0, principal="system:contests", role="app", purpose="serve", statements=9, writes=9)
+    scribe.note(
+        "platform.access_log",
+        at=T0 + HOUR,
+        principal="ops:kim",
+        action="GET",
+        resource="/api/admin/status",
+        allowed=True,
+    )
+    scribe.note(
+        "database.sessions", at=T0, principal="system:contests", role="app", purpose="serve", statements=9, writes=9
+    )
     for at in (T0, END):
         for what in ("code", "configuration", "schema"):
             scribe.note("deployment.fingerprints", at=at, what=what, sha256=sha256(what.encode()).hexdigest())
@@ -296,8 +184,8 @@ def _enter(scribe: Scribe, user: str, contest: str) -> dict[str, Any]:
         contest_id=contest, entry_id=f"en-{name}", user_id=user, created_at=scribe.now, captured_at=scribe.now,
     )  # fmt: skip
     scribe.note(
-        "entrants.actions", at=scribe.now, user_id=user, contest_id=contest, action="pay", amount_cents=FEE_CENTS,
-        intent_id=intent, result="succeeded",
+        "entrants.actions", at=scribe.now, user_id=user, contest_id=contest, action="paid", amount_cents=FEE_CENTS,
+        entry_id=f"en-{name}", intent_id=intent, result="ok",
     )  # fmt: skip
     txn = scribe.balance("charge", intent, FEE_CENTS, STRIPE_FEE_CENTS, scribe.now + 2 * DAY)
     scribe.insert("webhook_inbox", "system:payments", event_id=f"evt_{name}", status="APPLIED", received_at=scribe.now)
@@ -317,13 +205,17 @@ def _refund(scribe: Scribe, user: str, payment: dict[str, Any], reason: str) -> 
         "refunds", "system:payments", refund_id=f"rf-{name}", entry_id=payment["entry_id"], intent_id=intent,
         amount_cents=FEE_CENTS, reason=reason, status="PENDING", attempts=1, created_at=scribe.now,
     )  # fmt: skip
-    scribe.move(f"liabilities:user_wallet:{user}", f"liabilities:refund_payable:{user}", FEE_CENTS, f"refund_due:rf-{name}")
+    scribe.move(
+        f"liabilities:user_wallet:{user}", f"liabilities:refund_payable:{user}", FEE_CENTS, f"refund_due:rf-{name}"
+    )
     scribe.request("refunds.create", f"rf-{name}", f"re_{name}", name)
     scribe.note(
         "processor.refunds", refund_id=f"re_{name}", intent_id=intent, amount_cents=FEE_CENTS, status="succeeded",
         entry_id=payment["entry_id"], caller="platform", created_at=scribe.now,
     )  # fmt: skip
-    next(item for item in scribe.books["processor.intents"] if item["intent_id"] == intent)["refunded_cents"] = FEE_CENTS
+    next(item for item in scribe.books["processor.intents"] if item["intent_id"] == intent)["refunded_cents"] = (
+        FEE_CENTS
+    )
     scribe.balance("refund", f"re_{name}", -FEE_CENTS)
     scribe.move(f"liabilities:refund_payable:{user}", "assets:stripe_available", FEE_CENTS, f"refund:rf-{name}")
     scribe.update("refunds", "system:payments", row, status="DONE", processor_refund_id=f"re_{name}")
@@ -378,9 +270,7 @@ def _play(scribe: Scribe, contest: dict[str, Any]) -> None:
     _crash(scribe)
     scribe.now = COMPLETED
     scribe.note("provider.completions", event_id="ev1", revision=2, published_at=OVER)
-    scribe.update(
-        "contests", "system:contests", contest, status="COMPLETE", completed_at=COMPLETED, cutoff_at=CUTOFF
-    )
+    scribe.update("contests", "system:contests", contest, status="COMPLETE", completed_at=COMPLETED, cutoff_at=CUTOFF)
     scribe.now = COMPLETED + 2 * HOUR
     scribe.note(
         "provider.publications", event_id="ev1", revision=3, published_at=scribe.now, golfer_id="g2", round=1, hole=1,
@@ -428,12 +318,10 @@ def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
         }  # fmt: skip
         scribe.insert(
             "outcome_settlement_log", actor, settlement_id=f"st-{user}", pack_id=pack, prior_status="PENDING",
-            new_status="EXECUTED", outcome_id=outcome, settled_at=scribe.now, settled_by=actor,
+            new_status="EXECUTED", outcome_id=outcome, settled_at=scribe.now, settled_by=DAEMON,
             settlement_evidence_hash=sha256(encode(body).encode()).hexdigest(),
         )  # fmt: skip
-        scribe.update(
-            "settlement_packs", actor, row, status="EXECUTED", terminalized_at=scribe.now, settled_by=actor
-        )
+        scribe.update("settlement_packs", actor, row, status="EXECUTED", terminalized_at=scribe.now, settled_by=DAEMON)
     scribe.update("contests", actor, contest, status="SETTLED", settled_at=scribe.now)
 
 
@@ -455,7 +343,12 @@ def _pay_out(scribe: Scribe) -> None:
             _attempt(scribe, user, 1, "REJECTED", None, status=403, error_code="account_closed")
             scribe.move(transit, payable, prize, f"void:tf-{user}")
             scribe.update(
-                "transfers", "system:payouts", row, status="FAILED_TERMINAL", reason="account_closed", done_at=scribe.now
+                "transfers",
+                "system:payouts",
+                row,
+                status="FAILED_TERMINAL",
+                reason="account_closed",
+                done_at=scribe.now,
             )
             continue
         if user == "u1":

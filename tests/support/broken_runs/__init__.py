@@ -1,0 +1,8 @@
+"""Runs that break a promise, each by one change to the honest small run; `BREAKS` has them all."""
+
+from __future__ import annotations
+
+from tests.support.broken_runs import conduct, money, scores
+from tests.support.broken_runs.change import BREAKS, ONLY_INCONCLUSIVE
+
+__all__ = ["BREAKS", "ONLY_INCONCLUSIVE", "conduct", "money", "scores"]

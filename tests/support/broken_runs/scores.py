@@ -1,0 +1,230 @@
+"""Broken ingestions, settlements and recoveries."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from assertions.model import Status
+from tests.support.broken_runs.change import breaks, remove, row
+from tests.support.fake_evidence import FakeEvidence
+from tests.support.scribe import encode
+
+# --- ingestion -----------------------------------------------------------------------------------------------------
+
+
+@breaks("ingestion.every_publication_has_a_receipt")
+def a_publication_was_missed(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.ingestion_receipts", batch_id=2, golfer_id="g1", hole=1)
+    remove(evidence, "platform.ingestion_receipts", batch_id=3, golfer_id="g1", hole=1)
+
+
+@breaks("ingestion.every_publication_has_a_receipt")
+def a_correction_was_missed(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.ingestion_receipts", verdict="CORRECTION")
+
+
+@breaks("ingestion.scores_equal_official")
+def a_score_is_not_the_official_one(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.hole_scores", golfer_id="g2", hole=1)["strokes"] = 4
+
+
+@breaks("ingestion.scores_equal_official")
+def a_score_is_missing(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.hole_scores", golfer_id="g2", hole=1)
+
+
+@breaks("ingestion.scores_equal_official")
+def a_score_was_made_up(evidence: FakeEvidence) -> None:
+    score = row(evidence, "platform.hole_scores", golfer_id="g2", hole=1)
+    evidence.books["platform.hole_scores"].append({**score, "round": 2})
+
+
+@breaks("ingestion.official_at_cutoff")
+def an_outcome_has_another_prize(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.outcomes", outcome_id="oc-u1")["prize_cents"] += 1
+
+
+@breaks("ingestion.official_at_cutoff")
+def an_outcome_is_missing(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.outcomes", outcome_id="oc-u1")
+
+
+@breaks("ingestion.official_at_cutoff")
+def somebody_who_paid_late_has_an_outcome(evidence: FakeEvidence) -> None:
+    outcome = row(evidence, "platform.outcomes", outcome_id="oc-u1")
+    evidence.books["platform.outcomes"].append({**outcome, "outcome_id": "oc-u4", "entry_id": "en-c1-u4"})
+
+
+@breaks("ingestion.official_at_cutoff")
+def the_correction_before_the_cutoff_was_not_taken(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.outcomes", outcome_id="oc-u2")["score"] = 0
+
+
+@breaks("ingestion.replay_reproduces")
+def a_score_has_no_receipt(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.ingestion_receipts", batch_id=2, golfer_id="g1", hole=2)
+
+
+@breaks("ingestion.replay_reproduces")
+def a_correction_was_not_applied(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.hole_scores", golfer_id="g2", hole=1)["strokes"] = 4
+
+
+@breaks("ingestion.replay_reproduces")
+def an_admitted_hole_has_no_score(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.hole_scores", golfer_id="g1", hole=1)
+
+
+@breaks("ingestion.no_quarantine_left")
+def a_quarantine_was_never_resolved(evidence: FakeEvidence) -> None:
+    evidence.books["platform.quarantine_resolutions"].clear()
+
+
+@breaks("ingestion.no_quarantine_left")
+def a_quarantine_was_resolved_by_itself(evidence: FakeEvidence) -> None:
+    evidence.books["platform.quarantine_resolutions"][0]["resolved_by_batch_id"] = 1
+
+
+@breaks("ingestion.nothing_rejected_silently")
+def a_quarantine_has_no_reason(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.ingestion_receipts", verdict="QUARANTINE")["reason"] = ""
+
+
+@breaks("ingestion.nothing_rejected_silently")
+def a_batch_counts_a_receipt_that_is_not_there(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.ingestion_receipts", verdict="DUPLICATE")
+
+
+@breaks("ingestion.nothing_rejected_silently")
+def a_receipt_belongs_to_no_batch(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.ingestion_batches", batch_id=1)
+
+
+@breaks("ingestion.no_readmission")
+def a_hole_was_admitted_again(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.ingestion_receipts", verdict="DUPLICATE")["verdict"] = "ADMIT"
+
+
+# --- settlement ----------------------------------------------------------------------------------------------------
+
+
+@breaks("settlement.packs_are_terminal")
+def a_pack_is_pending(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1").update(status="PENDING", terminalized_at=None)
+
+
+@breaks("settlement.packs_are_terminal")
+def a_pack_was_settled_by_somebody_else(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1")["settled_by"] = "ops:kim"
+
+
+@breaks("settlement.packs_are_terminal")
+def the_audit_says_that_somebody_else_settled_a_pack(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.audit_log", action="settlement_packs.update")["actor"] = "system:contests"
+
+
+@breaks("settlement.packs_are_terminal")
+def an_entry_has_two_packs(evidence: FakeEvidence) -> None:
+    pack = row(evidence, "platform.settlement_packs", pack_id="pk-u1")
+    evidence.books["platform.settlement_packs"].append({**pack, "pack_id": "pk-x"})
+
+
+@breaks("settlement.packs_are_terminal", Status.INCONCLUSIVE)
+def an_entry_has_no_pack(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.settlement_packs", pack_id="pk-u1")
+
+
+@breaks("settlement.executed_packs_are_linked")
+def a_pack_was_executed_without_a_link(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.outcome_pack_links", pack_id="pk-u1")
+
+
+@breaks("settlement.executed_packs_are_linked")
+def a_pack_was_executed_with_the_outcome_of_another(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.outcome_pack_links", pack_id="pk-u1")["outcome_id"] = "oc-u2"
+
+
+@breaks("settlement.executed_packs_are_linked")
+def a_pack_failed_without_a_post_mortem(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1").update(status="FAILED", fail_reason_code="no_account")
+
+
+@breaks("settlement.evidence_recomputes")
+def an_evidence_hash_is_of_another_prize(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")["settlement_evidence_hash"] = "0" * 64
+
+
+@breaks("settlement.evidence_recomputes")
+def a_pack_was_settled_on_other_scores(evidence: FakeEvidence) -> None:
+    outcome = row(evidence, "platform.outcomes", outcome_id="oc-u1")
+    outcome["scores_hash"] = sha256(b"other").hexdigest()
+    body = {
+        "pack_id": "pk-u1", "contest_id": "c1", "entry_id": "en-c1-u1", "outcome_id": "oc-u1",
+        "score": outcome["score"], "place": 1, "prize_cents": 1_350, "scores_hash": outcome["scores_hash"],
+    }  # fmt: skip
+    log = row(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
+    log["settlement_evidence_hash"] = sha256(encode(body).encode()).hexdigest()
+
+
+@breaks("settlement.evidence_recomputes")
+def a_terminal_pack_is_not_in_the_log(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
+
+
+@breaks("settlement.evidence_recomputes")
+def a_pack_was_executed_twice(evidence: FakeEvidence) -> None:
+    log = row(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
+    evidence.books["platform.outcome_settlement_log"].append({**log, "settlement_id": "st-x"})
+
+
+# --- recovery ------------------------------------------------------------------------------------------------------
+
+
+@breaks("recovery.every_fault_bit", Status.INCONCLUSIVE)
+def a_fault_never_acted(evidence: FakeEvidence) -> None:
+    remove(evidence, "injector.bites", fault_id="f1")
+
+
+@breaks("recovery.every_fault_bit", Status.INCONCLUSIVE)
+def the_victim_does_not_confirm_the_fault(evidence: FakeEvidence) -> None:
+    row(evidence, "processor.requests", idempotency_key="key-u1", answered=False)["answered"] = True
+
+
+@breaks("recovery.every_fault_bit", Status.INCONCLUSIVE)
+def only_another_victim_shows_the_fault(evidence: FakeEvidence) -> None:
+    row(evidence, "injector.bites", fault_id="f2")["victim"] = "77"
+
+
+@breaks("recovery.converged")
+def a_payout_is_pending(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.transfers", transfer_id="tf-u1")["status"] = "RETRYABLE"
+
+
+@breaks("recovery.converged")
+def a_refund_is_pending(evidence: FakeEvidence) -> None:
+    evidence.books["platform.refunds"][0]["status"] = "PENDING"
+
+
+@breaks("recovery.converged")
+def an_entry_is_neither_valid_nor_abandoned(evidence: FakeEvidence) -> None:
+    evidence.books["platform.entries"][0]["status"] = "PENDING_PAYMENT"
+
+
+@breaks("recovery.converged")
+def a_webhook_waits(evidence: FakeEvidence) -> None:
+    evidence.books["platform.webhook_inbox"][0]["status"] = "WAITING"
+
+
+@breaks("recovery.converged")
+def a_settlement_pack_is_left(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_packs"][0]["status"] = "PENDING"
+
+
+@breaks("recovery.orders_end")
+def an_order_is_stuck(evidence: FakeEvidence) -> None:
+    evidence.books["platform.remediation_orders"][0].update(status="DELIVERED", finished_at=None)
+
+
+@breaks("recovery.orders_end", Status.INCONCLUSIVE)
+def no_order_was_issued_for_a_crash(evidence: FakeEvidence) -> None:
+    evidence.books["platform.remediation_orders"].clear()

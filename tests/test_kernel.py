@@ -1,0 +1,187 @@
+"""The kernel's own promises: keyed ties that unrelated code does not move, causes before effects, exact killing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from contest_platform.ports import ConnectionLost
+from simulator.kernel import DeadIncarnationError
+from tests.support.drivers import STARTS_AT, KernelBench
+
+NAMES = tuple(f"task-{number}" for number in range(12))
+ROUNDS = 5
+
+
+def order_of_ties(key: str, before: Callable[[KernelBench], None] = lambda _: None) -> list[tuple[str, int]]:
+    """The order in which tasks that always meet at the same instants get there."""
+    bench, order = KernelBench(key), []
+
+    async def meet(name: str) -> None:
+        runtime = bench.driver.runtime
+        for turn in range(1, ROUNDS + 1):
+            await bench.sleep_until(10 * turn)
+            order.append((name, turn))
+            # What a task does between two meetings must not depend on the others either.
+            await runtime.deadline(bench.driver.call(bench.sleep_until(10 * turn + 3), "call"), 5)
+            await runtime.gather([bench.sleep_until(10 * turn + 4)], 1)
+
+    before(bench)
+    for name in NAMES:
+        bench.driver.runtime.spawn(meet(name), name)
+    bench.run_until(1_000)
+    return order
+
+
+# --- ties --------------------------------------------------------------------------------------------------------
+
+
+def test_ties_come_in_the_same_order_in_ten_runs_of_one_key() -> None:
+    orders = {tuple(order_of_ties("07" * 16)) for _ in range(10)}
+    assert len(orders) == 1
+    (order,) = orders
+    assert len(order) == len(NAMES) * ROUNDS
+
+
+def test_ties_come_in_another_order_under_another_key_and_in_each_round() -> None:
+    orders = [order_of_ties(f"{number:02x}" * 16) for number in range(10)]
+    assert len({tuple(order) for order in orders}) == 10
+    rounds = {tuple(name for name, turn in orders[0] if turn == n) for n in range(1, ROUNDS + 1)}
+    assert len(rounds) == ROUNDS
+    assert tuple(NAMES) not in rounds
+
+
+def test_every_task_is_first_at_times() -> None:
+    firsts = [order_of_ties(f"{number:04x}" * 8)[0][0] for number in range(150)]
+    assert set(firsts) == set(NAMES)
+
+
+async def _busy(bench: KernelBench, name: str) -> None:
+    """An unrelated task that meets the others at their instants and uses tasks of the names that they use."""
+    runtime = bench.driver.runtime
+    for at in range(0, 60, 2):
+        await runtime.deadline(bench.driver.call(bench.sleep_until(at), "call"), 50)
+        await runtime.deadline(bench.sleep_until(at), 50)
+        await runtime.gather([bench.sleep_until(at), bench.sleep_until(at)], 2)
+        bench.driver.notify(name)
+
+
+def _more_draws(bench: KernelBench) -> None:
+    for number in range(100):
+        bench.kernel.draws.bits("task", number)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda bench: bench.driver.runtime.spawn(_busy(bench, "unrelated"), "unrelated"),
+        lambda bench: [bench.driver.runtime.spawn(_busy(bench, f"x{n}"), f"x{n}") for n in range(7)],
+        lambda bench: bench.kernel.start(bench.sleep_until(30), "unrelated"),
+        _more_draws,
+        lambda bench: bench.kernel.run(until=STARTS_AT + 1),
+    ],
+    ids=["a task", "seven tasks", "a sleeper", "draws elsewhere", "a pause"],
+)
+def test_unrelated_tasks_and_draws_do_not_move_the_order_of_others(before: Callable[[KernelBench], None]) -> None:
+    for key in ("07" * 16, "08" * 16):
+        assert order_of_ties(key, before) == order_of_ties(key)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_cause_always_runs_before_its_effect_at_the_same_instant(number: int) -> None:
+    bench, order = KernelBench(f"{number:02x}" * 16), []
+    driver, runtime = bench.driver, bench.driver.runtime
+    signals = driver.signals_of(driver.begin("app", 1))
+
+    async def waiter() -> None:
+        await signals.wait("work", 0, None)
+        order.append("woken")
+        runtime.spawn(spawned("spawned by woken"), "a")
+
+    async def spawned(name: str) -> None:
+        order.append(name)
+        await runtime.sleep_until(STARTS_AT + 10)
+        order.append(f"{name}, slept")
+
+    async def notifier() -> None:
+        await bench.sleep_until(10)
+        runtime.spawn(spawned("spawned"), "a")
+        driver.notify("work")
+        order.append("notified")
+
+    async def other() -> None:
+        await bench.sleep_until(10)
+
+    for work in (waiter(), other(), notifier(), other()):
+        runtime.spawn(work, "work")
+    bench.run_until(11)
+    assert len(order) == 6
+    for cause, effect in (
+        ("notified", "woken"),
+        ("notified", "spawned"),
+        ("woken", "spawned by woken"),
+        ("spawned", "spawned, slept"),
+        ("spawned by woken", "spawned by woken, slept"),
+    ):
+        assert order.index(cause) < order.index(effect)
+
+
+# --- killing -----------------------------------------------------------------------------------------------------
+
+
+def test_of_two_tasks_that_one_event_resumes_the_first_may_kill_the_second() -> None:
+    bench = KernelBench()
+    life, log = bench.driver.begin("app", 1), []
+    shared = bench.driver.call(bench.sleep_until(10), "shared")
+
+    async def wait(name: str) -> None:
+        await shared
+        log.append(name)
+        life.kill()
+
+    for name in ("first", "second"):
+        bench.driver.runtime_of(life).spawn(wait(name), name)
+    bench.run_until(100)
+    assert len(log) == 1
+
+
+def test_killing_takes_effect_at_once_and_not_only_when_the_loop_comes_round() -> None:
+    bench = KernelBench()
+    life, unwound = bench.driver.begin("app", 1), []
+
+    async def job() -> None:
+        try:
+            await bench.driver.never()
+        finally:
+            unwound.append(bench.now)
+
+    bench.driver.runtime_of(life).spawn(job(), "job")
+    bench.run_until(10)
+    life.kill()
+    assert unwound == [10]
+
+
+def test_a_request_to_a_dead_process_is_never_begun() -> None:
+    bench = KernelBench()
+    life, begun = bench.driver.begin("app", 1), []
+
+    async def work() -> None:
+        begun.append(bench.now)
+        bench.driver.runtime_of(life).spawn(bench.sleep_until(5), "sleep")
+
+    life.kill()
+    with pytest.raises(ConnectionLost):
+        bench.do(lambda: bench.driver.serve(life, work(), "request"))
+
+
+def test_the_outcome_of_a_killed_task_says_that_its_process_is_dead() -> None:
+    bench = KernelBench()
+    life = bench.kernel.begin("app", 1)
+    task = bench.kernel.start(bench.sleep_until(100), "sleep", life)
+    bench.crash(life, 10)
+    bench.run_until(200)
+    ok, error = task.outcome()
+    assert not ok
+    assert isinstance(error, DeadIncarnationError)
+    assert not life.tasks
