@@ -1,7 +1,7 @@
 """`make bench`: how fast, as ratios in one process and as whole commands. Prints a table and writes bench.json.
 
-The floor is the same number of SimPy timeouts, SQLite inserts and SHA-256-chained JSON lines as the run made, without any logic,
-taken in turn with the run so that both see the same machine.
+The floor is the same number of SimPy timeouts, SQLite inserts and SHA-256-chained JSON lines as the run made, without
+any logic, taken in turn with the run so that both see the same machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from absence.pipeline import Stages, simulate_into
 from assertions.judge import Verdict, judge
 from evidence.plan import Plan
 from evidence.run import Evidence
+from evidence.schemas import BOOKS
 from evidence.writer import RunWriter
 from scenarios import load, make_plan
 from simulator.run import Work
@@ -32,24 +35,49 @@ from simulator.run import Work
 ROUNDS = 5
 COLD_ROUNDS = 5
 FIELDS = (1, 10, 100)
-COLUMNS = 10
-"""Columns of the floor's rows: about the mean of the tables."""
+BARE_EVENTS_MAX = 200_000
+"""Above this many events only the run is measured: its floor would have to be held in memory."""
 
 
-def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float]]:
-    """Simulate, seal and judge `plan` in a scratch directory; wall-clock seconds of all of it, and by stage."""
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """What a run made, without how it came to it: the rows of its tables, and the lines of its journal and audit log."""
+
+    events: int
+    tables: dict[str, tuple[tuple[str, ...], list[tuple[Any, ...]]]]
+    lines: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, evidence: Evidence, work: Work) -> Bare:
+        tables = {
+            name.partition(".")[2]: (tuple(schema.columns), list(evidence.rows(name, *schema.columns)))
+            for name, schema in BOOKS.items()
+            if schema.party == "platform"
+        }
+        columns, audit = tables["audit_log"]
+        lines = [event._asdict() for event in evidence.journal(verify=False)]
+        lines += [dict(zip(columns, row, strict=True)) for row in audit]
+        return cls(work.events, tables, lines)
+
+
+def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
+    """Simulate, seal and judge `plan` in a scratch directory: wall-clock seconds of all of it, and by stage."""
     stages = Stages()
     with tempfile.TemporaryDirectory(prefix="absence-bench-") as scratch, RunWriter(Path(scratch), "run") as writer:
         gc.collect()
         begun = time.perf_counter()
         work, _ = simulate_into(writer, plan, stages, None)
+        evidence = Evidence.open(writer.path)
         with stages.measure("judge"):
-            verdict = judge(Evidence.open(writer.path))
-        return time.perf_counter() - begun, work, verdict, stages.seconds
+            verdict = judge(evidence)
+        seconds = time.perf_counter() - begun
+        bare = Bare.of(evidence, work) if work.events < BARE_EVENTS_MAX else None
+        return seconds, work, verdict, stages.seconds, bare
 
 
-def floor(work: Work) -> float:
-    """Seconds for the bare operations behind `work`."""
+def floor(bare: Bare) -> float:
+    """Seconds for the bare operations of a run: as many SimPy timeouts, its rows inserted into plain tables, its lines
+    as JSON chained by SHA-256 into a file."""
     import simpy
 
     gc.collect()
@@ -58,46 +86,38 @@ def floor(work: Work) -> float:
         env = simpy.Environment()
 
         def ticks() -> Any:
-            for _ in range(work.events):
+            for _ in range(bare.events):
                 yield env.timeout(1)
 
         env.process(ticks())
         env.run()
         connection = sqlite3.connect("", isolation_level=None)
-        names = ", ".join(f"c{n}" for n in range(COLUMNS))
-        connection.execute(f"create table t ({names}, primary key (c0))")
-        insert = f"insert into t values ({', '.join('?' * COLUMNS)})"
         connection.execute("begin")
-        for n in range(work.inserts):
-            connection.execute(insert, (n, "t1", "golfer_0001", 3, 14, 4, 1_780_000_000_000, "ADMIT", "new", n))
+        for table, (columns, rows) in bare.tables.items():
+            names = ", ".join(f'"{column}"' for column in columns)
+            connection.execute(f"create table {table} ({names})")
+            insert = f"insert into {table} values ({', '.join('?' * len(columns))})"
+            for row in rows:
+                connection.execute(insert, row)
         connection.execute("commit")
         encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
         head = "0" * 64
-        for n in range(work.journal_lines + work.audit_lines):
-            line = encode(
-                {
-                    "actor": "system:payments",
-                    "at": 1_780_000_000_000 + n,
-                    "cause": f"e{n}",
-                    "data": {"audit_seq": n, "audit_hash": head},
-                    "id": f"e{n + 1}",
-                    "kind": "commit",
-                    "prev": head,
-                    "subject": "payments.capture",
-                }
-            ).encode()
+        for fields in bare.lines:
+            fields["prev"] = head
+            line = encode(fields).encode()
             head = sha256(line).hexdigest()
             journal.write(line)
         return time.perf_counter() - begun
 
 
 def measure_floor(plan: Plan) -> dict[str, Any]:
-    _, work, verdict, _ = run_and_judge(plan)  # warms up imports and caches
-    floor(work)
-    rounds = []
+    _, work, verdict, _, bare = run_and_judge(plan)  # warms up imports and caches
+    assert bare is not None
+    floor(bare)
+    rounds: list[dict[str, Any]] = []
     for _ in range(ROUNDS):
-        seconds, work, verdict, stages = run_and_judge(plan)
-        rounds.append({"run_s": seconds, "floor_s": floor(work), "stages_s": stages})
+        seconds, work, verdict, stages, _ = run_and_judge(plan)
+        rounds.append({"run_s": seconds, "floor_s": floor(bare), "stages_s": stages})
     ratios = [r["run_s"] / r["floor_s"] for r in rounds]
     return {
         "verdict": verdict.status.value,
@@ -135,7 +155,7 @@ def one_field(field: int, scenario: str) -> dict[str, Any]:
     plan = make_plan(load(scenario), 1, field=field)
     planned_s = time.perf_counter() - begun
     times = [run_and_judge(plan) for _ in range(3 if field == 1 else 1)]
-    seconds, work, verdict, stages = min(times, key=lambda one: one[0])
+    seconds, _, verdict, stages = min(times, key=lambda one: one[0])
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "field": field,
@@ -180,8 +200,7 @@ def main(scenario: str, out: Path, quick: bool, alone: int | None) -> None:
         print(f"field x {size['field']:<4} {size['entries']:>6} entries {size['run_s']:>8.3f} s "
               f"{1e3 * size['run_s'] / size['entries']:.3f} ms an entry, peak {size['peak_mib']:.0f} MiB")  # fmt: skip
     marginal = [
-        (after["run_s"] - before["run_s"]) / (after["entries"] - before["entries"])
-        for before, after in zip(sizes, sizes[1:], strict=False)
+        (after["run_s"] - before["run_s"]) / (after["entries"] - before["entries"]) for before, after in pairwise(sizes)
     ]
     result["marginal_s_per_entry"] = marginal
     if len(marginal) == 2:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from absence import __version__
-from absence.exit_codes import BY_STATUS, ExitCode
+from absence.errors import reported
+from absence.exit_codes import BY_STATUS, MEANING, ExitCode
+from absence.output import print_json, print_lines, wants_markup
 
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 DEFAULT_OUT = Path("runs")
+_CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def invoke(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit code. Raises KeyboardInterrupt, wherever it comes."""
+    try:
+        code = cli(arguments, prog_name="absence", standalone_mode=False)
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    return code or 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_CODES)
 @click.version_option(__version__, prog_name="absence", message="%(prog)s %(version)s")
 def cli() -> None:
     """Can this platform run fourteen days with its founder gone, and how do we know?
@@ -29,9 +40,6 @@ def cli() -> None:
     absence run calm --seed 7            another scenario, another seed
     absence replay runs/default-s1-…     does it happen again, event by event?
     absence verify runs/default-s1-…     is the evidence what was written?
-
-    \b
-    Exit codes: 0 PASS, 10 FAIL, 12 INCONCLUSIVE, 20 bad input, 30 evidence does not verify, 50 our own bug.
     """
 
 
@@ -54,7 +62,9 @@ def cli() -> None:
 @click.option("--only", multiple=True, metavar="FAULT", help="Of the scenario's faults, only this one (repeatable).")
 @click.option("--no-faults", is_flag=True, help="Leave every fault of the scenario out.")
 @click.option("--field", type=click.IntRange(1, 1000), default=1, help="Multiply customers and entries by this.")
-@click.option("--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Give up after so many seconds.")
+@click.option(
+    "--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Seconds after which to give up."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
     scenario: str,
@@ -77,7 +87,7 @@ def run(
     absence run --only webhooks.lost --json
     absence run --feed masters2026_feed_deltas.csv --seed 7
     """
-    with _errors(as_json):
+    with reported(as_json):
         from absence.pipeline import Stages, execute
         from absence.progress import Bar, Budget
         from evidence.writer import check_writable
@@ -103,7 +113,7 @@ def _conclude(outcome: Any, as_json: bool) -> None:
     code = BY_STATUS[verdict.status.value]
     if as_json:
         first = verdict.first_broken
-        _print_json(
+        print_json(
             {
                 "verdict": verdict.status.value,
                 "exit_code": int(code),
@@ -137,11 +147,11 @@ def _conclude(outcome: Any, as_json: bool) -> None:
 def _print_summary(evidence: Any, verdict: Any, replay: str, report: Path) -> None:
     from reports.console import summary
 
-    for line in summary(evidence, verdict, replay_command=replay, report_path=str(report)):
-        click.echo(line)
+    markup = wants_markup()
+    print_lines(summary(evidence, verdict, replay_command=replay, report_path=str(report), markup=markup), markup)
 
 
-# --- what is done with a run --------------------------------------------------------------------------------------------
+# --- what is done with a run ---------------------------------------------------------------------------------------
 
 
 @cli.command()
@@ -152,23 +162,25 @@ def replay(run_dir: Path, as_json: bool) -> None:
 
     \b
     absence replay runs/default-s1-0123456789
+    absence replay runs/default-s1-0123456789 --json
     """
-    with _errors(as_json):
+    with reported(as_json):
         from absence import replaying
         from absence.progress import Bar
 
+        _open(run_dir)
         try:
             with Bar(shown=not as_json) as bar:
                 same = replaying.replay(run_dir, bar.day)
         except replaying.Diverged as diverged:
             told = replaying.describe(diverged)
             if as_json:
-                _print_json({"reproduced": False, "event": f"e{diverged.line}", "difference": told})
+                print_json({"reproduced": False, "event": f"e{diverged.line}", "difference": told})
             else:
                 click.echo(f"DIVERGED at {told}")
             sys.exit(ExitCode.STATE_CORRUPT)
         if as_json:
-            _print_json(
+            print_json(
                 {
                     "reproduced": not same.differing_books,
                     "digest": same.digest,
@@ -189,19 +201,25 @@ def replay(run_dir: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the report files here.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the report files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
-    """Judge the evidence of RUN_DIR anew, with today's assertions, and print the summary; with --out, render every report.
+    """Judge the evidence of RUN_DIR anew, with today's assertions, and print the summary; --out renders every report.
+
+    The evidence is verified first: what is not as it was written is not judged (exit 30).
 
     \b
-    absence report runs/default-s1-0123456789 --out /tmp/report
+    absence report runs/default-s1-0123456789
+    absence report runs/default-s1-0123456789 --out judged-again
     """
-    with _errors(as_json):
+    with reported(as_json):
         from absence.pipeline import replay_command, write_reports
         from assertions.judge import judge
         from evidence.run import Evidence
 
+        _open(run_dir)
+        if not _verified(run_dir, None, as_json, evidence_only=True):
+            sys.exit(ExitCode.STATE_CORRUPT)
         evidence = Evidence.open(run_dir)
         verdict = judge(evidence)
         target = run_dir
@@ -223,7 +241,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
-@click.option("--anchor", metavar="HASH", help="The journal's head hash as kept elsewhere.")
+@click.option("--anchor", metavar="HASH", help="Digest, identity or manifest hash, as noted elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
 def verify(run_dir: Path, anchor: str | None, as_json: bool) -> None:
     """Check that RUN_DIR is what was written: every file, the journal's chain, every book. Exit 30 names what is not.
@@ -231,45 +249,74 @@ def verify(run_dir: Path, anchor: str | None, as_json: bool) -> None:
     \b
     absence verify runs/default-s1-0123456789
     """
-    with _errors(as_json):
-        from evidence.verify import verify as check
-
-        problems = check(run_dir, anchor=anchor)
-        if as_json:
-            _print_json(
-                {
-                    "verified": not problems,
-                    "problems": [{"file": p.file, "where": p.where, "message": p.message} for p in problems],
-                }
-            )
-        elif problems:
-            click.echo(f"{run_dir} does not verify:")
-            for problem in problems:
-                click.echo(f"  {problem}")
-        else:
-            click.echo(f"{run_dir} verifies: every file, the journal's chain and every book are as written.")
-        if problems:
+    with reported(as_json):
+        _open(run_dir)
+        if not _verified(run_dir, anchor, as_json):
             sys.exit(ExitCode.STATE_CORRUPT)
 
 
-# --- what there is -----------------------------------------------------------------------------------------------------
+def _open(run_dir: Path) -> None:
+    """Raise NotARun when nothing in `run_dir` is of a run, and say which runs lie below it, if any do."""
+    from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
+    from evidence.run import NotARun
+
+    if any((run_dir / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY)):
+        return
+    runs = sorted(path.parent for path in run_dir.glob(f"[!.]*/{MANIFEST}"))
+    raise NotARun(f"{run_dir} is not a run directory" + (f"; did you mean {runs[-1]}?" if runs else ""))
+
+
+def _verified(run_dir: Path, anchor: str | None, as_json: bool, evidence_only: bool = False) -> bool:
+    """Whether the run is as it was written; what is not is printed. `evidence_only`: never mind reports and verdict,
+    and print nothing if all is well."""
+    from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
+    from evidence.verify import verify as check
+
+    problems = check(run_dir, anchor=anchor)
+    if evidence_only:
+        problems = [p for p in problems if p.file.partition("/")[0] in (PLAN, JOURNAL, BOOK_DIRECTORY, MANIFEST)]
+        if not problems:
+            return True
+    if as_json:
+        told = [{"file": p.file, "where": p.where, "message": p.message} for p in problems]
+        print_json({"verified": not problems, "problems": told})
+    elif problems:
+        click.echo(f"{run_dir} does not verify:")
+        for problem in problems:
+            click.echo(f"  {problem}")
+        click.echo("It is not what was written: take it from a copy, or run it again.")
+    else:
+        click.echo(f"{run_dir} verifies: every file, the journal's chain and every book are as written.")
+    return not problems
+
+
+# --- what there is -------------------------------------------------------------------------------------------------
 
 
 @cli.group()
 def scenarios() -> None:
-    """The scenarios that are shipped, and the check of one's own."""
+    """The scenarios that are shipped, and the check of one's own.
+
+    \b
+    absence scenarios list
+    absence scenarios check my_scenario.yaml
+    """
 
 
 @scenarios.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def scenarios_list(as_json: bool) -> None:
-    """The shipped scenarios, a line each."""
-    with _errors(as_json):
+    """The shipped scenarios, a line each.
+
+    \b
+    absence scenarios list
+    """
+    with reported(as_json):
         from scenarios import load, shipped
 
         titles = {name: load(name).model.title for name in shipped()}
         if as_json:
-            _print_json(titles)
+            print_json(titles)
             return
         width = max(map(len, titles))
         for name, title in titles.items():
@@ -285,8 +332,9 @@ def scenarios_check(files: tuple[str, ...], seed: int, as_json: bool) -> None:
 
     \b
     absence scenarios check my_scenario.yaml
+    absence scenarios check default calm --seed 7
     """
-    with _errors(as_json):
+    with reported(as_json):
         from scenarios import ScenarioInvalid, load, make_plan
 
         errors = []
@@ -305,7 +353,7 @@ def scenarios_check(files: tuple[str, ...], seed: int, as_json: bool) -> None:
         if errors:
             raise ScenarioInvalid(errors)
         if as_json:
-            _print_json(plans)
+            print_json(plans)
             return
         for file, counts in plans.items():
             click.echo(f"{file}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
@@ -313,14 +361,23 @@ def scenarios_check(files: tuple[str, ...], seed: int, as_json: bool) -> None:
 
 @cli.group()
 def faults() -> None:
-    """The faults and violations that can be injected."""
+    """The faults and violations that can be injected.
+
+    \b
+    absence faults list
+    """
 
 
 @faults.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def faults_list(as_json: bool) -> None:
-    """Each fault: its seam, parameters with units, what it imitates, and how the platform gets over it."""
-    with _errors(as_json):
+    """Each fault: its seam, parameters with units, what it imitates, and how the platform gets over it.
+
+    \b
+    absence faults list
+    absence faults list --json
+    """
+    with reported(as_json):
         import fault_injectors
 
         listed = {}
@@ -339,7 +396,7 @@ def faults_list(as_json: bool) -> None:
                 "recovery": f"{fault.recovery.by}: {fault.recovery.how}",
             }
         if as_json:
-            _print_json(listed)
+            print_json(listed)
             return
         for fault_id, told in listed.items():
             click.echo(f"{fault_id} ({told['kind']}): {told['title']}")
@@ -348,53 +405,3 @@ def faults_list(as_json: bool) -> None:
                 if isinstance(value, dict):
                     value = ", ".join(f"{key} ({kind})" for key, kind in value.items()) or "none"
                 click.echo(f"    {name:<10} {value}")
-
-
-# --- errors ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _errors(as_json: bool) -> Iterator[None]:
-    """Turn what went wrong into words and an exit code. Anything unforeseen is our bug and says so."""
-    try:
-        yield
-    except (SystemExit, click.ClickException, click.exceptions.Exit):
-        raise
-    except KeyboardInterrupt:
-        click.echo("Stopped. Nothing half-written was left behind.", err=True)
-        sys.exit(130)
-    except Exception as error:
-        for name, handle in _HANDLERS.items():
-            if any(f"{base.__module__}.{base.__name__}" == name for base in type(error).__mro__):
-                code, lines = handle(error)
-                break
-        else:
-            code, lines = ExitCode.INTERNAL_ERROR, [f"This is a bug of ours: {type(error).__name__}: {error}"]
-            traceback.print_exc()
-        if as_json:
-            _print_json({"error": lines, "exit_code": int(code)})
-        for line in lines:
-            click.echo(line, err=True)
-        sys.exit(code)
-
-
-_Handled = tuple[ExitCode, list[str]]
-_HANDLERS: dict[str, Callable[[Any], _Handled]] = {
-    "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
-    "simulator.run.PreflightFailed": lambda e: (
-        ExitCode.DATA_INVALID,
-        ["The run did not start, the checklist before it failed:", *(f"  {failure}" for failure in e.failures)],
-    ),
-    "evidence.writer.OutputRefused": lambda e: (ExitCode.USAGE, [str(e)]),
-    "evidence.writer.IdentityConflict": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
-    "evidence.run.NotARun": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
-    "evidence.manifest.ManifestBroken": lambda e: (ExitCode.STATE_CORRUPT, [f"manifest.json {e}"]),
-    "evidence.journal.JournalBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
-    "evidence.books.BookDamaged": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
-    "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),
-}
-"""By qualified name, so that naming an error does not import the room that raises it."""
-
-
-def _print_json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=1, ensure_ascii=False))

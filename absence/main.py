@@ -1,4 +1,7 @@
-"""The entry point of `absence`. What needs nothing of us is answered before anything of ours is imported."""
+"""The entry point of `absence`. What needs nothing of us is answered before anything of ours is imported.
+
+However early Ctrl-C comes, it ends in one line and the exit code that shells expect of it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,13 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"absence {__version__}")
         return
-    from absence.cli import cli
+    try:
+        from absence.cli import invoke
 
-    cli(prog_name="absence")
+        code = invoke()
+    except KeyboardInterrupt:
+        from absence.exit_codes import INTERRUPTED
+
+        print("Stopped. Nothing half-written was left behind.", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)

@@ -118,9 +118,7 @@ def replay_command(run_dir: Path) -> str:
     return f"absence replay {run_dir}"
 
 
-def write_reports(
-    evidence: Evidence, verdict: Verdict, write: Callable[[str, bytes], None], run_dir: Path
-) -> None:
+def write_reports(evidence: Evidence, verdict: Verdict, write: Callable[[str, bytes], None], run_dir: Path) -> None:
     from reports import write_all
 
     write_all(evidence, verdict, write, replay_command=replay_command(run_dir))

@@ -1,4 +1,4 @@
-"""Replay: run a plan again and compare with its journal event by event as they happen, stopping at the first difference."""
+"""Replay: run a plan again and compare with its journal event by event, stopping at the first difference."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from absence.pipeline import code_fingerprint
 from evidence.journal import JournalWriter
-from evidence.manifest import Manifest
-from evidence.plan import Plan
+from evidence.manifest import JOURNAL, PLAN, file_sha256
+from evidence.run import Evidence
 from evidence.writer import RunWriter
 from simulator.run import Progress, simulate
 
@@ -22,6 +22,10 @@ class Diverged(Exception):
     def __init__(self, line: int, recorded: str, replayed: str) -> None:
         super().__init__(line, recorded, replayed)
         self.line, self.recorded, self.replayed = line, recorded, replayed
+
+
+class PlanAltered(Exception):
+    """plan.json is not the plan that was run. The message says how it shows."""
 
 
 class _Comparing(io.RawIOBase):
@@ -61,10 +65,18 @@ class Replayed:
 
 
 def replay(run_dir: Path, progress: Progress | None = None) -> Replayed:
-    """Replay the plan of `run_dir`. Raises Diverged, and ManifestBroken when there is no run to compare with."""
-    recorded = Manifest.read(run_dir / "manifest.json")
-    plan = Plan.model_validate_json((run_dir / "plan.json").read_bytes())
-    comparing = _Comparing(run_dir / "journal.jsonl")
+    """Replay the plan of `run_dir`. Raises Diverged, PlanAltered, NotARun, and ManifestBroken when nothing tells what
+    the run was."""
+    evidence = Evidence.open(run_dir)
+    recorded = evidence.manifest
+    found = file_sha256(run_dir / PLAN)
+    if found != recorded.plan_sha256:
+        raise PlanAltered(
+            f"{PLAN} is not the plan that was run: it hashes to {found[:12]}…, the manifest says "
+            f"{recorded.plan_sha256[:12]}…. Take it from a copy of the run."
+        )
+    plan = evidence.plan
+    comparing = _Comparing(run_dir / JOURNAL)
     with tempfile.TemporaryDirectory(prefix="absence-replay-") as scratch, RunWriter(Path(scratch), "replay") as writer:
         simulate(plan, JournalWriter(_Tee(comparing, writer)), writer.books, progress)  # type: ignore[arg-type]
         events = comparing.finish()

@@ -1,5 +1,6 @@
 """Family audit: every change in any party's books has its row, and nobody can have altered the rows afterwards.
 
+When somebody altered what had been written is in no book of the platform: such a broken promise carries no instant.
 Invariant: what has to be audited is counted in the books of the others, and the chain is recomputed from genesis.
 """
 
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     from evidence.run import Evidence
 
 
-def _tell(found: Finding, damages: Damages) -> None:
-    """Tell the first of `damages` one by one, and how many more there are."""
+def _tell(found: Finding, damages: Damages, at_known: bool) -> None:
+    """Tell the first of `damages` one by one, and how many more there are. A row that is not what it was says when it
+    was written, not when it was changed: then `at_known` is False."""
     for damage in damages.first:
-        found.breaks(f"audit row {damage.seq} {damage.what}", f"audit_log/{damage.seq}", damage.at)
+        at = damage.at if at_known else None
+        found.breaks(f"audit row {damage.seq} of {instant(damage.at)} {damage.what}", f"audit_log/{damage.seq}", at)
     if damages.count > len(damages.first):
         more = damages.count - len(damages.first)
-        found.breaks(f"and {more} more audit rows of the same kind", "audit_log", damages.first[-1].at)
+        found.breaks(f"and {more} more audit rows of the same kind", "audit_log")
 
 
 @assertion(
@@ -34,7 +37,7 @@ def _tell(found: Finding, damages: Damages) -> None:
 def chain_holds(evidence: Evidence) -> Finding:
     known = trail(evidence)
     found = Finding("audit rows", known.rows, len(facts(evidence).effects))
-    _tell(found, known.broken_chain)
+    _tell(found, known.broken_chain, at_known=False)
     return found
 
 
@@ -54,14 +57,14 @@ def head_matches_anchor(evidence: Evidence) -> Finding:
             found.breaks(
                 f"the head anchored at {instant(at)} was audit row {seq}, but the log ends with row {known.last_seq}: "
                 f"its tail has been cut off",
-                f"anchor.heads/{n}", at,
-            )  # fmt: skip
+                f"anchor.heads/{n}",
+            )
         elif ours != head:
             found.breaks(
                 f"audit row {seq} hashes to {ours[:12]}…, but {head[:12]}… was anchored for it at {instant(at)}: "
                 f"the log has been written anew",
-                f"audit_log/{seq}", at,
-            )  # fmt: skip
+                f"audit_log/{seq}",
+            )
         if seq < highest:
             found.breaks(f"row {seq} was anchored at {instant(at)}, after row {highest}", f"anchor.heads/{n}", at)
         highest = max(highest, seq)
@@ -81,7 +84,7 @@ def head_matches_anchor(evidence: Evidence) -> Finding:
 def rows_match_images(evidence: Evidence) -> Finding:
     known = trail(evidence)
     found = Finding("rows", 0, len(facts(evidence).effects))
-    _tell(found, known.odd_rows)
+    _tell(found, known.odd_rows, at_known=True)
     for table, differences in known.differences.items():
         found.saw += differences.rows
         for key in differences.unaudited:
@@ -90,11 +93,11 @@ def rows_match_images(evidence: Evidence) -> Finding:
             found.breaks(f"{table}/{key} was audited, but is no longer in the database", f"{table}/{key}")
         _tell_changes(evidence, found, table, differences.changed)
     _tell_postings(evidence, found)
-    for batch, at in receipts(evidence).wrong_hashes:
+    for batch in receipts(evidence).wrong_hashes:
         found.breaks(
             f"the receipts of ingestion batch {batch} are not those that were hashed when it was audited",
-            f"ingestion_batches/{batch}", at,
-        )  # fmt: skip
+            f"ingestion_batches/{batch}",
+        )
     return found
 
 
@@ -109,14 +112,14 @@ def _tell_changes(evidence: Evidence, found: Finding, table: str, keys: list[str
         values = dict(zip(names, row, strict=True))
         subject = f"{table}/" + "/".join(str(values[name]) for name in schema.key)
         if subject in wanted:
-            at, image = images[subject]
+            image = images[subject]
             told = [
                 f"{name} is {_say(name, values[name])}, audited as {_say(name, image.get(name))}"
                 for name in names
                 if values[name] != image.get(name)
             ]
             cents = sum(abs((values[name] or 0) - (image.get(name) or 0)) for name in names if name.endswith("_cents"))
-            found.breaks(f"{subject}: {'; '.join(told) or 'its audited changes do not add up'}", subject, at, cents)
+            found.breaks(f"{subject}: {'; '.join(told) or 'its audited changes do not add up'}", subject, None, cents)
     if len(keys) > KEPT_MAX:
         found.breaks(f"and {len(keys) - KEPT_MAX} more rows of {table} differ from their audit", table)
 
@@ -133,9 +136,10 @@ def _tell_postings(evidence: Evidence, found: Finding) -> None:
         if audited != total.fingerprint:
             told = "is not what was audited when it was posted" if audited is not None else "was never audited"
             found.breaks(
-                f"ledger transaction {txn_id} ({total.business_key}) {told}",
-                f"ledger_transactions/{txn_id}", total.at, abs(total.debit_cents),
-            )  # fmt: skip
+                f"ledger transaction {txn_id} ({total.business_key}, {instant(total.at)}) {told}",
+                f"ledger_transactions/{txn_id}",
+                money_cents=abs(total.debit_cents),
+            )
     for txn in sorted(posts.keys() - {str(txn_id) for txn_id in book.sums}):
         found.breaks(f"ledger transaction {txn} was audited, but is not in the ledger", f"ledger_transactions/{txn}")
 
@@ -168,5 +172,5 @@ def external_effects_are_audited(evidence: Evidence) -> Finding:
 def every_row_has_a_cause(evidence: Evidence) -> Finding:
     known = trail(evidence)
     found = Finding("audit rows", known.rows, len(facts(evidence).effects))
-    _tell(found, known.uncaused)
+    _tell(found, known.uncaused, at_known=True)
     return found

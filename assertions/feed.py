@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assertions.facts import facts
 from assertions.once import once
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from evidence.run import Evidence
 
 RECEIVED = frozenset({"ADMIT", "CORRECTION", "DUPLICATE"})
-REPLAYED = frozenset({"ADMIT", "CORRECTION"})
 COUNTED = {
     "ADMIT": "admitted", "DUPLICATE": "duplicates", "CORRECTION": "corrections", "QUARANTINE": "quarantined",
     "REJECT": "rejected",
@@ -39,9 +38,8 @@ _COLUMNS = (
 
 class Receipts:
     def __init__(self, evidence: Evidence) -> None:
-        known = facts(evidence)
         self.count = 0
-        self.replayed: dict[str, dict[Cell, int]] = {tournament: {} for tournament in known.tournaments}
+        self.replayed: dict[str, dict[Cell, int]] = {tournament: {} for tournament in facts(evidence).tournaments}
         """The scores that ADMIT and CORRECTION lead to, by tournament."""
         self.readmitted: list[tuple[int, int, str, Cell]] = []
         """(batch, n, tournament, cell) of every ADMIT of a hole that was admitted before."""
@@ -49,56 +47,70 @@ class Receipts:
         """(batch, n, verdict) of receipts that refuse a score without a reason, or carry no known verdict."""
         self.received: set[int] = set()
         """Numbers of the provider's publications that were received."""
-        self.wrong_hashes: list[tuple[int, int]] = []
-        """(batch, received_at) where the receipts are not those that were hashed."""
-        self.wrong_counts: list[tuple[int, int, str]] = []
+        self.wrong_hashes: list[int] = []
+        """Batches whose receipts are not those that were hashed."""
+        self.wrong_counts: list[tuple[int, int | None, str]] = []
         """(batch, received_at, what) where the batch counts other receipts than it has."""
         self.quarantined: list[tuple[int, int, int]] = []
         """(batch, received_at, holes) of batches with a quarantine."""
-        published = {tournament: _by_cell(rows) for tournament, rows in known.publications.items()}
+        columns = ("batch_id", "received_at", "receipts_hash", *COUNTED.values())
+        self._batches = {batch: rest for batch, *rest in evidence.rows("platform.ingestion_batches", *columns)}
+        self._read(evidence)
+        for batch in sorted(self._batches):
+            self._close(batch, [], [])
+
+    def _read(self, evidence: Evidence) -> None:
+        published = once(evidence, by_cell)
+        replayed, received, lines, verdicts = self.replayed, self.received, list[str](), list[str]()
+        batch = tournament = None
+        cells: dict[Cell, list[tuple[Publication, int]]] = {}
         admitted: dict[str, set[Cell]] = {}
-        receipts = evidence.rows("platform.ingestion_receipts", *_COLUMNS)
-        receipt: tuple[Any, ...] | None = next(receipts, None)
-        batch_columns = ("batch_id", "received_at", "receipts_hash", *COUNTED.values())
-        for batch, received_at, receipts_hash, *said in evidence.rows("platform.ingestion_batches", *batch_columns):
-            lines: list[str] = []
-            counts = dict.fromkeys(COUNTED, 0)
-            while receipt is not None and receipt[0] <= batch:
-                number, n, tournament, golfer, round_, hole, strokes, published_at, verdict, reason = receipt
-                self.count += 1
-                if number == batch:
-                    lines.append(f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n")
-                    counts[verdict] = counts.get(verdict, 0) + 1
-                else:
-                    self.wrong_counts.append((number, received_at, f"receipt {n} belongs to no batch"))
+        for number, n, of, golfer, round_, hole, strokes, published_at, verdict, reason in evidence.rows(
+            "platform.ingestion_receipts", *_COLUMNS
+        ):
+            if number != batch:
+                if batch is not None:
+                    self._close(batch, lines, verdicts)
+                batch, lines, verdicts = number, [], []
+            if of != tournament:
+                tournament, cells = of, published.get(of, {})
+                scores, once_admitted = replayed.setdefault(of, {}), admitted.setdefault(of, set())
+            verdicts.append(verdict)
+            lines.append(f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n")
+            if verdict in RECEIVED:
                 cell = (golfer, round_, hole)
-                if verdict in RECEIVED:
-                    for publication, until_at in published.get(tournament, {}).get(cell, ()):
-                        if publication.strokes == strokes and publication.published_at <= published_at < until_at:
-                            self.received.add(publication.n)
-                    if verdict in REPLAYED:
-                        self.replayed.setdefault(tournament, {})[cell] = strokes
-                        if verdict == "ADMIT":
-                            before = admitted.setdefault(tournament, set())
-                            if cell in before:
-                                self.readmitted.append((batch, n, tournament, cell))
-                            before.add(cell)
-                elif verdict not in COUNTED or not reason:
-                    self.silent.append((batch, n, verdict))
-                receipt = next(receipts, None)
-            if sha256("".join(lines).encode()).hexdigest() != receipts_hash:
-                self.wrong_hashes.append((batch, received_at))
-            if counts["QUARANTINE"]:
-                self.quarantined.append((batch, received_at, counts["QUARANTINE"]))
-            for (verdict, column), count in zip(COUNTED.items(), said, strict=True):
-                if counts[verdict] != count:
-                    self.wrong_counts.append(
-                        (batch, received_at, f"it counts {count} {column}, its receipts are {counts[verdict]}")
-                    )
-        while receipt is not None:
-            self.count += 1
-            self.wrong_counts.append((receipt[0], receipt[7], f"receipt {receipt[1]} belongs to no batch"))
-            receipt = next(receipts, None)
+                for publication, until_at in cells.get(cell, ()):
+                    if publication.strokes == strokes and publication.published_at <= published_at < until_at:
+                        received.add(publication.n)
+                if verdict != "DUPLICATE":
+                    scores[cell] = strokes
+                    if verdict == "ADMIT":
+                        if cell in once_admitted:
+                            self.readmitted.append((number, n, of, cell))
+                        once_admitted.add(cell)
+            elif verdict not in COUNTED or not reason:
+                self.silent.append((number, n, verdict))
+        if batch is not None:
+            self._close(batch, lines, verdicts)
+
+    def _close(self, batch: int, lines: list[str], verdicts: list[str]) -> None:
+        """Compare the receipts of a batch with what the batch says of them; each batch is closed once."""
+        self.count += len(verdicts)
+        said = self._batches.pop(batch, None)
+        if said is None:
+            self.wrong_counts.append(
+                (batch, None, f"{len(verdicts)} receipts belong to it, and there is no such batch")
+            )
+            return
+        received_at, receipts_hash, *counts = said
+        if sha256("".join(lines).encode()).hexdigest() != receipts_hash:
+            self.wrong_hashes.append(batch)
+        if "QUARANTINE" in verdicts:
+            self.quarantined.append((batch, received_at, verdicts.count("QUARANTINE")))
+        for (verdict, column), count in zip(COUNTED.items(), counts, strict=True):
+            actual = verdicts.count(verdict)
+            if actual != count:
+                self.wrong_counts.append((batch, received_at, f"it counts {count} {column}, its receipts are {actual}"))
 
 
 def receipts(evidence: Evidence) -> Receipts:
@@ -107,6 +119,11 @@ def receipts(evidence: Evidence) -> Receipts:
 
 
 _EVER_AFTER = 1 << 62
+
+
+def by_cell(evidence: Evidence) -> dict[str, dict[Cell, list[tuple[Publication, int]]]]:
+    """By tournament and hole, the publications in their order, each with when (ms) the next one took its place."""
+    return {tournament: _by_cell(rows) for tournament, rows in facts(evidence).publications.items()}
 
 
 def _by_cell(publications: list[Publication]) -> dict[Cell, list[tuple[Publication, int]]]:
@@ -126,19 +143,23 @@ def _by_cell(publications: list[Publication]) -> dict[Cell, list[tuple[Publicati
 def owed_publications(evidence: Evidence) -> dict[str, list[Publication]]:
     """By tournament, the publications that had to be received: until the last cut-off of its contests, each that still
     stood when the provider next gave a whole answer."""
+    return once(evidence, _owed_publications)
+
+
+def _owed_publications(evidence: Evidence) -> dict[str, list[Publication]]:
     known = facts(evidence)
     answers: dict[str, list[int]] = {}
     for at, event_id, status, glitch in evidence.rows("provider.requests", "at", "event_id", "status", "glitch"):
         if status == 200 and not glitch:
             answers.setdefault(event_id, []).append(at)
     owed = {}
-    for tournament, rows in known.publications.items():
+    for tournament, cells in once(evidence, by_cell).items():
         until_at = known.last_cutoff_at(tournament)
         polls = answers.get(known.tournaments[tournament].event_id, [])
         owed[tournament] = [] if until_at is None else [
             publication
-            for cells in _by_cell(rows).values()
-            for publication, replaced_at in cells
+            for publications in cells.values()
+            for publication, replaced_at in publications
             if publication.published_at <= until_at
             and (replaced_at == _EVER_AFTER or _stood(polls, publication.published_at, replaced_at))
         ]  # fmt: skip

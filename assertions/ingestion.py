@@ -23,8 +23,8 @@ def _hole(tournament: str, cell: Cell) -> str:
 
 
 class _Official:
-    """By tournament, what its holes have to be in the end: the last score published until the last cut-off of its contests.
-    `later` holds what was published after it: the platform may have heard of that, and need not."""
+    """By tournament, what its holes have to be in the end: the last score published until the last cut-off of its
+    contests. `later` holds what was published after it: the platform may have heard of that, and need not."""
 
     def __init__(self, evidence: Evidence) -> None:
         known = facts(evidence)
@@ -129,14 +129,14 @@ def official_at_cutoff(evidence: Evidence) -> Finding:
                 f"outcomes/{outcome}", at, abs(prize - due.prize_cents),
             )  # fmt: skip
     for contest, standings in expected.items():
-        if known.contest_rows.get(contest) and known.contest_rows[contest].settled_at is None:
+        if contest not in known.contest_rows or known.contest_rows[contest].settled_at is None:
             continue  # that it was never settled is told by lifecycle; that its outcomes were not seen, by the count
         for entry, due in standings.items():
             if entry not in seen:
                 found.breaks(
                     f"{entry} of {due.user_id} in {contest} has no outcome; official are place {due.place} and "
                     f"{dollars(due.prize_cents)}",
-                    f"entries/{entry}", known.cutoff_at(contest), due.prize_cents,
+                    f"entries/{entry}", known.contest_rows[contest].settled_at, due.prize_cents,
                 )  # fmt: skip
     return found
 

@@ -20,10 +20,12 @@ from assertions.ledgerbook import (
     REFUND_PAYABLE,
     WALLET,
     LedgerBook,
+    Txn,
     is_in_chart,
     ledgerbook,
 )
 from assertions.model import Finding, assertion
+from assertions.trail import trail
 from assertions.words import HOUR_MS, dollars, instant
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ def _movements(evidence: Evidence) -> int:
     return evidence.count("processor.balance")
 
 
+def _broke_at(evidence: Evidence, txn_id: int, txn: Txn) -> int | None:
+    """When a transaction came to be as it is: when it was posted, if it was audited like that; nobody knows, if not."""
+    return txn.at if trail(evidence).posts.get(str(txn_id)) == txn.fingerprint else None
+
+
 @assertion("ledger.transactions_balance", "Every ledger transaction has postings, and they sum to zero")
 def transactions_balance(evidence: Evidence) -> Finding:
     book = ledgerbook(evidence)
@@ -47,7 +54,7 @@ def transactions_balance(evidence: Evidence) -> Finding:
             found.breaks(
                 f"ledger transaction {txn_id} ({txn.business_key}, {instant(txn.at)}) has {txn.postings} postings that "
                 f"sum to {dollars(txn.sum_cents)}",
-                f"ledger_transactions/{txn_id}", txn.at, abs(txn.sum_cents),
+                f"ledger_transactions/{txn_id}", _broke_at(evidence, txn_id, txn), abs(txn.sum_cents),
             )  # fmt: skip
     for txn_id, account, cents in book.stray:
         found.breaks(
@@ -145,10 +152,11 @@ def reconciles_with_processor(evidence: Evidence) -> Finding:
         posted = book.amount(key) if key else None
         if key and posted != abs(amount):
             said = "nothing" if posted is None else dollars(posted)
+            at = known.deadline(created_at, POSTED_WITHIN_MS)[0] if posted is None else None
             found.breaks(
                 f"the processor moved {dollars(amount)} ({kind} {source}, {instant(created_at)}), the ledger has "
                 f"{said} under {key}",
-                moved, created_at, abs(amount) - (posted or 0),
+                moved, at, abs(abs(amount) - (posted or 0)),
             )  # fmt: skip
         if fee and book.amount(f"fee:{moved}") != fee:
             found.breaks(
@@ -212,8 +220,9 @@ def participants_balances(evidence: Evidence) -> Finding:
             found.breaks(
                 f"{user} paid {dollars(people.paid[user])} and received {dollars(received)}, it should be "
                 f"{dollars(due)} ({dollars(won)} won, {dollars(people.refund_due[user])} to be given back)",
-                f"users/{user}", people.last_at.get(user), abs(received - due),
-            )  # fmt: skip
+                f"users/{user}",
+                money_cents=abs(received - due),
+            )
     return found
 
 
@@ -247,7 +256,6 @@ class _People:
         self.paid_out = _cents()
         self.sent = _cents()
         self.unpayable = _cents()
-        self.last_at: dict[str, int] = {}
         for intent in known.captured:
             self.paid[intent.user_id] += intent.amount_cents
             self.refunded[intent.user_id] += known.refunded_cents.get(intent.intent_id, 0)
@@ -266,7 +274,6 @@ class _People:
             self.sent[user] += transfer.net_cents
             if transfer.caller == PLATFORM_KEY:
                 self.paid_out[user] += transfer.net_cents
-            self.last_at[user] = max(self.last_at.get(user, 0), transfer.created_at)
 
 
 @assertion("ledger.no_rounding_account", "There is no account but those of the chart: nothing is rounded away")

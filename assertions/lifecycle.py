@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.facts import COMPLETE_WITHIN_MS, Facts, facts
 from assertions.model import Finding, assertion
+from assertions.rows import Intent
 from assertions.trail import Transition, trail
 from assertions.words import HOUR_MS, MINUTE_MS, dollars, duration, instant
 
@@ -38,24 +39,23 @@ STEPS_OF_ONE_THAT_RUNS = 6
 
 class _Due(NamedTuple):
     status: str
-    earliest_at: int
     due_at: int
     bound_ms: int
 
 
 def _due(known: Facts, contest_id: str, reached: dict[str, int]) -> list[_Due]:
-    """What a contest had to reach: not before `earliest_at`, and from `due_at` within the bound."""
+    """What a contest had to reach: not before `due_at`, and within the bound after it."""
     contest = known.contests[contest_id]
     if not known.runs(contest_id):
-        return [_Due("CANCELLED", contest.lock_at, contest.lock_at, LOCKED_WITHIN_MS)]
+        return [_Due("CANCELLED", contest.lock_at, LOCKED_WITHIN_MS)]
     over_at, cutoff_at = known.over_at(contest_id), known.cutoff_at(contest_id)
     settled_at = reached.get("SETTLED", cutoff_at)
     return [
-        _Due("LOCKED", contest.lock_at, contest.lock_at, LOCKED_WITHIN_MS),
-        _Due("LIVE", contest.start_at, contest.start_at, LIVE_WITHIN_MS),
-        _Due("COMPLETE", over_at, over_at, COMPLETE_WITHIN_MS),
-        _Due("SETTLED", cutoff_at, cutoff_at, SETTLED_WITHIN_MS),
-        _Due("PAID_OUT", settled_at, settled_at, PAID_OUT_WITHIN_MS),
+        _Due("LOCKED", contest.lock_at, LOCKED_WITHIN_MS),
+        _Due("LIVE", contest.start_at, LIVE_WITHIN_MS),
+        _Due("COMPLETE", over_at, COMPLETE_WITHIN_MS),
+        _Due("SETTLED", cutoff_at, SETTLED_WITHIN_MS),
+        _Due("PAID_OUT", settled_at, PAID_OUT_WITHIN_MS),
     ]
 
 
@@ -108,9 +108,9 @@ def on_time(evidence: Evidence) -> Finding:
             at = reached.get(due.status)
             found.owed += 1
             found.saw += 1  # a step that never came was looked for, and is broken, not unseen
-            if at is not None and at < due.earliest_at:
+            if at is not None and at < due.due_at:
                 found.breaks(
-                    f"{contest_id} was {due.status} at {instant(at)}, {duration(due.earliest_at - at)} too early",
+                    f"{contest_id} was {due.status} at {instant(at)}, {duration(due.due_at - at)} too early",
                     f"contests/{contest_id}", at, at_stake,
                 )  # fmt: skip
             elif at is None or at > until_at:
@@ -144,6 +144,12 @@ def every_contest_ends(evidence: Evidence) -> Finding:
     return found
 
 
+def _owed_back_at(known: Facts, intent: Intent) -> int | None:
+    """Since when it was certain that a payment bought nothing: the lock, or the payment where that came later."""
+    contest = known.contests.get(intent.contest_id)
+    return intent.captured_at if contest is None else max(contest.lock_at, intent.captured_at or 0)
+
+
 @assertion(
     "lifecycle.cancelled_are_refunded",
     "Every payment for a cancelled contest, or after the lock, is given back in full, once",
@@ -158,7 +164,7 @@ def cancelled_are_refunded(evidence: Evidence) -> Finding:
             found.breaks(
                 f"{intent.user_id} paid {dollars(intent.amount_cents)} for {intent.contest_id} at "
                 f"{instant(intent.captured_at)}, which bought no entry, and got {dollars(back)} back",
-                f"entries/{intent.entry_id}", intent.captured_at, abs(intent.amount_cents - back),
+                f"entries/{intent.entry_id}", _owed_back_at(known, intent), abs(intent.amount_cents - back),
             )  # fmt: skip
     for contest_id, row in known.contest_rows.items():
         if row.status == "CANCELLED":

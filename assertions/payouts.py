@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.facts import PLATFORM_KEY, Facts, facts
 from assertions.ledgerbook import ledgerbook
+from assertions.lifecycle import PAID_OUT_WITHIN_MS, SETTLED_WITHIN_MS
 from assertions.model import Finding, assertion
 from assertions.words import DAY_MS, dollars, duration, instant
 
@@ -38,6 +39,12 @@ def _payable(known: Facts) -> int:
     return len(known.winners.keys() - known.unpayable)
 
 
+def _due_at(known: Facts, contest: str) -> int:
+    """When the last payout of a contest had to be made: the bounds of settlement and payout, in the recovery phase."""
+    due_at = known.cutoff_at(contest) + SETTLED_WITHIN_MS + PAID_OUT_WITHIN_MS
+    return min(due_at, known.plan.recovery_until_at)
+
+
 @assertion(
     "payouts.right_people_right_amounts", "Every winner has received exactly the prize that the official scores give"
 )
@@ -47,12 +54,14 @@ def right_people_right_amounts(evidence: Evidence) -> Finding:
     for winner, due in known.winners.items():
         found.saw += 1
         contest, entry = winner
-        got = sum(transfer.net_cents for transfer in known.received.get(winner, ()))
+        transfers = known.received.get(winner, ())
+        got = sum(transfer.net_cents for transfer in transfers)
         if got != due.prize_cents and not (got == 0 and winner in known.unpayable):
             found.breaks(
                 f"{due.user_id} won {dollars(due.prize_cents)} in {contest} (place {due.place}) and received "
                 f"{dollars(got)}",
-                f"entries/{entry}", known.cutoff_at(contest), abs(due.prize_cents - got),
+                f"entries/{entry}", transfers[-1].created_at if transfers else _due_at(known, contest),
+                abs(due.prize_cents - got),
             )  # fmt: skip
     return found
 

@@ -285,15 +285,15 @@ class Trail:
                 changed.append(key)
         return Differences(rows, unaudited, changed, sorted(images))
 
-    def final_images(self, subjects: Iterable[str]) -> dict[str, tuple[int, dict[str, Any]]]:
-        """A second pass, for the few rows that differ: the last `at` and the full image of each subject."""
+    def final_images(self, subjects: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """A second pass, for the few rows that differ: the full image of each subject."""
         evidence = self._evidence()
         assert evidence is not None
         wanted = set(subjects)
-        found: dict[str, tuple[int, dict[str, Any]]] = {}
-        for at, subject, after in evidence.rows("platform.audit_log", "at", "subject", "after"):
+        found: dict[str, dict[str, Any]] = {}
+        for subject, after in evidence.rows("platform.audit_log", "subject", "after"):
             if subject in wanted and after is not None:
-                found[subject] = (at, {**found.get(subject, (0, {}))[1], **json.loads(after)})
+                found.setdefault(subject, {}).update(json.loads(after))
         return found
 
 

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from evidence import journal
 from evidence.books import Row, book_path, open_parquet, read_columns, read_rows
 from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest
@@ -55,7 +57,15 @@ class Evidence:
 
     @cached_property
     def plan(self) -> Plan:
-        return Plan.model_validate_json((self.path / PLAN).read_bytes())
+        """Raises NotARun when plan.json cannot be read as a plan."""
+        try:
+            return Plan.model_validate_json((self.path / PLAN).read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise NotARun(
+                f"{self.path / PLAN} is no plan that this version can read: {place}: {first['msg']}"
+            ) from None
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -134,6 +134,9 @@ class Kernel(Environment):
 
 
 async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, Any, T], name: str) -> T:
+    if not incarnation.alive:
+        work.close()
+        raise ConnectionLost(name)
     task = Task(kernel, work, name, incarnation, awaited=False)
     await Wait(task)
     ok, value = task.outcome()

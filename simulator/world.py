@@ -81,7 +81,7 @@ class World:
             "provider.correct": self.provider.pull_correct,
             "identity.login": self.identity.pull_login,
             "database.edit": self._pull_edit,
-            "dashboard.transfer": self._pull_dashboard_transfer,
+            "dashboard.transfer": self._pull_transfer,
         }
 
     # --- what actors and wires use --------------------------------------------------------------------------------------
@@ -165,18 +165,9 @@ class World:
     async def _pull_edit(self, action: Action, note: NoteAction) -> None:
         await self.database.pull_edit(action, note, self.connection)
 
-    async def _pull_dashboard_transfer(self, action: Action, note: NoteAction) -> None:
-        params = action.params
-        user = next(entrant for entrant in self.plan.entrants if entrant.id == params["user_id"])
-        request = self.books["processor.requests"].count + 1
-        self.processor.dashboard_transfer(
-            action.entity,
-            amount_cents=params["amount_cents"],
-            destination=user.account_id,
-            transfer_group=params["contest_id"],
-            metadata={"contest_id": params["contest_id"], "user_id": user.id},
-        )
-        note(action, str(request))
+    async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
+        user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
+        await self.processor.pull_transfer(action, note, user.account_id)
 
     # --- the end ----------------------------------------------------------------------------------------------------------
 

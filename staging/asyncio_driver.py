@@ -171,6 +171,9 @@ class AsyncioDriver:
 
     async def serve(self, life: Life, work: Coroutine[Any, Any, T], name: str) -> T:
         assert isinstance(life, PlatformLife)
+        if not life.alive:
+            work.close()
+            raise ConnectionLost(name)
         ok, value = await _end_of(self.start(work, name, life, awaited=False))
         if not ok or not life.alive:
             raise ConnectionLost(name)

@@ -80,7 +80,7 @@ def test_what_broke_is_told_with_who_what_when_and_how_much() -> None:
     money.a_winner_was_forgotten(evidence)
     [broken] = result(evidence, "payouts.right_people_right_amounts").broken
     assert broken.message == "u1 won $13.50 in c1 (place 1) and received $0.00"
-    assert (broken.subject, broken.at, broken.money_cents) == ("entries/en-c1-u1", CUTOFF, 1_350)
+    assert (broken.subject, broken.at, broken.money_cents) == ("entries/en-c1-u1", CUTOFF + 78 * HOUR, 1_350)
 
 
 def test_an_edited_row_is_told_by_column_with_the_money_that_was_moved() -> None:

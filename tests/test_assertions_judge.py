@@ -16,6 +16,7 @@ import assertions
 from assertions.judge import BROKEN_MAX, FAMILIES, Verdict, discover, judge
 from assertions.model import REGISTRY, Assertion, Finding, Status
 from assertions.windows import deadline, spans
+from evidence.journal import JournalBroken, JournalWriter, instants, read
 from tests.support.broken_runs import BREAKS, conduct, money
 from tests.support.broken_runs.change import row
 from tests.support.fake_evidence import FakeEvidence
@@ -192,6 +193,19 @@ def test_modules_are_discovered_without_a_list() -> None:
     discover()
     modules = {path.stem for path in Path(assertions.__path__[0]).glob("*.py")}
     assert {assertion.family for assertion in REGISTRY.values()} <= modules
+
+
+def test_the_instants_of_a_journal_are_those_of_its_events_whatever_an_actor_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with path.open("wb") as stream:
+        writer = JournalWriter(stream)
+        for at, actor in ((5, 'x","at":9'), (T0, "harness"), (T0 + 1, "customer:\u00fc")):
+            writer.append(at, actor, "thing.done", "x", None, {"at": 3})
+    assert list(instants(path)) == [event.at for event in read(path)] == [5, T0, T0 + 1]
+    with path.open("ab") as stream:
+        stream.write(b"{}\n")
+    with pytest.raises(JournalBroken, match="line 4"):
+        instants(path)
 
 
 def test_a_fault_extends_a_bound_to_the_end_of_its_own_and_chains_with_the_next() -> None:

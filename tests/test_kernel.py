@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from contest_platform.ports import ConnectionLost
 from simulator.kernel import DeadIncarnationError
 from tests.support.drivers import STARTS_AT, KernelBench
 
@@ -160,19 +159,6 @@ def test_killing_takes_effect_at_once_and_not_only_when_the_loop_comes_round() -
     bench.run_until(10)
     life.kill()
     assert unwound == [10]
-
-
-def test_a_request_to_a_dead_process_is_never_begun() -> None:
-    bench = KernelBench()
-    life, begun = bench.driver.begin("app", 1), []
-
-    async def work() -> None:
-        begun.append(bench.now)
-        bench.driver.runtime_of(life).spawn(bench.sleep_until(5), "sleep")
-
-    life.kill()
-    with pytest.raises(ConnectionLost):
-        bench.do(lambda: bench.driver.serve(life, work(), "request"))
 
 
 def test_the_outcome_of_a_killed_task_says_that_its_process_is_dead() -> None:

@@ -244,6 +244,24 @@ def test_a_webhook_may_come_before_the_answer_that_names_the_intent(platform: Pl
     assert platform.statuses() == ["APPLIED"]
 
 
+def test_a_refund_told_before_its_capture_waits_for_it(platform: Platform) -> None:
+    entry_id, intent_id = platform.entered()
+    captured = platform.processor.pay(intent_id)
+    platform.processor.refund(intent_id, FEE_CENTS, {})
+    for event in platform.processor.events[1:]:
+        platform.deliver(event)
+    platform.work("webhooks.waiting")
+    assert platform.statuses() == ["WAITING", "WAITING"]
+    assert platform.due("webhooks.waiting") is None
+    platform.deliver(captured)
+    platform.work("webhooks.waiting")
+    assert platform.statuses() == ["APPLIED"] * 3
+    assert platform.row("payments", entry_id=entry_id)["status"] == "REFUNDED"
+    assert platform.row("entries", entry_id=entry_id)["status"] == "VALID", "only a cancelled contest ends an entry"
+    assert len(platform.rows("select * from refunds")) == 1
+    assert platform.balances() == {ledger.PENDING: FEE_CENTS, ledger.AVAILABLE: -FEE_CENTS}
+
+
 def test_the_effect_and_the_dedupe_record_are_one_transaction(platform: Platform) -> None:
     entry_id, intent_id = platform.entered()
     event = platform.processor.pay(intent_id)
@@ -389,6 +407,7 @@ def test_a_second_payment_for_one_entry_is_sent_back_and_leaves_the_first(platfo
     platform.deliver(platform.processor.pay("pi_2"))
     platform.work("refunds")
     assert [refund.intent_id for refund in platform.processor.refunds] == ["pi_2"]
+    assert platform.row("refunds", intent_id="pi_2")["reason"] == "payment was CAPTURED already"
     assert platform.row("entries", entry_id=entry_id)["status"] == "VALID"
     assert platform.row("payments", entry_id=entry_id)["status"] == "CAPTURED"
     assert platform.balances()[WALLET] == -FEE_CENTS
@@ -739,9 +758,12 @@ def test_partial_reversals_add_up_in_any_order(platform: Platform, order: tuple[
 
 
 def test_a_reversal_waits_until_our_own_row_says_paid(platform: Platform) -> None:
+    paid_transfer(platform)
+    platform.write(lambda tx: tx.run("update transfers set status = 'SUBMITTED'"))
     platform.deliver(reversal(platform, 900))
     assert platform.statuses() == ["WAITING"]
-    paid_transfer(platform)
+    assert platform.balances() == {}
+    platform.write(lambda tx: tx.run("update transfers set status = 'PAID'"))
     reconcile(platform)
     assert platform.statuses() == ["APPLIED"]
     assert platform.row("transfers", transfer_id="payout_1")["status"] == "REVERSED"

@@ -37,8 +37,8 @@ class Tournament:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What else decides about the next poll. `owed_at`: the earliest cut-off of an unsettled contest after which no
-    full poll was begun and succeeded; `event_over`: it has been completed, or its time is long over; `over_at`: the last settlement, once the event and all its contests have ended;
-    `retry`: something has to be tried again."""
+    full poll was begun and succeeded; `event_over`: the event has been completed, or its time is long over; `over_at`:
+    the last settlement, once the event and all its contests have ended; `retry`: something has to be tried again."""
 
     owed_at: int | None
     event_over: bool
@@ -55,7 +55,7 @@ def next_poll(tournament: Tournament, standing: Standing, after: int) -> int | N
     if standing.retry or any(from_at <= tick < until_at for from_at, until_at in tournament.play):
         return tick
     if not standing.event_over and all(until_at <= tick for _, until_at in tournament.play):
-        # The last putt has dropped and the provider's word that it is official may come any minute: contests wait for it.
+        # The last putt has dropped, and contests wait for the provider's word that it is official.
         return tick
     if standing.over_at is not None:
         at = next_tick(tick, AFTERWARDS_PERIOD_MS)

@@ -51,63 +51,66 @@ def judge(
     answers, so this one repeats what has come since. What is only told again gets no receipt, unless a `full` answer
     that adds up tells it.
     """
-    verdicts = [_NOT_YET] * len(cells)
-    by_round: dict[PlayerRound, list[int]] = {}
-    for place, (golfer, round_, hole, strokes, _) in enumerate(cells):
-        if golfer not in golfers:
-            verdicts[place] = ("REJECT", "UNKNOWN_GOLFER")
-        elif not (1 <= round_ <= rounds and 1 <= hole <= holes):
-            verdicts[place] = ("REJECT", "UNKNOWN_HOLE")
+    verdicts: list[tuple[str, str]] = []
+    after: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
+    for golfer, round_, hole, strokes, published_at in cells:
+        round_after = after.get((golfer, round_))
+        if round_after is None or not 1 <= hole <= holes:
+            if golfer not in golfers:
+                verdicts.append(_UNKNOWN_GOLFER)
+                continue
+            if not (1 <= round_ <= rounds and 1 <= hole <= holes):
+                verdicts.append(_UNKNOWN_HOLE)
+                continue
+            round_after = after[golfer, round_] = dict(known.get((golfer, round_), _NOTHING))
+        current = round_after.get(hole)
+        if not 1 <= strokes <= STROKES_MAX:
+            verdict = _IMPOSSIBLE
+        elif current is None:
+            verdict = _FIRST
+        elif published_at < current[1]:
+            verdict = _OLDER
+        elif strokes == current[0]:
+            verdict = _SAME
         else:
-            if not 1 <= strokes <= STROKES_MAX:
-                verdicts[place] = ("REJECT", "IMPOSSIBLE_STROKES")
-            by_round.setdefault((golfer, round_), []).append(place)
-    broken: list[PlayerRound] = []
-    rounds_: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
-    for player_round, places in by_round.items():
-        before = known.get(player_round, _NOTHING)
-        after = dict(before)
-        told: list[tuple[int, tuple[str, str]]] = []
-        for place in places:
-            if verdicts[place] is _NOT_YET:
-                told.append((place, _compare(cells[place], after)))
-        if sum([strokes for strokes, _ in after.values()]) == totals.get(player_round):
-            rounds_[player_round] = after
-            for place, verdict in told:
-                verdicts[place] = verdict
-        else:
-            broken.append(player_round)
-            for place, _ in told:
-                verdicts[place] = ("QUARANTINE", "HOLE_SUM_MISMATCH")
+            verdict = _OTHER
+        if verdict is _FIRST or verdict is _OTHER:
+            round_after[hole] = (strokes, published_at)
+        verdicts.append(verdict)
+    broken = frozenset(
+        player_round
+        for player_round, scores in after.items()
+        if sum([strokes for strokes, _ in scores.values()]) != totals.get(player_round)
+    )
+    for player_round in broken:
+        del after[player_round]
     receipts: list[Receipt] = [(*cell, *verdict) for cell, verdict in zip(cells, verdicts, strict=True)]
+    if broken:
+        receipts = [
+            (*receipt[:5], *_MISMATCH) if receipt[:2] in broken and receipt[5] != "REJECT" else receipt
+            for receipt in receipts
+        ]
     if again:
-        told_before = () if full and not broken else _TOLD
+        told_before = () if full and not broken else (_SAME, _OLDER)
         receipts = [
             receipt
             for receipt in receipts
             if receipt[5:] not in told_before and not (receipt[5] in _REFUSED and receipt[:5] in held)
         ]
-    return Judgement(receipts, rounds_, frozenset(broken), len(cells) - len(receipts))
+    return Judgement(receipts, after, broken, len(cells) - len(receipts))
 
 
-_NOT_YET = ("", "")
 _NOTHING: Mapping[int, tuple[int, int]] = {}
 _REFUSED = ("QUARANTINE", "REJECT")
-_OLDER = ("REJECT", "OLDER_THAN_KNOWN")
+
+_FIRST = ("ADMIT", "FIRST_SCORE")
 _SAME = ("DUPLICATE", "SAME_VALUE")
-_TOLD = (_SAME, _OLDER)
-
-
-def _compare(cell: Served, round_so_far: dict[int, tuple[int, int]]) -> tuple[str, str]:
-    """The verdict on a cell given the round as known so far, which it is entered into."""
-    _, _, hole, strokes, published_at = cell
-    current = round_so_far.get(hole)
-    if current is not None and published_at < current[1]:
-        return _OLDER
-    if current is not None and strokes == current[0]:
-        return _SAME
-    round_so_far[hole] = (strokes, published_at)
-    return ("ADMIT", "FIRST_SCORE") if current is None else ("CORRECTION", "OTHER_VALUE")
+_OTHER = ("CORRECTION", "OTHER_VALUE")
+_MISMATCH = ("QUARANTINE", "HOLE_SUM_MISMATCH")
+_UNKNOWN_GOLFER = ("REJECT", "UNKNOWN_GOLFER")
+_UNKNOWN_HOLE = ("REJECT", "UNKNOWN_HOLE")
+_IMPOSSIBLE = ("REJECT", "IMPOSSIBLE_STROKES")
+_OLDER = ("REJECT", "OLDER_THAN_KNOWN")
 
 
 def reject_all(cells: Iterable[Served], reason: str) -> list[Receipt]:

@@ -48,8 +48,8 @@ class AnchoringService:
 
         def remember(tx: Tx) -> None:
             if paged:
-                subject, after = f"pager/{DEDUP_KEY}", {"action": "trigger" if stale else "resolve"}
-                audit.append(tx, Context(ACTOR, DEDUP_KEY), "call.page", subject, after=after, reason="anchor staleness")
+                ctx, reason = Context(ACTOR, DEDUP_KEY), "the anchor is stale" if stale else "the anchor is up to date"
+                audit.append(tx, ctx, "call.page", f"pager/{DEDUP_KEY}", reason=reason)
             checkpoints.save(tx, CHECKPOINT, {**known, "paged": stale if paged else known["paged"]})
 
         await ports.store.transact("anchoring.done", remember)

@@ -104,20 +104,16 @@ def _finalise_entries(tx: Tx, contest: Row) -> None:
     ctx = Context(ACTOR, contest_id)
     entries.abandon_unpaid(tx, ctx, contest_id)
     valid = entries.valid_count(tx, contest_id)
-    tx.insert(
-        "checkpoints", {"name": f"entries_final:{contest_id}", "value": str(valid), "updated_at": tx.now}
-    )
+    tx.insert("checkpoints", {"name": f"entries_final:{contest_id}", "value": str(valid), "updated_at": tx.now})
     if valid == 0 or (contest["guaranteed_cents"] is None and valid < contest["min_entries"]):
-        _transition(
-            tx, contest, "CANCELLED", f"{valid} entries, {contest['min_entries']} needed", closed_at=tx.now
-        )
+        _transition(tx, contest, "CANCELLED", f"{valid} entries, {contest['min_entries']} needed", closed_at=tx.now)
         entries.refund_all(tx, ctx, contest_id, "contest_cancelled")
         tx.notify("refunds")
 
 
 def _over(contest: Row, tx: Tx) -> int | None:
-    """When play is over. A contest is not complete before its entries are final: until then it may have to be cancelled,
-    and a complete one never is."""
+    """When play is over. A contest is not complete before its entries are final: until then it may have to be
+    cancelled, and a complete one never is."""
     if not contest["entries_final"]:
         return None
     completed_at = contest["event_completed_at"]
@@ -137,9 +133,9 @@ STEPS: tuple[Step, ...] = (
     Step(("LOCKED", "LIVE"), _reconciled_after_lock, _finalise_entries),
     Step(
         ("LOCKED",),
-        lambda contest, _: max(contest["start_at"], contest["field_ingested_at"])
-        if contest["field_ingested_at"] is not None
-        else None,
+        lambda contest, _: (
+            max(contest["start_at"], contest["field_ingested_at"]) if contest["field_ingested_at"] is not None else None
+        ),
         lambda tx, contest: _transition(tx, contest, "LIVE", "the field is in and play starts"),
     ),
     Step(("LIVE",), _over, _complete),

@@ -1,7 +1,7 @@
 """Host healing: a reported incident is matched to a rule, and the rule's order is carried out and verified.
 
-A lost answer leaves unknown whether a command ran, so every attempt probes the host before it acts, and an order ends only when a
-probe has seen the host right again or its time is over.
+A lost answer leaves unknown whether a command ran, so every attempt probes the host before it acts, and an order ends
+only when a probe has seen the host right again or its time is over.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class HealingService:
         return {("POST", "/api/agent/incidents"): Route("agent", self._report)}
 
     async def _report(self, request: Request, principal: str) -> Response:
-        """An agent reports a failed check of its own host: one open incident per (host, check, target). Told again of one
-        whose order has ended in vain, a new order is issued."""
+        """An agent reports a failed check of its own host: one open incident per (host, check, target). When it is
+        reported again after its order has ended in vain, a new order is issued."""
         body = request.body
         host = str(body.get("host", ""))
         if principal != f"agent:{host}" or host not in self._config.hosts:
@@ -211,13 +211,9 @@ class HealingService:
 
 
 def _ended_in_vain(tx: Tx, incident_id: str) -> bool:
-    """Whether all orders for an open incident have ended, and there was one."""
-    row = tx.one(
-        "select count(*) as orders, coalesce(sum(case when status in ('FAILED', 'EXPIRED') then 1 else 0 end), 0) as vain"
-        " from remediation_orders where incident_id = :incident",
-        {"incident": incident_id},
-    )
-    return row is not None and row["orders"] > 0 and row["orders"] == row["vain"]
+    """Whether an open incident had orders and all of them have ended."""
+    rows = tx.all("select status from remediation_orders where incident_id = :incident", {"incident": incident_id})
+    return bool(rows) and all(row["status"] not in OPEN for row in rows)
 
 
 _INSTANTS = {
@@ -227,4 +223,3 @@ _INSTANTS = {
     "FAILED": "finished_at",
     "EXPIRED": "finished_at",
 }
-

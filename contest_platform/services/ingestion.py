@@ -6,9 +6,9 @@ Invariant: all that an answer changes is one transaction with the checkpoint, so
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from contest_platform import audit, checkpoints, errors
 from contest_platform.audit import Context
@@ -18,6 +18,8 @@ from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import ingestion_batches
 from contest_platform.services.ingestion_batches import ACTOR, Known, Poll, full_poll_name
+
+T = TypeVar("T")
 
 FRESH: Mapping[str, Any] = {
     "revision": None,
@@ -59,6 +61,18 @@ class _Due:
     page: Mapping[str, Any] | None = None
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What was last committed about a tournament."""
+
+    known: Known
+    checkpoint: dict[str, Any]
+
+
+class _ForgottenError(Exception):
+    """The checkpoint in the store is not the one that we saved last: somebody else has written it."""
+
+
 class IngestionService:
     """One job for all tournaments. What it remembers between polls is only what it last committed."""
 
@@ -67,8 +81,8 @@ class IngestionService:
         self._notified: int | None = None
         self._tournaments: dict[str, Tournament] = {}
         self._due: dict[str, _Due] = {}
-        self._known: dict[str, Known] = {}
-        self._without_checkpoint: set[str] = set()
+        self._memories: dict[str, _Memory] = {}
+        self._refused: set[str] = set()
 
     def jobs(self) -> Sequence[Job]:
         return (Job("ingestion.poll", "ingestion", PERIOD_MS, self._earliest, self._work),)
@@ -95,8 +109,7 @@ class IngestionService:
         def read(tx: Tx) -> list[tuple[Tournament, _Due]]:
             tournaments = [_tournament(row) for row in tx.all("select * from tournaments order by tournament_id")]
             return [
-                (tournament, _next(tx, tournament, _checkpoint(tx, tournament) or dict(FRESH), tx.now - 1))
-                for tournament in tournaments
+                (tournament, _next(tx, tournament, _saved(tx, tournament), tx.now - 1)) for tournament in tournaments
             ]
 
         schedule = await self._ports.store.transact("ingestion.schedule", read)
@@ -120,99 +133,109 @@ class IngestionService:
             page = self._due[tournament.id].page
             if page is not None:
                 await self._page(tournament, page)
-        except PortError:
-            # The store did not answer: what was committed is unknown, so nothing that we remember counts.
-            self._known.pop(tournament.id, None)
+        except (PortError, _ForgottenError):
+            # What was committed is unknown, so nothing that we remember counts. The store tells at the next instant.
+            self._memories.pop(tournament.id, None)
             self._due[tournament.id] = replace(due, at=self._ports.runtime.now() + 1)
 
     # --- one poll -----------------------------------------------------------------------------------------------------
 
     async def _poll(self, tournament: Tournament, *, full: bool) -> bool:
         """One poll and what comes of it. Returns whether there was an answer."""
-        ports, runtime = self._ports, self._ports.runtime
-        checkpoint = await ports.store.transact("ingestion.begin", lambda tx: self._begin(tx, tournament))
-        begun_at = runtime.now()
-        if checkpoint is None:
-            self._due[tournament.id] = _Due(begun_at + 1)
-            return False
-        since = None if full else checkpoint["revision"]
+        ports, runtime, begun_at = self._ports, self._ports.runtime, self._ports.runtime.now()
+        memory = self._memories.get(tournament.id)
+        if memory is None:
+            begun = await ports.store.transact("ingestion.begin", lambda tx: _begin(tx, tournament))
+            if begun is None:
+                await self._refuse_to_start(tournament, begun_at)
+                return False
+            memory = self._memories[tournament.id] = begun
+        since = None if full else memory.checkpoint["revision"]
         try:
             answer = await runtime.deadline(
                 ports.provider.poll(event_id=tournament.event_id, since=since), self._config.provider_timeout_ms
             )
         except PortError as error:
             code = errors.code_of(error)
-            self._due[tournament.id] = await ports.store.transact(
-                "ingestion.failure", lambda tx: _fail(tx, tournament, code, begun_at)
+            await self._commit(
+                "ingestion.failure",
+                tournament,
+                begun_at,
+                lambda tx, checkpoint: _fail(tx, tournament, checkpoint, code),
             )
             return False
         poll = Poll(tournament, full, since, begun_at, runtime.now(), answer)
-        known = self._known[tournament.id]
-
-        def apply(tx: Tx) -> tuple[Known, _Due]:
-            checkpoint = _existing(tx, tournament)
-            changes = ingestion_batches.apply(tx, poll, checkpoint, known)
-            _save(tx, tournament, checkpoint)
-            return changes, _next(tx, tournament, checkpoint, begun_at)
-
-        changes, due = await ports.store.transact("ingestion.apply", apply)
+        known = memory.known
+        changes = await self._commit(
+            "ingestion.apply",
+            tournament,
+            begun_at,
+            lambda tx, checkpoint: ingestion_batches.apply(tx, poll, checkpoint, known),
+        )
         known.take(changes)
-        self._due[tournament.id] = due
-        if due.at is None:
-            del self._known[tournament.id]
         return True
 
-    def _begin(self, tx: Tx, tournament: Tournament) -> dict[str, Any] | None:
-        """The checkpoint to ask from, made at the first poll of all. None when it is gone: starting over would admit
-        everything again."""
-        if tournament.id not in self._known:
-            self._known[tournament.id] = ingestion_batches.read_known(tx, tournament.id)
-        checkpoint = _checkpoint(tx, tournament)
-        if checkpoint is not None:
-            return checkpoint
-        if tx.one("select 1 from ingestion_batches where tournament_id = :t limit 1", {"t": tournament.id}) is not None:
-            if tournament.id not in self._without_checkpoint:
-                self._without_checkpoint.add(tournament.id)
-                _decide(tx, tournament, "refuse.ingestion", None, "NO_CHECKPOINT")
-            return None
-        _save(tx, tournament, FRESH)
-        return dict(FRESH)
+    async def _commit(
+        self, operation: str, tournament: Tournament, at: int, change: Callable[[Tx, dict[str, Any]], T]
+    ) -> T:
+        """Make a change of the store and of the checkpoint that goes with it, and find out when to poll next.
+
+        Raises _ForgottenError when the checkpoint is not the one that we saved last.
+        """
+        remembered = self._memories[tournament.id].checkpoint
+
+        def run(tx: Tx) -> tuple[T, dict[str, Any], _Due]:
+            checkpoint = checkpoints.read(tx, checkpoint_name(tournament.id))
+            if checkpoint != remembered:
+                raise _ForgottenError(tournament.id)
+            result = change(tx, checkpoint)
+            checkpoints.save(tx, checkpoint_name(tournament.id), checkpoint)
+            return result, checkpoint, _next(tx, tournament, checkpoint, at)
+
+        result, checkpoint, due = await self._ports.store.transact(operation, run)
+        self._memories[tournament.id].checkpoint = checkpoint
+        self._due[tournament.id] = due
+        if due.at is None:
+            del self._memories[tournament.id]
+        return result
+
+    async def _refuse_to_start(self, tournament: Tournament, now: int) -> None:
+        """Without its checkpoint ingestion would admit everything again. Said once, and tried at every instant."""
+        self._due[tournament.id] = _Due(now + 1)
+        if tournament.id not in self._refused:
+            reason = "NO_CHECKPOINT"
+            await self._ports.store.transact(
+                "ingestion.refuse", lambda tx: _decide(tx, tournament, "refuse.ingestion", None, reason)
+            )
+            self._refused.add(tournament.id)
 
     async def _page(self, tournament: Tournament, page: Mapping[str, Any]) -> None:
         """Tell the pager; if that fails, the next visit does it, for the checkpoint remembers."""
         ports = self._ports
         dedup_key = f"late_correction:{tournament.id}"
         summary = f"{tournament.id}: the provider corrected scores after the cut-off of {', '.join(page['contests'])}"
+        call = ports.pager.send(
+            action="trigger", dedup_key=dedup_key, summary=summary, severity="warning", details=page
+        )
         try:
-            await ports.runtime.deadline(
-                ports.pager.send(
-                    action="trigger", dedup_key=dedup_key, summary=summary, severity="warning", details=page
-                ),
-                self._config.pager_timeout_ms,
-            )
+            await ports.runtime.deadline(call, self._config.pager_timeout_ms)
         except PortError:
             return
 
-        def sent(tx: Tx) -> _Due:
-            checkpoint = _existing(tx, tournament)
+        def sent(tx: Tx, checkpoint: dict[str, Any]) -> None:
             checkpoint["page"] = None
-            _save(tx, tournament, checkpoint)
             ctx = Context(ACTOR, tournament.id)
             audit.append(tx, ctx, "call.page", f"pager/{dedup_key}", after=page, reason=summary)
-            return _next(tx, tournament, checkpoint, tx.now)
 
-        self._due[tournament.id] = await ports.store.transact("ingestion.paged", sent)
+        await self._commit("ingestion.paged", tournament, ports.runtime.now(), sent)
 
 
-def _fail(tx: Tx, tournament: Tournament, code: str, begun_at: int) -> _Due:
+def _fail(tx: Tx, tournament: Tournament, checkpoint: dict[str, Any], code: str) -> None:
     """Count a poll without an answer; the first of a row of them is on record."""
-    checkpoint = _existing(tx, tournament)
     checkpoint["failures"] += 1
     if checkpoint["failing_since"] is None:
-        checkpoint["failing_since"] = begun_at
-        _decide(tx, tournament, "ingestion.lagging", {"failing_since": begun_at}, code)
-    _save(tx, tournament, checkpoint)
-    return _next(tx, tournament, checkpoint, begun_at)
+        checkpoint["failing_since"] = tx.now
+        _decide(tx, tournament, "ingestion.lagging", {"failing_since": tx.now}, code)
 
 
 def _decide(tx: Tx, tournament: Tournament, action: str, after: Mapping[str, Any] | None, reason: str) -> None:
@@ -235,20 +258,21 @@ def _tournament(row: Row) -> Tournament:
     )
 
 
-def _checkpoint(tx: Tx, tournament: Tournament) -> dict[str, Any] | None:
-    checkpoint: dict[str, Any] | None = checkpoints.read(tx, checkpoint_name(tournament.id))
-    return checkpoint
+def _saved(tx: Tx, tournament: Tournament) -> Mapping[str, Any]:
+    saved: Mapping[str, Any] | None = checkpoints.read(tx, checkpoint_name(tournament.id))
+    return FRESH if saved is None else saved
 
 
-def _existing(tx: Tx, tournament: Tournament) -> dict[str, Any]:
-    checkpoint = _checkpoint(tx, tournament)
+def _begin(tx: Tx, tournament: Tournament) -> _Memory | None:
+    """What is known of a tournament, with a fresh checkpoint when nothing is. None when the checkpoint is gone."""
+    checkpoint = checkpoints.read(tx, checkpoint_name(tournament.id))
     if checkpoint is None:
-        raise LookupError(f"the checkpoint {checkpoint_name(tournament.id)} vanished while a poll was under way")
-    return checkpoint
-
-
-def _save(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any]) -> None:
-    checkpoints.save(tx, checkpoint_name(tournament.id), checkpoint)
+        batches = "select 1 from ingestion_batches where tournament_id = :t limit 1"
+        if tx.one(batches, {"t": tournament.id}) is not None:
+            return None
+        checkpoint = dict(FRESH)
+        checkpoints.save(tx, checkpoint_name(tournament.id), checkpoint)
+    return _Memory(ingestion_batches.read_known(tx, tournament.id), checkpoint)
 
 
 _STANDING = """

@@ -14,12 +14,12 @@ from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
-from contest_platform.ports import PortError, Ports, Row, Transfer, Tx
+from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Route
 
 ACTOR = "system:payouts"
 KEY_LIFE_MS = 23 * HOUR_MS
-"""Stripe keeps a key for at least 24 h and then forgets it (docs.stripe.com/api/idempotent_requests); an hour is margin."""
+"""Stripe keeps a key for 24 h at least (docs.stripe.com/api/idempotent_requests); an hour is our margin."""
 BACKOFF_MIN_MS = MINUTE_MS
 BACKOFF_MAX_MS = HOUR_MS
 CONCURRENT = 8
@@ -60,8 +60,7 @@ class PayoutsService:
             if tx.one(_UNOPENED) is not None or tx.one(_FINISHED) is not None:
                 return tx.now
             row = tx.one(
-                "select min(next_attempt_at) as at from transfers"
-                " where status in ('PENDING', 'SUBMITTED', 'RETRYABLE')"
+                "select min(next_attempt_at) as at from transfers where status in ('PENDING', 'SUBMITTED', 'RETRYABLE')"
             )
             return row["at"] if row is not None else None
 
@@ -159,8 +158,8 @@ class PayoutsService:
             await store.transact("payouts.paid", lambda tx: self._paid(tx, transfer_id, n, sent.id))
 
     async def _look_up(self, transfer: Row) -> None:
-        """Search the processor's books for a transfer that was made under any of our keys: asking moves no money, so it is
-        no attempt. What it finds is paid; finding nothing proves that a new key is safe."""
+        """Search the processor's books for a transfer that was made under any of our keys: asking moves no money, so it
+        is no attempt. What it finds is paid; finding nothing proves that a new key is safe."""
         ports, transfer_id = self._ports, transfer["transfer_id"]
         listing = ports.processor.list_transfers(transfer_group=transfer["contest_id"])
         try:
@@ -233,8 +232,8 @@ class PayoutsService:
         return attempt is not None
 
     def _rekey(self, tx: Tx, transfer_id: str) -> bool:
-        """The processor's books show that nothing was sent. With the old key's life over that is proof: start over with a
-        new key at once, or give up if there is nobody left to pay. Returns whether there is something to send."""
+        """The processor's books show that nothing was sent. With the old key's life over that is proof: start over with
+        a new key at once, or give up if there is nobody left to pay. Returns whether there is something to send."""
         row = self._row(tx, transfer_id)
         if row["status"] not in UNENDED:
             return False
@@ -264,8 +263,9 @@ class PayoutsService:
             return
         self._end(tx, row, "PAID", None, processor_transfer_id)
         ledger.move(
-            tx, Context(ACTOR, row["contest_id"]), "paid", f"paid:{transfer_id}", debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE,
-            cents=row["amount_cents"], reason=f"transferred as {processor_transfer_id}",
+            tx, Context(ACTOR, row["contest_id"]), "paid", f"paid:{transfer_id}",
+            debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE, cents=row["amount_cents"],
+            reason=f"transferred as {processor_transfer_id}",
         )  # fmt: skip
 
     def _give_up(self, tx: Tx, row: Row, code: str) -> None:
@@ -283,9 +283,7 @@ class PayoutsService:
         row = self._row(tx, transfer_id)
         ctx = Context(ACTOR, row["contest_id"])
         what = meaning(code)
-        self._end_attempt(
-            tx, ctx, transfer_id, n, "UNKNOWN" if what is Meaning.UNKNOWN else "REJECTED", code
-        )
+        self._end_attempt(tx, ctx, transfer_id, n, "UNKNOWN" if what is Meaning.UNKNOWN else "REJECTED", code)
         if row["status"] != "SUBMITTED":
             return
         if what is Meaning.NEVER_WILL:

@@ -70,7 +70,7 @@ class SettlementService:
                 return
 
     async def _settle(self, contest: Row) -> bool:
-        """Settle one contest. False: another daemon holds the lease. A contest that cannot be settled holds up no other."""
+        """Settle one contest; one that cannot be settled holds up no other. False: another daemon holds the lease."""
         transact = self._ports.store.transact
         try:
             if not await transact("settlement.open", lambda tx: self._open(tx, contest)):
@@ -123,13 +123,11 @@ class SettlementService:
             return True
         ctx = Context(ACTOR, contest_id)
         rows = tx.all(
-            "select entry_id, user_id, roster from entries where contest_id = :c and status = 'VALID' order by entry_id",
+            "select entry_id, roster from entries where contest_id = :c and status = 'VALID' order by entry_id",
             {"c": contest_id},
         )
         audit.insert(tx, ctx, "settlement_audit", self._run(tx, contest_id, len(rows)), "settlement begins")
-        money = prizes.contest_money(
-            len(rows), contest["fee_cents"], contest["rake_bp"], contest["guaranteed_cents"]
-        )
+        money = prizes.contest_money(len(rows), contest["fee_cents"], contest["rake_bp"], contest["guaranteed_cents"])
         escrow = ledger.escrow(contest_id)
         ledger.move(
             tx, ctx, "overlay", f"overlay:{contest_id}", debit=ledger.overlay(contest_id), credit=escrow,
@@ -322,7 +320,5 @@ class SettlementService:
 def _scores_are_official(tx: Tx, contest: Row) -> bool:
     """Whether a full poll that began at or after the cut-off has succeeded: only then is nothing published before it
     still unknown to us."""
-    row = tx.one(
-        "select value from checkpoints where name = 'full_poll:' || :t", {"t": contest["tournament_id"]}
-    )
+    row = tx.one("select value from checkpoints where name = 'full_poll:' || :t", {"t": contest["tournament_id"]})
     return row is not None and json.loads(row["value"])["begun_at"] >= contest["cutoff_at"]

@@ -5,6 +5,8 @@ What a trigger can enforce is enforced in the database: convention alone does no
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,6 +20,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
 
@@ -45,12 +49,18 @@ VERDICTS = ("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT")
 ORDER_STATUSES = ("ISSUED", "DELIVERED", "ACKNOWLEDGED", "COMPLETED", "FAILED", "EXPIRED")
 
 
-def _table(name: str, spec: str, *extras: object) -> Table:
-    """A table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents. First line: the key."""
+def _table(name: str, spec: str, *extras: SchemaItem) -> None:
+    """Define a table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents. First line: the key."""
     lines = [line.split() for line in spec.strip().splitlines()]
-    types = {"text": Text, "int": Integer, "bool": Boolean, "at": BigInteger, "cents": BigInteger}
-    columns = [Column(line[0], types[line[1]](), nullable=len(line) > 2) for line in lines[1:]]
-    return Table(name, METADATA, *columns, PrimaryKeyConstraint(*lines[0]), *extras)  # type: ignore[arg-type]
+    types: dict[str, type[TypeEngine[Any]]] = {
+        "text": Text,
+        "int": Integer,
+        "bool": Boolean,
+        "at": BigInteger,
+        "cents": BigInteger,
+    }
+    columns: list[SchemaItem] = [Column(line[0], types[line[1]](), nullable=len(line) > 2) for line in lines[1:]]
+    Table(name, METADATA, *columns, PrimaryKeyConstraint(*lines[0]), *extras)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
@@ -511,7 +521,7 @@ _table(
     """,
 )
 
-TABLES: dict[str, Table] = dict(METADATA.tables)
+TABLES = dict(METADATA.tables)
 
 KEYS: dict[str, tuple[str, ...]] = {
     name: tuple(column.name for column in table.primary_key.columns) for name, table in TABLES.items()

@@ -1,12 +1,13 @@
 """The embedded store: SQLite, executed on the raw driver. Triggers make append-only tables and writer authority hold.
 
-A transaction commits as a whole or leaves nothing; an append-only row cannot be changed, removed or replaced through it.
+A transaction commits as a whole or leaves nothing; an append-only row cannot be changed, removed or replaced.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import UniqueConstraint
@@ -19,12 +20,17 @@ from contest_platform.store.schema import APPEND_ONLY, KEYS, METADATA, TABLES
 T = TypeVar("T")
 
 
-def ddl() -> Iterator[str]:
+@cache
+def ddl() -> tuple[str, ...]:
     """Every statement that makes an empty database ready, in order."""
+    return tuple(_ddl())
+
+
+def _ddl() -> Iterator[str]:
     for table in METADATA.sorted_tables:
-        yield str(CreateTable(table).compile(dialect=dialect.dialect()))  # type: ignore[no-untyped-call]
+        yield str(CreateTable(table).compile(dialect=dialect.dialect()))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            yield str(CreateIndex(index).compile(dialect=dialect.dialect()))  # type: ignore[no-untyped-call]
+            yield str(CreateIndex(index).compile(dialect=dialect.dialect()))
     for name in APPEND_ONLY:
         yield from append_only_triggers(name)
     yield from SETTLEMENT_TRIGGERS
@@ -56,11 +62,9 @@ def _refuses_replace(table: str, message: str) -> str:
 
 def _unique_keys(table: str) -> list[tuple[str, ...]]:
     """Every set of columns that no two rows of `table` share."""
-    others = [
-        *(constraint for constraint in TABLES[table].constraints if isinstance(constraint, UniqueConstraint)),
-        *(index for index in TABLES[table].indexes if index.unique),
-    ]
-    return [KEYS[table], *sorted(tuple(column.name for column in other.columns) for other in others)]
+    constraints = [one.columns for one in TABLES[table].constraints if isinstance(one, UniqueConstraint)]
+    indexes = [index.columns for index in TABLES[table].indexes if index.unique]
+    return [KEYS[table], *sorted(tuple(column.name for column in columns) for columns in (*constraints, *indexes))]
 
 
 SETTLEMENT_TRIGGERS = (
@@ -111,11 +115,18 @@ def connect(path: str = "") -> sqlite3.Connection:
         # A temporary database dies with its process: there is nothing that a journal on disk could save.
         connection.execute("pragma journal_mode = memory")
         connection.execute("pragma synchronous = off")
-    exists = connection.execute("select 1 from sqlite_master where name = 'contests'").fetchone()
-    if not exists:
-        for statement in ddl():
-            connection.execute(statement)
+    create(connection)
     return connection
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make an empty database ready, all or nothing: half a schema would pass for a whole one at the next start."""
+    if connection.execute("select 1 from sqlite_master where name = 'contests'").fetchone():
+        return
+    connection.execute("begin immediate")
+    for statement in ddl():
+        connection.execute(statement)
+    connection.execute("commit")
 
 
 class SqliteTx:
@@ -139,7 +150,7 @@ class SqliteTx:
 
     def all(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         self.statements += 1
-        return self._execute(sql, params or ()).fetchall()  # type: ignore[return-value]
+        return self._execute(sql, params or ()).fetchall()
 
     def run(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         self.statements += 1

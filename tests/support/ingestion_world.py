@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from contest_platform import jobs
-from contest_platform.ports import ConnectionLost, Ports, ServiceUnavailable, Tx
+from contest_platform.ports import ConnectionLost, Ports, ScoreAnswer, ServiceUnavailable, Tx
 from contest_platform.service import Config
 from contest_platform.services.ingestion import IngestionService
 from contest_platform.services.score_audit import ScoreAuditService
@@ -82,6 +82,16 @@ class Store:
         return result
 
 
+class Tampered:
+    """The ScoreProvider port with every answer passed through `tamper` of the world."""
+
+    def __init__(self, world: IngestionWorld, wire: ProviderWire) -> None:
+        self._world, self._wire = world, wire
+
+    async def poll(self, *, event_id: str, since: int | None) -> ScoreAnswer:
+        return self._world.tamper(await self._wire.poll(event_id=event_id, since=since), since)
+
+
 class Pager:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -101,6 +111,7 @@ class IngestionWorld(FakeWorld):
         self.notified: list[tuple[int, str]] = []
         self.transactions: list[str] = []
         self.store_fails: Callable[[str], str | None] = lambda _: None
+        self.tamper: Callable[[ScoreAnswer, int | None], ScoreAnswer] = lambda answer, _: answer
         self.pager = Pager()
         self.provider = ProviderActor(cast(Any, self), [played])
         self._lives = 0
@@ -120,7 +131,7 @@ class IngestionWorld(FakeWorld):
             runtime=runtime,
             signals=self.kernel.signals_of(life),
             store=Store(self, life),
-            provider=ProviderWire(cast(Any, self), self.provider, life.guard),
+            provider=Tampered(self, ProviderWire(cast(Any, self), self.provider, life.guard)),
             pager=self.pager,
             **dict.fromkeys(("ids", "entropy", "processor", "hosts", "auth", "anchor"), cast(Any, None)),
         )

@@ -1,0 +1,83 @@
+"""What went wrong, in words: what it was, where, and what to do about it; with the exit code it ends in.
+
+Invariant: an error that is not foreseen here is our own bug and says so; none is swallowed.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS
+from typing import Any
+
+import click
+
+from absence.exit_codes import ExitCode
+from absence.output import print_json
+
+_Handled = tuple[ExitCode, list[str]]
+_REFUSALS = (EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS)
+
+
+@contextmanager
+def reported(as_json: bool) -> Iterator[None]:
+    """Turn errors into lines on standard error (with `as_json` also JSON on standard output) and an exit code."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        code, lines = _explain(error)
+        if as_json:
+            print_json({"error": lines, "exit_code": int(code)})
+        for line in lines:
+            click.echo(line, err=True)
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> _Handled:
+    for base in type(error).__mro__:
+        handle = _HANDLERS.get(f"{base.__module__}.{base.__name__}")
+        handled = handle(error) if handle else None
+        if handled is not None:
+            return handled
+    traceback.print_exc()
+    return ExitCode.INTERNAL_ERROR, [
+        f"This is a bug of ours: {type(error).__name__}: {error}",
+        "Nothing half-written was left behind. Please report it with the lines above and the command you gave.",
+    ]
+
+
+def _system(error: OSError) -> _Handled | None:
+    """The machine said no: a full disk is not our bug."""
+    if error.errno not in _REFUSALS:
+        return None
+    where = f" ({error.filename})" if error.filename else ""
+    return ExitCode.USAGE, [
+        f"The system refused: {error.strerror}{where}. Nothing half-written was left behind.",
+        "Give a directory that can be written to (--out), or make room on its disk.",
+    ]
+
+
+_HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
+    "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
+    "simulator.run.PreflightFailed": lambda e: (
+        ExitCode.DATA_INVALID,
+        ["The run did not start, the checklist before it failed:", *(f"  {failure}" for failure in e.failures)],
+    ),
+    "evidence.writer.OutputRefused": lambda e: (ExitCode.USAGE, [str(e)]),
+    "evidence.writer.IdentityConflict": lambda e: (
+        ExitCode.STATE_CORRUPT,
+        [str(e), "To keep both, give the new run a name (--name NAME) or another place (--out DIRECTORY)."],
+    ),
+    "evidence.run.NotARun": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
+    "evidence.manifest.ManifestBroken": lambda e: (ExitCode.STATE_CORRUPT, [f"manifest.json {e}"]),
+    "evidence.journal.JournalBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "evidence.books.BookDamaged": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),
+    "builtins.OSError": _system,
+}
+"""By qualified name, so that naming an error does not import the room that raises it."""

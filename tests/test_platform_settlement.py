@@ -1,0 +1,466 @@
+"""The settlement daemon: official scores become packs, prizes and a record, once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from contest_platform import checkpoints, ledger
+from contest_platform.jobs import HOUR_MS, MINUTE_MS
+from contest_platform.services.contests import ContestsService
+from contest_platform.services.settlement import LEASE_MS, PACKS_PER_TRANSACTION, SettlementService
+from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT, ContestWorld, Crash
+
+CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
+"""Par, one over, two over."""
+ENTRIES = {"ann": "g1", "bob": "g2", "cyd": "g3"}
+WINNERS = {"ann": 1_350, "bob": 810, "cyd": 540}
+"""3 x 1 000 less a tenth is 2 700, at 50, 30 and 20 per cent."""
+
+
+def complete(entries: dict[str, str] = ENTRIES, **more: Any) -> ContestWorld:
+    """A contest that is COMPLETE, at its cut-off; no poll has begun since."""
+    world = ContestWorld()
+    world.offer(**more)
+    for user, golfer in entries.items():
+        world.enter(user, golfer)
+    world.played(world.life(ContestsService), CARDS)
+    return world
+
+
+def ready(entries: dict[str, str] = ENTRIES, **more: Any) -> tuple[ContestWorld, SettlementService]:
+    """A contest that can be settled now, and a daemon that has not looked yet."""
+    world = complete(entries, **more)
+    world.full_poll(CUTOFF_AT)
+    return world, world.life(SettlementService)
+
+
+def settled(entries: dict[str, str] = ENTRIES, **more: Any) -> ContestWorld:
+    world, daemon = ready(entries, **more)
+    world.work(daemon)
+    assert world.status() == "SETTLED"
+    return world
+
+
+def crowd(count: int) -> dict[str, str]:
+    return {f"u{n:03}": f"g{1 + n % 3}" for n in range(count)}
+
+
+def cut(world: ContestWorld, daemon: SettlementService, operation: str, committed: bool = True) -> None:
+    """Let the daemon work until it dies in its next transaction of that name."""
+    count = len(world.store.log)
+    real = world.store.fails
+
+    def dies(name: str) -> bool:
+        if name == operation and world.store.crash_at is None:
+            world.store.crash_at, world.store.committed = len(world.store.log), committed
+        return real(name)
+
+    world.store.fails = dies
+    with pytest.raises(Crash, match=operation):
+        world.work(daemon)
+    assert len(world.store.log) > count
+    world.store.fails, world.store.crash_at, world.store.committed = real, None, True
+
+
+# --- when ------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_settled_before_the_cutoff() -> None:
+    world, daemon = ready()
+    world.runtime.at = CUTOFF_AT - 1
+    assert world.due(daemon) == CUTOFF_AT
+    world.work(daemon)
+    assert (world.status(), world.rows("select * from settlement_packs")) == ("COMPLETE", [])
+
+
+@pytest.mark.parametrize("begun_at", [None, CUTOFF_AT - 1])
+def test_settlement_waits_for_a_full_poll_that_began_after_the_cutoff(begun_at: int | None) -> None:
+    world = complete()
+    if begun_at is not None:
+        world.full_poll(begun_at)
+    daemon = world.life(SettlementService)
+    world.runtime.at = CUTOFF_AT + 5 * HOUR_MS
+    assert world.due(daemon) is None
+    world.work(daemon)
+    assert world.status() == "COMPLETE"
+    world.full_poll(CUTOFF_AT)
+    assert world.due(daemon) == world.runtime.at
+    world.work(daemon)
+    assert world.status() == "SETTLED"
+
+
+def test_settlement_waits_until_the_entries_are_final() -> None:
+    world, daemon = ready()
+    world.write(lambda tx: checkpoints.remove(tx, "entries_final:c1"))
+    world.work(daemon)
+    assert world.status() == "COMPLETE"
+
+
+def test_the_daemon_looks_every_five_minutes() -> None:
+    world, daemon = ready()
+    world.runtime.at = CUTOFF_AT + 1
+    world.step(daemon)
+    assert (world.status(), world.runtime.at) == ("SETTLED", CUTOFF_AT + 5 * MINUTE_MS)
+
+
+def test_a_settled_contest_wakes_the_payouts_and_is_left_alone() -> None:
+    world, daemon = ready()
+    world.work(daemon)
+    assert world.signals.seen("payouts") == 1
+    assert world.due(daemon) is None
+    story = world.story()
+    world.work(daemon)
+    assert world.story() == story
+
+
+# --- what ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_valid_entry_gets_an_outcome_a_pack_and_a_link() -> None:
+    world = settled()
+    found = world.rows(
+        "select p.entry_id, p.status, o.score, o.place, o.prize_cents, o.tie_break from settlement_packs p"
+        " join outcome_pack_links l on l.pack_id = p.pack_id join outcomes o on o.outcome_id = l.outcome_id"
+        " and o.entry_id = p.entry_id order by p.entry_id"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("c1-ann", "EXECUTED", 0, 1, 1_350, None),
+        ("c1-bob", "EXECUTED", 1, 2, 810, None),
+        ("c1-cyd", "EXECUTED", 2, 3, 540, None),
+    ]
+
+
+def test_an_entry_that_is_not_valid_has_no_part_in_it() -> None:
+    world = ContestWorld()
+    world.offer()
+    for user, golfer in ENTRIES.items():
+        world.enter(user, golfer, captured_at=None if user == "ann" else LOCK_AT - HOUR_MS)
+    world.played(world.life(ContestsService), CARDS)
+    world.full_poll(CUTOFF_AT)
+    world.work(world.life(SettlementService))
+    assert [row["entry_id"] for row in world.rows("select entry_id from settlement_packs order by 1")] == [
+        "c1-bob", "c1-cyd",
+    ]  # fmt: skip
+
+
+def test_the_fees_become_prizes_and_rake_and_escrow_is_empty() -> None:
+    assert settled().balances() == {
+        ledger.PENDING: 3_000,
+        ledger.rake("c1"): -300,
+        **{ledger.prize_payable("c1", user): -cents for user, cents in WINNERS.items()},
+    }
+
+
+def test_the_platform_pays_what_the_guarantee_lacks() -> None:
+    world = settled(guaranteed_cents=5_000)
+    assert world.balances() == {
+        ledger.PENDING: 3_000,
+        ledger.rake("c1"): -300,
+        ledger.overlay("c1"): 2_300,
+        ledger.prize_payable("c1", "ann"): -2_500,
+        ledger.prize_payable("c1", "bob"): -1_500,
+        ledger.prize_payable("c1", "cyd"): -1_000,
+    }
+
+
+def test_tied_entries_share_and_the_odd_cent_goes_by_the_recorded_tie_break() -> None:
+    world = settled({"ann": "g1", "bob": "g2", "cyd": "g2"}, prize_shares_bp=[5_000, 2_501, 2_499], rake_bp=0)
+    found = world.rows("select place, prize_cents, tie_break from outcomes order by entry_id")
+    assert [tuple(row.values()) for row in found] == [(1, 1_500, None), (2, 750, 1), (2, 750, 2)]
+    world = settled({"ann": "g2", "bob": "g2", "cyd": "g2"}, rake_bp=0, fee_cents=100)
+    assert [row["prize_cents"] for row in world.rows("select prize_cents from outcomes order by entry_id")] == [100] * 3
+    world = settled({"ann": "g2", "bob": "g2", "cyd": "g2"}, guaranteed_cents=1_001, fee_cents=100)
+    found = world.rows("select prize_cents, tie_break from outcomes order by entry_id")
+    assert [tuple(row.values()) for row in found] == [(334, 1), (334, 2), (333, 3)]
+    assert ledger.escrow("c1") not in world.balances()
+
+
+def test_nothing_is_posted_for_a_prize_of_nothing() -> None:
+    world = settled(prize_shares_bp=[10_000])
+    assert len(world.rows("select * from settlement_packs where status = 'EXECUTED'")) == 3
+    assert len(world.rows("select * from ledger_transactions where kind = 'prize'")) == 1
+    assert world.rows("select * from ledger_transactions where kind in ('overlay', 'unexecuted')") == []
+
+
+def test_corrections_count_up_to_the_cutoff_and_not_after() -> None:
+    world, daemon = ready()
+    world.scored({"g3": (3, 3, 4)}, CUTOFF_AT, verdict="CORRECTION")
+    world.scored({"g2": (1, 1, 1)}, CUTOFF_AT + 1, verdict="CORRECTION")
+    world.runtime.at = CUTOFF_AT + HOUR_MS
+    world.work(daemon)
+    found = world.rows("select entry_id, score, prize_cents from outcomes order by place")
+    assert [tuple(row.values()) for row in found] == [("c1-cyd", -2, 1_350), ("c1-ann", 0, 810), ("c1-bob", 1, 540)]
+
+
+@pytest.mark.parametrize("verdict", ["QUARANTINE", "REJECT", "DUPLICATE"])
+def test_a_score_that_was_not_admitted_does_not_count(verdict: str) -> None:
+    world, daemon = ready()
+    world.scored({"g3": (1, 1, 1)}, OVER_AT, verdict=verdict)
+    world.work(daemon)
+    assert world.row("outcomes", entry_id="c1-cyd")["score"] == 2
+
+
+def test_an_outsider_recomputes_the_scores_hash_and_the_evidence_hash() -> None:
+    world = settled()
+    lines = [f"{golfer}|1|{hole}|{s}\n" for golfer, card in sorted(CARDS.items()) for hole, s in enumerate(card, 1)]
+    scores_hash = sha256("".join(lines).encode()).hexdigest()
+    found = world.rows(
+        "select p.pack_id, p.contest_id, p.entry_id, g.outcome_id, o.score, o.place, o.prize_cents, o.scores_hash,"
+        " g.settlement_evidence_hash as stated from outcome_settlement_log g"
+        " join settlement_packs p on p.pack_id = g.pack_id join outcomes o on o.outcome_id = g.outcome_id"
+    )
+    assert len(found) == 3
+    for row in found:
+        stated = row.pop("stated")
+        assert row["scores_hash"] == scores_hash
+        assert sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest() == stated
+
+
+def test_every_end_of_a_pack_is_in_the_settlement_log_under_the_daemons_name() -> None:
+    world = settled()
+    holder = world.row("leases", name="settlement")["holder"]
+    assert holder.startswith("system:settlement:")
+    for row in world.rows("select * from outcome_settlement_log"):
+        pack = world.row("settlement_packs", pack_id=row["pack_id"])
+        assert (row["prior_status"], row["new_status"]) == ("PENDING", pack["status"])
+        assert (row["settled_by"], row["settled_at"]) == (holder, CUTOFF_AT)
+        assert (pack["settled_by"], pack["terminalized_at"], pack["lease_epoch"]) == (holder, CUTOFF_AT, 1)
+    assert {row["actor"] for row in world.audited("settlement_packs.update")} == {"system:settlement"}
+
+
+def test_the_run_is_on_record() -> None:
+    run = settled().rows("select * from settlement_audit")
+    assert [(r["contest_id"], r["status"], r["packs"], r["started_at"], r["finished_at"], r["error_json"]) for r in run] == [
+        ("c1", "SUCCEEDED", 3, CUTOFF_AT, CUTOFF_AT, None)
+    ]  # fmt: skip
+
+
+# --- packs that cannot be executed -----------------------------------------------------------------------------------
+
+
+def opened(break_it: Callable[[ContestWorld], Any]) -> ContestWorld:
+    """Packs are created, the daemon dies, something is broken, and the next daemon goes on."""
+    world, daemon = ready()
+    cut(world, daemon, "settlement.open")
+    break_it(world)
+    world.runtime.at += LEASE_MS
+    world.work(world.life(SettlementService))
+    return world
+
+
+def pack_of(world: ContestWorld, user: str) -> dict[str, Any]:
+    return world.row("settlement_packs", entry_id=f"c1-{user}")
+
+
+def test_a_pack_without_a_link_is_orphaned_with_a_post_mortem_and_its_money_kept_apart() -> None:
+    world = opened(
+        lambda w: w.connection.execute(
+            "delete from outcome_pack_links where pack_id = ?", (pack_of(w, "bob")["pack_id"],)
+        )
+    )
+    pack = pack_of(world, "bob")
+    assert (pack["status"], pack["fail_reason_code"]) == ("ORPHANED_OUTCOME_MISSING", "outcome_missing")
+    assert pack["pack_id"] in pack["fail_reason_detail"]
+    post_mortem = world.row("post_mortem_settlement", pack_id=pack["pack_id"])
+    assert (post_mortem["fail_reason_code"], post_mortem["detail"]) == ("outcome_missing", pack["fail_reason_detail"])
+    [log] = world.rows("select * from outcome_settlement_log where pack_id = ?", pack["pack_id"])
+    assert (log["new_status"], log["outcome_id"]) == ("ORPHANED_OUTCOME_MISSING", None)
+    body = dict.fromkeys(("outcome_id", "score", "place", "prize_cents", "scores_hash"))
+    body |= {"pack_id": pack["pack_id"], "contest_id": "c1", "entry_id": "c1-bob"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    assert sha256(text.encode()).hexdigest() == log["settlement_evidence_hash"]
+    assert world.status() == "SETTLED"
+    assert world.balances() == {
+        ledger.PENDING: 3_000,
+        ledger.rake("c1"): -300,
+        ledger.prize_payable("c1", "ann"): -1_350,
+        ledger.prize_payable("c1", "cyd"): -540,
+        ledger.unexecuted("c1"): -810,
+    }
+    assert world.row("ledger_transactions", business_key=f"unexecuted:{pack['pack_id']}")["kind"] == "unexecuted"
+
+
+def test_a_pack_that_is_linked_to_somebody_elses_outcome_fails_and_pays_nobody() -> None:
+    def swap(world: ContestWorld) -> None:
+        outcome = world.row("outcomes", entry_id="c1-ann")["outcome_id"]
+        ann, cyd = pack_of(world, "ann")["pack_id"], pack_of(world, "cyd")["pack_id"]
+        world.connection.execute("delete from outcome_pack_links where pack_id in (?, ?)", (ann, cyd))
+        world.connection.execute("insert into outcome_pack_links values (?, ?, ?)", (cyd, outcome, 0))
+
+    world = opened(swap)
+    assert [pack_of(world, user)["status"] for user in ENTRIES] == ["ORPHANED_OUTCOME_MISSING", "EXECUTED", "FAILED"]
+    assert pack_of(world, "cyd")["fail_reason_code"] == "outcome_inapplicable"
+    assert "c1-ann" in pack_of(world, "cyd")["fail_reason_detail"]
+    assert [world.prize_payable(user) for user in ENTRIES] == [0, 810, 0]
+    assert world.balances()[ledger.unexecuted("c1")] == -(1_350 + 540)
+    assert len(world.rows("select * from post_mortem_settlement")) == 2
+
+
+def test_a_contest_whose_money_does_not_come_out_is_not_settled() -> None:
+    def lose(world: ContestWorld) -> None:
+        world.connection.execute("delete from outcome_pack_links")
+        world.connection.execute("delete from outcomes where entry_id = 'c1-ann'")
+
+    world = opened(lose)
+    assert (world.status(), world.row("contests", contest_id="c1")["error_code"]) == ("ERROR", "settlement_impossible")
+    [run] = world.rows("select * from settlement_audit")
+    assert run["status"] == "FAILED"
+    assert json.loads(run["error_json"]) == {
+        "code": "settlement_impossible",
+        "detail": "every pack is terminal, and 1350 cents are left in escrow",
+    }
+
+
+def test_a_contest_whose_rules_cannot_be_applied_is_an_error_and_holds_up_no_other() -> None:
+    world = ContestWorld()
+    world.offer("c1")
+    world.offer("c2")
+    for contest in ("c1", "c2"):
+        for user, golfer in ENTRIES.items():
+            world.enter(user, golfer, contest)
+    world.played(world.life(ContestsService), CARDS)
+    world.full_poll(CUTOFF_AT)
+    world.connection.execute("update contests set prize_shares_bp = '[1]' where contest_id = 'c1'")
+    daemon = world.life(SettlementService)
+    world.work(daemon)
+    assert (world.status("c1"), world.status("c2")) == ("ERROR", "SETTLED")
+    assert world.rows("select * from settlement_packs where contest_id = 'c1'") == []
+    run = world.row("settlement_audit", contest_id="c1")
+    assert run["status"] == "FAILED"
+    assert "prize shares" in json.loads(run["error_json"])["detail"]
+    assert world.due(daemon) is None
+
+
+# --- one writer ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_daemon_does_nothing_until_the_lease_expires() -> None:
+    world, first = ready()
+    cut(world, first, "settlement.open")
+    second = world.life(SettlementService)
+    story = world.story()
+    expires_at = CUTOFF_AT + LEASE_MS
+    assert world.row("leases", name="settlement")["expires_at"] == expires_at
+    assert world.due(second) == expires_at
+    world.runtime.at = expires_at - 1
+    world.work(second)
+    assert world.story() == story
+    world.runtime.at = expires_at
+    world.work(second)
+    assert world.status() == "SETTLED"
+    assert world.row("leases", name="settlement")["epoch"] == 2
+    assert {row["lease_epoch"] for row in world.rows("select lease_epoch from settlement_packs")} == {2}
+
+
+def test_the_holder_renews_its_lease_with_every_step() -> None:
+    world, daemon = ready()
+    cut(world, daemon, "settlement.open")
+    world.runtime.at += LEASE_MS - 1
+    world.work(daemon)
+    lease = world.row("leases", name="settlement")
+    assert (lease["epoch"], lease["acquired_at"]) == (1, CUTOFF_AT)
+    assert lease["expires_at"] == world.runtime.at + LEASE_MS
+
+
+def test_a_daemon_that_slept_through_its_lease_takes_a_new_one() -> None:
+    world, daemon = ready()
+    cut(world, daemon, "settlement.open")
+    world.runtime.at += LEASE_MS
+    world.work(daemon)
+    lease = world.row("leases", name="settlement")
+    assert (lease["epoch"], lease["acquired_at"]) == (2, world.runtime.at)
+    assert world.status() == "SETTLED"
+
+
+def test_a_daemon_that_was_paused_beyond_its_lease_yields_to_its_successor() -> None:
+    """It pauses between creating packs and executing them; meanwhile another one takes over, and pauses too."""
+    world, first = ready()
+    [contest] = world.rows("select c.*, t.par, t.rounds from contests c join tournaments t using (tournament_id)")
+    second = world.life(SettlementService)
+    assert world.write(lambda tx: first._open(tx, contest)) is True
+    world.runtime.at += LEASE_MS
+    assert world.write(lambda tx: second._open(tx, contest)) is True
+    story = world.story()
+    assert world.write(lambda tx: first._execute(tx, contest)) is False
+    world.write(lambda tx: first._close(tx, contest))
+    world.write(lambda tx: first._give_up(tx, contest, "in vain"))
+    assert world.story() == story
+    world.work(second)
+    assert world.status() == "SETTLED"
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_the_database_refuses_a_daemon_that_believes_in_an_expired_lease(taken_over: bool) -> None:
+    world, first = ready()
+    [contest] = world.rows("select c.*, t.par, t.rounds from contests c join tournaments t using (tournament_id)")
+    world.write(lambda tx: first._open(tx, contest))
+    world.runtime.at += LEASE_MS
+    if taken_over:
+        second = world.life(SettlementService)
+        world.write(lambda tx: second._open(tx, contest))
+    pack = world.rows(
+        "select p.*, l.outcome_id, o.entry_id as outcome_of, o.score, o.place, o.prize_cents, o.scores_hash"
+        " from settlement_packs p join outcome_pack_links l using (pack_id) join outcomes o using (outcome_id)"
+    )[0]
+    with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon may leave PENDING"):
+        world.write(lambda tx: first._end_pack(tx, "c1", {**pack, "user_id": "ann", "own_cents": 0}, 1))
+    assert {row["status"] for row in world.rows("select status from settlement_packs")} == {"PENDING"}
+
+
+# --- crashes -------------------------------------------------------------------------------------------------------------
+
+CROWD = crowd(PACKS_PER_TRANSACTION + 2)
+
+
+def uninterrupted() -> tuple[list[str], dict[str, Any]]:
+    world, daemon = ready(CROWD)
+    world.store.log.clear()
+    world.work(daemon)
+    return list(world.store.log), world.story()
+
+
+def test_settling_takes_a_transaction_to_open_some_to_execute_and_one_to_close() -> None:
+    log, _ = uninterrupted()
+    assert log == ["settlement.ready", "settlement.open", *["settlement.execute"] * 3, "settlement.close"]
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["after its commit", "before its commit"])
+@pytest.mark.parametrize("n", range(1, 7))
+def test_a_daemon_that_dies_at_any_step_is_followed_by_one_that_ends_in_the_same_story(n: int, committed: bool) -> None:
+    log, story = uninterrupted()
+    world, daemon = ready(CROWD)
+    world.store.log.clear()
+    world.store.crash_at, world.store.committed = n, committed
+    with pytest.raises(Crash, match=log[n - 1]):
+        world.work(daemon)
+    world.store.crash_at = None
+    successor = world.life(SettlementService)
+    if world.status() != "SETTLED":
+        assert world.step(successor), "there is work, and it is due some time"
+    assert world.runtime.at <= CUTOFF_AT + LEASE_MS
+    assert world.story() == story
+
+
+def test_daemons_that_die_one_after_the_other_still_get_there() -> None:
+    _, story = uninterrupted()
+    world, daemon = ready(CROWD)
+    for operation in ("settlement.open", "settlement.execute", "settlement.execute", "settlement.close"):
+        cut(world, daemon, operation, committed=operation != "settlement.close")
+        world.runtime.at += LEASE_MS
+        daemon = world.life(SettlementService)
+    world.work(daemon)
+    assert world.story() == story
+
+
+def test_every_transaction_may_be_run_again() -> None:
+    _, story = uninterrupted()
+    world, daemon = ready(CROWD)
+    world.store.twice = True
+    world.work(daemon)
+    assert world.story() == story

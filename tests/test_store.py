@@ -1,0 +1,396 @@
+"""The store: append-only rows stay as they are, packs end by one hand only, transactions are whole or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contest_platform.store import schema, sqlite
+from contest_platform.store.schema import APPEND_ONLY, KEYS, TABLES
+from evidence.schemas.platform import BOOKS
+from evidence.schemas.types import Column
+
+NOW = 1_000_000
+OTHER = {"TEXT": "another", "INTEGER": 77, "BIGINT": 77, "BOOLEAN": 0}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "platform.db"
+    sqlite.connect(str(path)).close()
+    return path
+
+
+@pytest.fixture
+def path(template: Path, tmp_path: Path) -> str:
+    return shutil.copy(template, tmp_path / "platform.db")
+
+
+@pytest.fixture(params=["the platform's own connection", "another connection, recursive triggers off"])
+def connection(request: pytest.FixtureRequest, path: str) -> Iterator[sqlite3.Connection]:
+    """Both see the same database: what protects it must be in the file, not in the connection."""
+    own = sqlite.connect(path)
+    if request.param.startswith("another"):
+        own.close()
+        own = sqlite3.connect(path, isolation_level=None)
+        own.row_factory = sqlite3.Row
+        own.execute("pragma recursive_triggers = off")
+    own.execute("pragma synchronous = off")
+    yield own
+    own.close()
+
+
+def values(table: str, changed: bool = False) -> dict[str, Any]:
+    """A row of `table`: the same for the same arguments; `changed` differs in every column."""
+    row: dict[str, Any] = {}
+    for column in TABLES[table].columns:
+        kind = str(column.type)
+        row[column.name] = OTHER[kind] if changed else {"TEXT": column.name, "BOOLEAN": 1}.get(kind, 5)
+    if "verdict" in row:
+        row["verdict"] = "DUPLICATE" if changed else "ADMIT"
+    return row
+
+
+def insert(connection: sqlite3.Connection, table: str, row: dict[str, Any], verb: str = "insert") -> None:
+    names = ", ".join(row)
+    places = ", ".join(f":{name}" for name in row)
+    connection.execute(f"{verb} into {table} ({names}) values ({places})", row)
+
+
+def rows(connection: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(f"select * from {table}")]
+
+
+def unique_keys(table: str) -> list[tuple[str, ...]]:
+    """As the database itself tells them, not as our code does."""
+    fresh = sqlite.connect()
+    indexes = [row["name"] for row in fresh.execute(f"pragma index_list({table})") if row["unique"]]
+    keys = [tuple(row["name"] for row in fresh.execute(f"pragma index_info({name})")) for name in indexes]
+    whole = tuple(row["name"] for row in fresh.execute(f"pragma table_info({table})") if row["pk"])
+    return sorted({whole, *keys})
+
+
+UNIQUE_KEYS = [(table, key) for table in APPEND_ONLY for key in unique_keys(table)]
+
+
+# --- append-only -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("statement", ["update {table} set {key} = {key}", "delete from {table}"])
+def test_an_append_only_row_is_neither_changed_nor_removed(
+    connection: sqlite3.Connection, table: str, statement: str
+) -> None:
+    insert(connection, table, values(table))
+    with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+        connection.execute(statement.format(table=table, key=KEYS[table][0]))
+    assert rows(connection, table) == [values(table)]
+
+
+@pytest.mark.parametrize(("table", "key"), UNIQUE_KEYS)
+def test_an_append_only_row_is_not_replaced_by_one_that_shares_anything_unique(
+    connection: sqlite3.Connection, table: str, key: tuple[str, ...]
+) -> None:
+    insert(connection, table, values(table))
+    usurper = {**values(table, changed=True), **{name: values(table)[name] for name in key}}
+    with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+        insert(connection, table, usurper, "insert or replace")
+    assert rows(connection, table) == [values(table)]
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: sqlite3.Connection, table: str) -> None:
+    insert(connection, table, values(table))
+    row = values(table, changed=True) | {name: values(table)[name] for name in KEYS[table]}
+    names = ", ".join(row)
+    places = ", ".join(f":{name}" for name in row)
+    key = ", ".join(KEYS[table])
+    with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+        connection.execute(
+            f"insert into {table} ({names}) values ({places}) on conflict ({key}) do update set {KEYS[table][0]} = 99",
+            row,
+        )
+    assert rows(connection, table) == [values(table)]
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_another_row_may_be_appended(connection: sqlite3.Connection, table: str) -> None:
+    insert(connection, table, values(table))
+    insert(connection, table, values(table, changed=True))
+    assert len(rows(connection, table)) == 2
+
+
+def test_the_ledger_and_the_audit_log_are_append_only() -> None:
+    assert {"audit_log", "access_log", "ledger_transactions", "ledger_postings", "outcome_settlement_log"} <= set(
+        APPEND_ONLY
+    )
+
+
+# --- settlement packs --------------------------------------------------------------------------------------------------
+
+PACK: dict[str, Any] = {
+    "pack_id": "p1", "contest_id": "c1", "entry_id": "e1", "status": "PENDING", "fail_reason_code": None,
+    "fail_reason_detail": None, "created_at": NOW, "terminalized_at": None, "settled_by": None, "lease_epoch": None,
+}  # fmt: skip
+LEASE: dict[str, Any] = {
+    "name": "settlement", "holder": "daemon-2", "epoch": 2, "acquired_at": NOW, "expires_at": NOW + 100,
+}  # fmt: skip
+END: dict[str, Any] = {
+    "status": "EXECUTED", "settled_by": "daemon-2", "lease_epoch": 2, "terminalized_at": NOW + 99,
+}  # fmt: skip
+
+
+@pytest.fixture
+def packs(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """One linked pack PENDING, and the settlement lease held by daemon-2."""
+    insert(connection, "settlement_packs", PACK)
+    insert(connection, "outcome_pack_links", {"pack_id": "p1", "outcome_id": "o1", "linked_at": NOW})
+    insert(connection, "leases", LEASE)
+    return connection
+
+
+def end(connection: sqlite3.Connection, **changed: Any) -> None:
+    row = {**END, **changed}
+    places = ", ".join(f"{name} = :{name}" for name in row)
+    connection.execute(f"update settlement_packs set {places} where pack_id = 'p1'", row)
+
+
+def status(connection: sqlite3.Connection) -> list[str]:
+    return [row["status"] for row in rows(connection, "settlement_packs")]
+
+
+def test_the_holder_of_the_lease_ends_a_pack(packs: sqlite3.Connection) -> None:
+    end(packs)
+    assert status(packs) == ["EXECUTED"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"settled_by": "daemon-1"},
+        {"settled_by": "ops:kim"},
+        {"settled_by": None},
+        {"lease_epoch": 1},
+        {"lease_epoch": None},
+        {"terminalized_at": NOW + 100},
+        {"terminalized_at": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("into", ["EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"])
+def test_nobody_else_ends_a_pack(packs: sqlite3.Connection, wrong: dict[str, Any], into: str) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon may leave PENDING"):
+        end(packs, status=into, **wrong)
+    assert status(packs) == ["PENDING"]
+
+
+def test_nobody_ends_a_pack_without_a_lease(packs: sqlite3.Connection) -> None:
+    packs.execute("delete from leases")
+    with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon"):
+        end(packs)
+
+
+@pytest.mark.parametrize(
+    "again", [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "daemon-2"}, {"fail_reason_code": "x"}], ids=str
+)
+def test_a_pack_ends_once_and_stays_as_it_ended(packs: sqlite3.Connection, again: dict[str, Any]) -> None:
+    end(packs)
+    before = rows(packs, "settlement_packs")
+    with pytest.raises(sqlite3.IntegrityError, match="once"):
+        end(packs, **again)
+    with pytest.raises(sqlite3.IntegrityError, match="once"):
+        packs.execute(f"update settlement_packs set {next(iter(again))} = :v", {"v": next(iter(again.values()))})
+    assert rows(packs, "settlement_packs") == before
+
+
+def test_a_pack_without_a_link_is_not_executed(packs: sqlite3.Connection) -> None:
+    packs.execute("delete from outcome_pack_links")
+    with pytest.raises(sqlite3.IntegrityError, match="only through its outcome link"):
+        end(packs)
+    end(packs, status="ORPHANED_OUTCOME_MISSING")
+    assert status(packs) == ["ORPHANED_OUTCOME_MISSING"]
+
+
+@pytest.mark.parametrize("state", ["EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"])
+def test_a_pack_starts_pending(connection: sqlite3.Connection, state: str) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="starts PENDING"):
+        insert(connection, "settlement_packs", {**PACK, "status": state})
+    assert rows(connection, "settlement_packs") == []
+
+
+def test_packs_know_four_states_and_no_other(packs: sqlite3.Connection) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="status_is_known"):
+        end(packs, status="SETTLED")
+    assert set(schema.PACK_STATUSES) == {"PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"}
+
+
+def test_a_pack_is_not_deleted(packs: sqlite3.Connection) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="not deleted"):
+        packs.execute("delete from settlement_packs")
+    assert status(packs) == ["PENDING"]
+
+
+@pytest.mark.parametrize("fresh", [{"pack_id": "p1", "entry_id": "e9"}, {"pack_id": "p9", "entry_id": "e1"}], ids=str)
+def test_an_ended_pack_is_not_replaced_by_a_pending_one(packs: sqlite3.Connection, fresh: dict[str, Any]) -> None:
+    end(packs)
+    with pytest.raises(sqlite3.IntegrityError, match="not replaced"):
+        insert(packs, "settlement_packs", {**PACK, **fresh}, "insert or replace")
+    assert status(packs) == ["EXECUTED"]
+
+
+def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: sqlite3.Connection) -> None:
+    end(packs)
+    insert(packs, "settlement_packs", {**PACK, "pack_id": "p2", "entry_id": "e2"})
+    for column, value in (("pack_id", "p1"), ("entry_id", "e1")):
+        with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon"):
+            packs.execute(f"update or replace settlement_packs set {column} = ? where pack_id = 'p2'", (value,))
+    assert status(packs) == ["EXECUTED", "PENDING"]
+
+
+# --- other rules of the schema -------------------------------------------------------------------------------------------
+
+
+def test_a_payout_moves_money_once_an_entry_and_fails_only_with_a_reason() -> None:
+    connection = sqlite.connect()
+    transfer = {**values("transfers"), "status": "PENDING"}
+    insert(connection, "transfers", transfer)
+    for wrong, name in (
+        ({"transfer_id": "other"}, "transfers.entry_id"),
+        ({"transfer_id": "other", "entry_id": "other", "amount_cents": 0}, "a_transfer_moves_money"),
+        (
+            {"transfer_id": "other", "entry_id": "other", "status": "FAILED_TERMINAL", "reason": None},
+            "a_failure_has_a_reason",
+        ),
+    ):
+        with pytest.raises(sqlite3.IntegrityError, match=name):
+            insert(connection, "transfers", {**transfer, **wrong})
+
+
+def test_a_customer_enters_a_contest_once() -> None:
+    connection = sqlite.connect()
+    entry = {**values("entries"), "status": "VALID"}
+    insert(connection, "entries", entry)
+    with pytest.raises(sqlite3.IntegrityError, match=r"entries.contest_id, entries.user_id"):
+        insert(connection, "entries", {**entry, "entry_id": "other"})
+
+
+def test_the_tables_are_the_platforms_books_column_for_column() -> None:
+    kinds = {
+        "TEXT": {Column.STR, Column.JSON},
+        "INTEGER": {Column.INT},
+        "BIGINT": {Column.AT, Column.CENTS},
+        "BOOLEAN": {Column.BOOL},
+    }
+    assert {f"platform.{name}" for name in TABLES} == set(BOOKS)
+    for name, table in TABLES.items():
+        book = BOOKS[f"platform.{name}"]
+        assert table.columns.keys() == list(book.columns), name
+        assert KEYS[name] == book.key, name
+        for column in table.columns:
+            assert book.columns[column.name] in kinds[str(column.type)], f"{name}.{column.name}"
+
+
+def test_the_database_has_the_columns_that_the_schema_says() -> None:
+    connection = sqlite.connect()
+    for name, table in TABLES.items():
+        assert [row["name"] for row in connection.execute(f"pragma table_info({name})")] == table.columns.keys()
+
+
+# --- transactions --------------------------------------------------------------------------------------------------------
+
+
+def checkpoint(tx: Any, name: str = "a") -> None:
+    tx.insert("checkpoints", {"name": name, "value": "1", "updated_at": tx.now})
+
+
+def test_a_transaction_that_raises_leaves_nothing() -> None:
+    connection = sqlite.connect()
+
+    def fn(tx: sqlite.SqliteTx) -> None:
+        checkpoint(tx)
+        assert tx.one("select 1 from checkpoints") is not None
+        raise RuntimeError("after the write")
+
+    with pytest.raises(RuntimeError, match="after the write"):
+        sqlite.transact(connection, NOW, "ev-1", fn)
+    assert rows(connection, "checkpoints") == []
+    assert not connection.in_transaction
+
+
+def test_a_transaction_that_failed_may_be_run_again() -> None:
+    connection = sqlite.connect()
+    runs: list[int] = []
+
+    def fn(tx: sqlite.SqliteTx) -> str:
+        runs.append(len(runs))
+        checkpoint(tx)
+        if len(runs) == 1:
+            raise ConnectionError
+        return "done"
+
+    with pytest.raises(ConnectionError):
+        sqlite.transact(connection, NOW, "ev-1", fn)
+    result, _ = sqlite.transact(connection, NOW, "ev-1", fn)
+    assert (result, len(rows(connection, "checkpoints"))) == ("done", 1)
+
+
+def test_a_process_that_dies_within_a_transaction_leaves_nothing(path: str) -> None:
+    connection = sqlite.connect(path)
+    connection.execute("begin immediate")
+    checkpoint(sqlite.SqliteTx(connection, NOW, "ev-1"))
+    connection.close()
+    assert rows(sqlite.connect(path), "checkpoints") == []
+
+
+def test_what_was_committed_is_there_after_a_restart(path: str) -> None:
+    connection = sqlite.connect(path)
+    sqlite.transact(connection, NOW, "ev-1", checkpoint)
+    connection.close()
+    assert [row["name"] for row in rows(sqlite.connect(path), "checkpoints")] == ["a"]
+
+
+def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    class DiesHalfway(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            if "settlement_packs_refuse_delete" in sql:
+                raise KeyboardInterrupt
+            return super().execute(sql, *args)
+
+    path = str(tmp_path / "new.db")
+    connection = sqlite3.connect(path, isolation_level=None, factory=DiesHalfway)
+    with pytest.raises(KeyboardInterrupt):
+        sqlite.create(connection)
+    connection.close()
+    assert rows(sqlite3.connect(path), "sqlite_master") == []
+
+
+def test_two_writers_do_not_interleave(path: str) -> None:
+    first, second = sqlite.connect(path), sqlite.connect(path)
+    second.execute("pragma busy_timeout = 0")
+
+    def fn(tx: sqlite.SqliteTx) -> None:
+        checkpoint(tx)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            sqlite.transact(second, NOW, "ev-2", lambda other: checkpoint(other, "b"))
+
+    sqlite.transact(first, NOW, "ev-1", fn)
+    assert [row["name"] for row in rows(second, "checkpoints")] == ["a"]
+
+
+def test_a_transaction_tells_what_it_did() -> None:
+    connection = sqlite.connect()
+
+    def fn(tx: sqlite.SqliteTx) -> None:
+        checkpoint(tx)
+        tx.run("update checkpoints set value = '2'")
+        tx.all("select 1")
+        tx.notify("payouts")
+        tx.notify("payouts")
+
+    _, tx = sqlite.transact(connection, NOW, "ev-1", fn)
+    assert (tx.statements, tx.changes, tx.topics) == (3, 2, ["payouts"])
