@@ -130,9 +130,7 @@ def measure_floor(plan: Plan) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
-        "stages_s": {
-            stage: statistics.median(r["stages_s"][stage] for r in rounds) for stage in rounds[0]["stages_s"]
-        },
+        "stages_s": {stage: statistics.median(r["stages_s"][stage] for r in rounds) for stage in rounds[0]["stages_s"]},
     }
 
 
@@ -155,7 +153,7 @@ def one_field(field: int, scenario: str) -> dict[str, Any]:
     plan = make_plan(load(scenario), 1, field=field)
     planned_s = time.perf_counter() - begun
     times = [run_and_judge(plan) for _ in range(3 if field == 1 else 1)]
-    seconds, _, verdict, stages = min(times, key=lambda one: one[0])
+    seconds, _, verdict, stages, _ = min(times, key=lambda one: one[0])
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "field": field,

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -66,9 +67,9 @@ class RunWriter:
         self._root, self._name = root, name
         self._plan_name = ""
         self._open = ExitStack()
-        self.path, lock = _stage(root)
-        self._open.callback(os.close, lock)
-        self._open.callback(shutil.rmtree, self.path, ignore_errors=True)
+        # Ctrl-C may come before the caller holds this writer: then the interpreter cleans up when it drops it.
+        weakref.finalize(self, self._open.close)
+        self.path = _stage(root, self._open)
         self.journal: IO[bytes] = (self.path / JOURNAL).open("wb", buffering=_BUFFER_BYTES)
         self._open.callback(self.journal.close)
         self.books = BookSet(self.path / BOOK_DIRECTORY)
@@ -179,26 +180,25 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _stage(root: Path) -> tuple[Path, int]:
-    """A new staging directory and the descriptor that holds its lock."""
+def _stage(root: Path, undo: ExitStack) -> Path:
+    """A new staging directory, locked; `undo` removes it and gives the lock back."""
     while True:
         path = root / f"{STAGING_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        undo.callback(shutil.rmtree, path, ignore_errors=True)
         path.mkdir()
         with suppress(FileNotFoundError):
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            undo.callback(os.close, lock)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             except OSError as error:
-                os.close(lock)
-                path.rmdir()
                 raise OutputRefused(
                     f"runs cannot be written to {root}: its file system has no locks ({error.strerror}). "
                     "Give a directory on a local disk."
                 ) from None
             # A sweep may have come between mkdir and flock: then the name is gone, and another must be taken.
             if path.exists():
-                return path, lock
-            os.close(lock)
+                return path
 
 
 def _same_or_refuse(target: Path, identity: str) -> None:

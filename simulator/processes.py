@@ -1,6 +1,6 @@
 """The platform's own processes in the simulated world: what each reaches the world through, and how it lives and dies.
 
-Every port of a process first asks whether that life is over; once it is, nothing that its code still does has an effect.
+Every port of a process first asks whether that life is over; once it is, nothing that its code does has an effect.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Processes:
         self._lives: dict[str, int] = {}
         self._running: dict[str, Process] = {}
 
-    # --- ServiceControl: what a host does to its services ---------------------------------------------------------------
+    # --- ServiceControl: what a host does to its services ------------------------------------------------------------
 
     def start(self, unit: str) -> int:
         """Begin a new life of `unit`; returns its number, from 1. One that runs is left alone."""
@@ -84,7 +84,7 @@ class Processes:
         process = self._running.get(life.name)
         return process is not None and process.life is life
 
-    # --- Edge: how the world reaches the platform -----------------------------------------------------------------------
+    # --- Edge: how the world reaches the platform --------------------------------------------------------------------
 
     def request(self, request: Request) -> Awaitable[Response]:
         return self._driver.call(self._request(request), f"edge {request.method} {request.path}")
@@ -100,7 +100,6 @@ class Processes:
         response = await self._driver.serve(process.life, process.app.handle(request), name)
         await runtime.sleep_until(runtime.now() + latency_ms)
         return response
-
 
 
 class ProcessStore:
@@ -144,4 +143,3 @@ class DrawnEntropy:
 
     def below(self, n: int, site: str, *parts: str) -> int:
         return self._draws.below(n, site, *parts)
-

@@ -155,7 +155,7 @@ class AsyncioDriver:
     # --- platform processes ------------------------------------------------------------------------------------------
 
     def begin(self, name: str, number: int) -> Life:
-        life = PlatformLife(self.loop, name, number)
+        life = PlatformLife(name, number)
         self._lives = [*filter(lambda other: other.alive, self._lives), life]
         return life
 
@@ -196,8 +196,8 @@ def _unwrap(outcome: Outcome) -> Any:
 class PlatformLife:
     """One life of a platform process. Once dead, nothing that its code still does has an effect."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, number: int) -> None:
-        self._loop, self.name, self.number = loop, name, number
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.number = name, number
         self.alive = True
         self.tasks: dict[asyncio.Task[Outcome], None] = {}
 
@@ -209,10 +209,8 @@ class PlatformLife:
     def kill(self) -> None:
         """Crash. The ports are dead at once; the loop unwinds the tasks when it comes to them."""
         self.alive = False
-        current = asyncio.current_task(self._loop)
         for task in list(self.tasks):
-            if task is not current:
-                task.cancel()
+            task.cancel()
 
 
 class Sent(Generic[T]):
@@ -322,8 +320,7 @@ class SignalHub:
         self._counts[topic] = self._counts.get(topic, 0) + 1
         self._causes[topic] = self._driver.cause()
         for waiter in self._waiting.pop(topic, ()):
-            if not waiter.done():
-                waiter.set_result(None)
+            waiter.set_result(None)
 
     async def wait(self, topic: str, seen: int, until: int | None, idle_cause: str | None) -> None:
         driver = self._driver

@@ -45,12 +45,13 @@ def three_rows() -> sqlite3.Connection:
     write(connection, lambda tx: audit.insert(tx, CTX, "users", a_user(), "signed up: naïve"))
     write(connection, lambda tx: audit.append(tx, CTX, "refuse.entry", "contests/c1", reason="contest_full"))
     write(
-        connection, lambda tx: audit.update(tx, CTX, "users", {"user_id": "u1"}, {"email": "new", "name": "Zoë"}, "moved")
+        connection,
+        lambda tx: audit.update(tx, CTX, "users", {"user_id": "u1"}, {"email": "new", "name": "Zoë"}, "moved"),
     )
     return connection
 
 
-# --- the audit log ---------------------------------------------------------------------------------------------------
+# --- the audit log ----------------------------------------------------------------------------------------------------
 
 
 def test_the_chain_is_gapless_and_every_row_names_the_one_before_it() -> None:
@@ -136,7 +137,7 @@ def test_the_transaction_knows_the_last_audit_row_it_wrote() -> None:
     assert (tx.audit_seq, tx.audit_hash) == (1, log(connection)[0]["hash"])
 
 
-# --- the ledger ------------------------------------------------------------------------------------------------------
+# --- the ledger -------------------------------------------------------------------------------------------------------
 
 
 def post(connection: sqlite3.Connection, key: str, *postings: tuple[str, int]) -> Any:

@@ -311,6 +311,7 @@ class Idle:
         return {}
 
 
+_LEASE_ROW: dict[str, Any] = {"name": "x", "holder": "x", "epoch": 1, "acquired_at": 0, "expires_at": 0}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "transact": {"operation": "x", "fn": lambda tx: tx.insert("leases", _LEASE_ROW)},
     "new": {"kind": "x"},
@@ -334,7 +335,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """A call of each method of each port that reaches anything outside; Runtime and Signals have tests of their own."""
 
-_LEASE_ROW = {"name": "x", "holder": "x", "epoch": 1, "acquired_at": 0, "expires_at": 0}
 _HARMLESS = {"below"}
 
 

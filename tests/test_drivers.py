@@ -52,24 +52,24 @@ def test_a_sleep_ends_at_its_millisecond_and_one_in_the_past_at_once(bench: Benc
             instants.append(bench.now)
         return instants
 
-    async def forward() -> list[int]:
-        return await main()
-
-    bench.driver.runtime.spawn(_into(seen := [], forward), "main")
+    seen: list[list[int]] = []
+    bench.driver.runtime.spawn(_into(seen, main), "main")
     bench.run_until(41 * 86_400_000)
     assert seen == [[1, 2, 1_001, 86_400_001, 86_400_001, 40 * 86_400_000 + 7]]
 
 
-def test_a_deadline_interrupts_the_caller_only_and_the_effect_still_happens(bench: Bench) -> None:
-    effects: list[int] = []
+@pytest.mark.parametrize("whose", ["a call", "a coroutine of the platform"])
+def test_a_deadline_interrupts_the_caller_only_and_the_effect_still_happens(bench: Bench, whose: str) -> None:
+    runtime, effects = bench.driver.runtime_of(bench.driver.begin("app", 1)), []
 
     async def slow() -> None:
         await bench.sleep_until(900)
         effects.append(bench.now)
 
     async def main() -> int:
+        call = bench.driver.call(slow(), "slow") if whose == "a call" else slow()
         with pytest.raises(DeadlineExceeded):
-            await bench.driver.runtime.deadline(bench.driver.call(slow(), "slow"), 300)
+            await runtime.deadline(call, 300)
         assert effects == []
         return bench.now
 

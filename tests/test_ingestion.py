@@ -257,6 +257,7 @@ def test_scrambled_holes_are_quarantined_and_come_again_true() -> None:
     assert world.scores() == {}
     assert {row[4:] for row in world.verdicts()} == {("QUARANTINE", "HOLE_SUM_MISMATCH")}
     assert world.checkpoint()["revision"] == 0
+    assert world.checkpoint()["last_success_at"] < TEE + MINUTE
     world.run_until(END)
     assert world.scores() == {cell[:3]: cell[3] for cell in HOLES}
     resolutions = world.table("quarantine_resolutions")
@@ -299,6 +300,25 @@ def test_true_holes_beside_scrambled_ones_are_admitted_at_once_and_told_once() -
     world.run_until(END)
     assert Counter(row[4] for row in world.verdicts()) == {"QUARANTINE": 3, "ADMIT": 6}
     assert len(world.table("quarantine_resolutions")) == 3
+
+
+def test_each_quarantined_batch_is_resolved_as_soon_as_its_own_rounds_add_up() -> None:
+    world = IngestionWorld(
+        tournament([publication(TEE + MINUTE, [("g1", 1, 1, 4)]), publication(TEE + 11 * MINUTE, [("g2", 1, 1, 4)])])
+    )
+    true_from = {"g1": TEE + 45 * MINUTE, "g2": TEE + 25 * MINUTE}
+    world.tamper = lambda answer, _: replace(
+        answer,
+        cells=tuple(
+            cell if world.runtime.now() > true_from[cell[0]] else (*cell[:3], 7, cell[4]) for cell in answer.cells
+        ),
+    )
+    world.run_until(TEE + 35 * MINUTE)
+    assert [row["batch_id"] for row in world.table("quarantine_resolutions")] == [2]
+    assert world.checkpoint()["open"] == [1]
+    assert world.scores() == {("g2", 1, 1): 4}
+    world.run_until(END)
+    assert [row["batch_id"] for row in world.table("quarantine_resolutions")] == [1, 2]
 
 
 def test_a_scrambled_full_answer_is_refuted_by_the_next_that_adds_up() -> None:
@@ -433,7 +453,11 @@ def test_what_cannot_be_is_rejected_and_the_rest_of_the_answer_stands(cell: Any,
 
 
 def test_impossible_strokes_leave_a_round_that_does_not_add_up() -> None:
-    judgement = judged([("g1", 1, 1, 0, 7)], {("g1", 1): 4})
+    judgement = judged([("g1", 1, 1, 0, 7), ("g1", 1, 2, 3, 7)], {("g1", 1): 7})
+    assert [row[5:] for row in judgement.receipts] == [
+        ("REJECT", "IMPOSSIBLE_STROKES"),
+        ("QUARANTINE", "HOLE_SUM_MISMATCH"),
+    ]
     assert judgement.broken == {("g1", 1)}
     assert judgement.rounds == {}
 

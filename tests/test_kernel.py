@@ -17,14 +17,19 @@ def order_of_ties(key: str, before: Callable[[KernelBench], None] = lambda _: No
     """The order in which tasks that always meet at the same instants get there."""
     bench, order = KernelBench(key), []
 
+    async def arrive(name: str, at: int) -> None:
+        await bench.sleep_until(at)
+        order.append((name, at))
+
     async def meet(name: str) -> None:
         runtime = bench.driver.runtime
-        for turn in range(1, ROUNDS + 1):
-            await bench.sleep_until(10 * turn)
-            order.append((name, turn))
-            # What a task does between two meetings must not depend on the others either.
-            await runtime.deadline(bench.driver.call(bench.sleep_until(10 * turn + 3), "call"), 5)
-            await runtime.gather([bench.sleep_until(10 * turn + 4)], 1)
+        order.append((name, 0))
+        for at in range(10, 10 * ROUNDS + 1, 10):
+            await arrive(name, at)
+            # Tasks that everybody starts under the same names must not depend on each other either.
+            await runtime.deadline(bench.driver.call(arrive(name, at + 3), "call"), 8)
+            await runtime.deadline(arrive(name, at + 4), 8)
+            await runtime.gather([arrive(name, at + 5), arrive(name, at + 5)], 2)
 
     before(bench)
     for name in NAMES:
@@ -40,19 +45,19 @@ def test_ties_come_in_the_same_order_in_ten_runs_of_one_key() -> None:
     orders = {tuple(order_of_ties("07" * 16)) for _ in range(10)}
     assert len(orders) == 1
     (order,) = orders
-    assert len(order) == len(NAMES) * ROUNDS
+    assert len(order) == len(NAMES) * (1 + 5 * ROUNDS)
 
 
 def test_ties_come_in_another_order_under_another_key_and_in_each_round() -> None:
     orders = [order_of_ties(f"{number:02x}" * 16) for number in range(10)]
     assert len({tuple(order) for order in orders}) == 10
-    rounds = {tuple(name for name, turn in orders[0] if turn == n) for n in range(1, ROUNDS + 1)}
-    assert len(rounds) == ROUNDS
+    rounds = {tuple(name for name, at in orders[0] if at == 10 * n) for n in range(ROUNDS + 1)}
+    assert len(rounds) == ROUNDS + 1
     assert tuple(NAMES) not in rounds
 
 
 def test_every_task_is_first_at_times() -> None:
-    firsts = [order_of_ties(f"{number:04x}" * 8)[0][0] for number in range(150)]
+    firsts = [order_of_ties(f"{number:04x}" * 8)[0][0] for number in range(100)]
     assert set(firsts) == set(NAMES)
 
 

@@ -43,7 +43,7 @@ def live(**more: Any) -> tuple[ContestWorld, ContestsService]:
     return world, contests
 
 
-# --- the lock ----------------------------------------------------------------------------------------------------------
+# --- the lock ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_contest_locks_at_its_lock_time_and_not_before() -> None:
@@ -81,7 +81,7 @@ def test_a_service_that_was_down_at_the_lock_locks_as_soon_as_it_is_back() -> No
     assert at(world, contests, LOCK_AT + 3 * HOUR_MS) == "LOCKED"
 
 
-# --- entries are final ---------------------------------------------------------------------------------------------------
+# --- entries are final ------------------------------------------------------------------------------------------------
 
 
 def test_entries_stay_open_until_a_reconciliation_that_began_after_the_lock() -> None:
@@ -116,7 +116,7 @@ def test_entries_become_final_once() -> None:
     assert world.row("checkpoints", name="entries_final:c1")["updated_at"] == LOCK_AT
 
 
-# --- cancellation --------------------------------------------------------------------------------------------------------
+# --- cancellation -----------------------------------------------------------------------------------------------------
 
 
 def test_a_contest_under_its_minimum_is_cancelled_and_every_fee_owed_back() -> None:
@@ -171,7 +171,7 @@ def test_a_contest_does_not_complete_before_its_entries_are_final_so_a_complete_
     assert at(world, contests, OVER_AT + 2 * HOUR_MS) == "CANCELLED"
 
 
-# --- play --------------------------------------------------------------------------------------------------------------
+# --- play -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_contest_goes_live_when_the_field_is_in_and_play_starts() -> None:

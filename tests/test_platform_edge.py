@@ -57,7 +57,7 @@ def we_accept(encoded: str, key: str, at: int) -> bool:
     return True
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     issued_s=st.integers(-3, 3),
     life_s=st.integers(-1, 4),

@@ -782,7 +782,7 @@ def test_a_transfer_that_is_not_ours_stays_waiting_and_a_second_one_is_refused_i
 # --- any order ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=5, max_size=14), st.integers(0, 14), st.booleans())
 def test_in_any_order_and_any_number_events_leave_the_same_books(order: list[int], pass_at: int, crash: bool) -> None:
     """A capture, its twin, a partial refund (two events) and a stray dispute, delivered in any order, with a

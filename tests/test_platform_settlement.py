@@ -1,9 +1,8 @@
-"""The settlement daemon: official scores become packs, prizes and a record, once, whatever dies on the way."""
+"""The settlement daemon: official scores become outcomes, packs, prizes and a record, each at its time."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -13,62 +12,11 @@ import pytest
 from contest_platform import checkpoints, ledger
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.services.contests import ContestsService
-from contest_platform.services.settlement import LEASE_MS, PACKS_PER_TRANSACTION, SettlementService
-from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT, ContestWorld, Crash
+from contest_platform.services.settlement import LEASE_MS, SettlementService
+from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT, ContestWorld
+from tests.support.settlement_world import CARDS, ENTRIES, WINNERS, complete, cut, ready, settled
 
-CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
-"""Par, one over, two over."""
-ENTRIES = {"ann": "g1", "bob": "g2", "cyd": "g3"}
-WINNERS = {"ann": 1_350, "bob": 810, "cyd": 540}
-"""3 x 1 000 less a tenth is 2 700, at 50, 30 and 20 per cent."""
-
-
-def complete(entries: dict[str, str] = ENTRIES, **more: Any) -> ContestWorld:
-    """A contest that is COMPLETE, at its cut-off; no poll has begun since."""
-    world = ContestWorld()
-    world.offer(**more)
-    for user, golfer in entries.items():
-        world.enter(user, golfer)
-    world.played(world.life(ContestsService), CARDS)
-    return world
-
-
-def ready(entries: dict[str, str] = ENTRIES, **more: Any) -> tuple[ContestWorld, SettlementService]:
-    """A contest that can be settled now, and a daemon that has not looked yet."""
-    world = complete(entries, **more)
-    world.full_poll(CUTOFF_AT)
-    return world, world.life(SettlementService)
-
-
-def settled(entries: dict[str, str] = ENTRIES, **more: Any) -> ContestWorld:
-    world, daemon = ready(entries, **more)
-    world.work(daemon)
-    assert world.status() == "SETTLED"
-    return world
-
-
-def crowd(count: int) -> dict[str, str]:
-    return {f"u{n:03}": f"g{1 + n % 3}" for n in range(count)}
-
-
-def cut(world: ContestWorld, daemon: SettlementService, operation: str, committed: bool = True) -> None:
-    """Let the daemon work until it dies in its next transaction of that name."""
-    count = len(world.store.log)
-    real = world.store.fails
-
-    def dies(name: str) -> bool:
-        if name == operation and world.store.crash_at is None:
-            world.store.crash_at, world.store.committed = len(world.store.log), committed
-        return real(name)
-
-    world.store.fails = dies
-    with pytest.raises(Crash, match=operation):
-        world.work(daemon)
-    assert len(world.store.log) > count
-    world.store.fails, world.store.crash_at, world.store.committed = real, None, True
-
-
-# --- when ------------------------------------------------------------------------------------------------------------
+# --- when -------------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_settled_before_the_cutoff() -> None:
@@ -112,6 +60,7 @@ def test_the_daemon_looks_every_five_minutes() -> None:
 def test_a_settled_contest_wakes_the_payouts_and_is_left_alone() -> None:
     world, daemon = ready()
     world.work(daemon)
+    assert world.row("contests", contest_id="c1")["settled_at"] == CUTOFF_AT
     assert world.signals.seen("payouts") == 1
     assert world.due(daemon) is None
     story = world.story()
@@ -119,7 +68,7 @@ def test_a_settled_contest_wakes_the_payouts_and_is_left_alone() -> None:
     assert world.story() == story
 
 
-# --- what ------------------------------------------------------------------------------------------------------------
+# --- what -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_valid_entry_gets_an_outcome_a_pack_and_a_link() -> None:
@@ -235,13 +184,12 @@ def test_every_end_of_a_pack_is_in_the_settlement_log_under_the_daemons_name() -
 
 
 def test_the_run_is_on_record() -> None:
-    run = settled().rows("select * from settlement_audit")
-    assert [(r["contest_id"], r["status"], r["packs"], r["started_at"], r["finished_at"], r["error_json"]) for r in run] == [
-        ("c1", "SUCCEEDED", 3, CUTOFF_AT, CUTOFF_AT, None)
-    ]  # fmt: skip
+    run = settled().row("settlement_audit", contest_id="c1")
+    assert (run["status"], run["packs"], run["error_json"]) == ("SUCCEEDED", 3, None)
+    assert (run["started_at"], run["finished_at"]) == (CUTOFF_AT, CUTOFF_AT)
 
 
-# --- packs that cannot be executed -----------------------------------------------------------------------------------
+# --- packs that cannot be executed ------------------------------------------------------------------------------------
 
 
 def opened(break_it: Callable[[ContestWorld], Any]) -> ContestWorld:
@@ -335,132 +283,3 @@ def test_a_contest_whose_rules_cannot_be_applied_is_an_error_and_holds_up_no_oth
     assert run["status"] == "FAILED"
     assert "prize shares" in json.loads(run["error_json"])["detail"]
     assert world.due(daemon) is None
-
-
-# --- one writer ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_second_daemon_does_nothing_until_the_lease_expires() -> None:
-    world, first = ready()
-    cut(world, first, "settlement.open")
-    second = world.life(SettlementService)
-    story = world.story()
-    expires_at = CUTOFF_AT + LEASE_MS
-    assert world.row("leases", name="settlement")["expires_at"] == expires_at
-    assert world.due(second) == expires_at
-    world.runtime.at = expires_at - 1
-    world.work(second)
-    assert world.story() == story
-    world.runtime.at = expires_at
-    world.work(second)
-    assert world.status() == "SETTLED"
-    assert world.row("leases", name="settlement")["epoch"] == 2
-    assert {row["lease_epoch"] for row in world.rows("select lease_epoch from settlement_packs")} == {2}
-
-
-def test_the_holder_renews_its_lease_with_every_step() -> None:
-    world, daemon = ready()
-    cut(world, daemon, "settlement.open")
-    world.runtime.at += LEASE_MS - 1
-    world.work(daemon)
-    lease = world.row("leases", name="settlement")
-    assert (lease["epoch"], lease["acquired_at"]) == (1, CUTOFF_AT)
-    assert lease["expires_at"] == world.runtime.at + LEASE_MS
-
-
-def test_a_daemon_that_slept_through_its_lease_takes_a_new_one() -> None:
-    world, daemon = ready()
-    cut(world, daemon, "settlement.open")
-    world.runtime.at += LEASE_MS
-    world.work(daemon)
-    lease = world.row("leases", name="settlement")
-    assert (lease["epoch"], lease["acquired_at"]) == (2, world.runtime.at)
-    assert world.status() == "SETTLED"
-
-
-def test_a_daemon_that_was_paused_beyond_its_lease_yields_to_its_successor() -> None:
-    """It pauses between creating packs and executing them; meanwhile another one takes over, and pauses too."""
-    world, first = ready()
-    [contest] = world.rows("select c.*, t.par, t.rounds from contests c join tournaments t using (tournament_id)")
-    second = world.life(SettlementService)
-    assert world.write(lambda tx: first._open(tx, contest)) is True
-    world.runtime.at += LEASE_MS
-    assert world.write(lambda tx: second._open(tx, contest)) is True
-    story = world.story()
-    assert world.write(lambda tx: first._execute(tx, contest)) is False
-    world.write(lambda tx: first._close(tx, contest))
-    world.write(lambda tx: first._give_up(tx, contest, "in vain"))
-    assert world.story() == story
-    world.work(second)
-    assert world.status() == "SETTLED"
-
-
-@pytest.mark.parametrize("taken_over", [True, False])
-def test_the_database_refuses_a_daemon_that_believes_in_an_expired_lease(taken_over: bool) -> None:
-    world, first = ready()
-    [contest] = world.rows("select c.*, t.par, t.rounds from contests c join tournaments t using (tournament_id)")
-    world.write(lambda tx: first._open(tx, contest))
-    world.runtime.at += LEASE_MS
-    if taken_over:
-        second = world.life(SettlementService)
-        world.write(lambda tx: second._open(tx, contest))
-    pack = world.rows(
-        "select p.*, l.outcome_id, o.entry_id as outcome_of, o.score, o.place, o.prize_cents, o.scores_hash"
-        " from settlement_packs p join outcome_pack_links l using (pack_id) join outcomes o using (outcome_id)"
-    )[0]
-    with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon may leave PENDING"):
-        world.write(lambda tx: first._end_pack(tx, "c1", {**pack, "user_id": "ann", "own_cents": 0}, 1))
-    assert {row["status"] for row in world.rows("select status from settlement_packs")} == {"PENDING"}
-
-
-# --- crashes -------------------------------------------------------------------------------------------------------------
-
-CROWD = crowd(PACKS_PER_TRANSACTION + 2)
-
-
-def uninterrupted() -> tuple[list[str], dict[str, Any]]:
-    world, daemon = ready(CROWD)
-    world.store.log.clear()
-    world.work(daemon)
-    return list(world.store.log), world.story()
-
-
-def test_settling_takes_a_transaction_to_open_some_to_execute_and_one_to_close() -> None:
-    log, _ = uninterrupted()
-    assert log == ["settlement.ready", "settlement.open", *["settlement.execute"] * 3, "settlement.close"]
-
-
-@pytest.mark.parametrize("committed", [True, False], ids=["after its commit", "before its commit"])
-@pytest.mark.parametrize("n", range(1, 7))
-def test_a_daemon_that_dies_at_any_step_is_followed_by_one_that_ends_in_the_same_story(n: int, committed: bool) -> None:
-    log, story = uninterrupted()
-    world, daemon = ready(CROWD)
-    world.store.log.clear()
-    world.store.crash_at, world.store.committed = n, committed
-    with pytest.raises(Crash, match=log[n - 1]):
-        world.work(daemon)
-    world.store.crash_at = None
-    successor = world.life(SettlementService)
-    if world.status() != "SETTLED":
-        assert world.step(successor), "there is work, and it is due some time"
-    assert world.runtime.at <= CUTOFF_AT + LEASE_MS
-    assert world.story() == story
-
-
-def test_daemons_that_die_one_after_the_other_still_get_there() -> None:
-    _, story = uninterrupted()
-    world, daemon = ready(CROWD)
-    for operation in ("settlement.open", "settlement.execute", "settlement.execute", "settlement.close"):
-        cut(world, daemon, operation, committed=operation != "settlement.close")
-        world.runtime.at += LEASE_MS
-        daemon = world.life(SettlementService)
-    world.work(daemon)
-    assert world.story() == story
-
-
-def test_every_transaction_may_be_run_again() -> None:
-    _, story = uninterrupted()
-    world, daemon = ready(CROWD)
-    world.store.twice = True
-    world.work(daemon)
-    assert world.story() == story

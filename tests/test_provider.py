@@ -176,6 +176,12 @@ def test_a_correction_is_a_publication_of_its_own_and_shifts_no_revision_told_be
     assert (answer.revision, answer.totals) == (4, {("g1", 1): 8})
 
 
+def test_a_correction_at_the_instant_of_a_publication_comes_after_it() -> None:
+    world = Provider(tournament([FIRST])).until(TEE)
+    assert world.actor.correct("t1", "g1", 1, 1, 6) == 3
+    assert [row["revision"] for row in world.rows("provider.publications")] == [1, 1, 2]
+
+
 def test_a_hole_without_a_published_score_cannot_be_corrected() -> None:
     world = Provider(tournament([FIRST])).until(TEE + MINUTE)
     with pytest.raises(ValueError, match=r"t1/g3, round 1, hole 1"):

@@ -28,7 +28,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def path(template: Path, tmp_path: Path) -> str:
-    return shutil.copy(template, tmp_path / "platform.db")
+    return str(shutil.copy(template, str(tmp_path / "platform.db")))
 
 
 @pytest.fixture(params=["the platform's own connection", "another connection, recursive triggers off"])
@@ -78,7 +78,7 @@ def unique_keys(table: str) -> list[tuple[str, ...]]:
 UNIQUE_KEYS = [(table, key) for table in APPEND_ONLY for key in unique_keys(table)]
 
 
-# --- append-only -----------------------------------------------------------------------------------------------------
+# --- append-only ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -131,7 +131,7 @@ def test_the_ledger_and_the_audit_log_are_append_only() -> None:
     )
 
 
-# --- settlement packs --------------------------------------------------------------------------------------------------
+# --- settlement packs -------------------------------------------------------------------------------------------------
 
 PACK: dict[str, Any] = {
     "pack_id": "p1", "contest_id": "c1", "entry_id": "e1", "status": "PENDING", "fail_reason_code": None,
@@ -196,7 +196,9 @@ def test_nobody_ends_a_pack_without_a_lease(packs: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "again", [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "daemon-2"}, {"fail_reason_code": "x"}], ids=str
+    "again",
+    [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "daemon-2"}, {"fail_reason_code": "x"}],
+    ids=str,
 )
 def test_a_pack_ends_once_and_stays_as_it_ended(packs: sqlite3.Connection, again: dict[str, Any]) -> None:
     end(packs)
@@ -252,7 +254,7 @@ def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: sqlite3.C
     assert status(packs) == ["EXECUTED", "PENDING"]
 
 
-# --- other rules of the schema -------------------------------------------------------------------------------------------
+# --- other rules of the schema ----------------------------------------------------------------------------------------
 
 
 def test_a_payout_moves_money_once_an_entry_and_fails_only_with_a_reason() -> None:
@@ -301,7 +303,7 @@ def test_the_database_has_the_columns_that_the_schema_says() -> None:
         assert [row["name"] for row in connection.execute(f"pragma table_info({name})")] == table.columns.keys()
 
 
-# --- transactions --------------------------------------------------------------------------------------------------------
+# --- transactions -----------------------------------------------------------------------------------------------------
 
 
 def checkpoint(tx: Any, name: str = "a") -> None:

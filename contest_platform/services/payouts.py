@@ -237,9 +237,10 @@ class PayoutsService:
         row = self._row(tx, transfer_id)
         if row["status"] not in UNENDED:
             return False
-        if tx.now - row["key_born_at"] < KEY_LIFE_MS:
+        dies_at = row["key_born_at"] + KEY_LIFE_MS
+        if tx.now < dies_at:
             # Only for somebody who is gone is the search made so soon: what is still on its way may yet arrive.
-            self._retry(tx, row, "user_deleted", new_key=False)
+            self._again(tx, row, dies_at, "user_deleted", new_key=False)
             return False
         if self._is_gone(tx, row):
             self._give_up(tx, row, "user_deleted")

@@ -74,15 +74,12 @@ def _audit_played(tx: Tx) -> None:
 
 def _audit(tx: Tx, tournament_id: str) -> None:
     replayed = scores.replay(tx, tournament_id)
-    holes = len(replayed)
-    mismatches = 0
-    for row in tx.all(
+    rows = tx.tuples(
         "select golfer_id, round, hole, strokes from hole_scores where tournament_id = :t", {"t": tournament_id}
-    ):
-        strokes = replayed.pop((row["golfer_id"], row["round"], row["hole"]), None)
-        holes += strokes is None
-        mismatches += strokes != row["strokes"]
-    mismatches += len(replayed)
+    )
+    shown = {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in rows}
+    holes = replayed.keys() | shown.keys()
+    mismatches = 0 if replayed == shown else sum(replayed.get(hole) != shown.get(hole) for hole in holes)
     last = tx.one("select max(audit_id) as audit_id from score_audits")
     audit.insert(
         tx,
@@ -92,7 +89,7 @@ def _audit(tx: Tx, tournament_id: str) -> None:
             "audit_id": ((last["audit_id"] if last is not None else None) or 0) + 1,
             "tournament_id": tournament_id,
             "at": tx.now,
-            "holes": holes,
+            "holes": len(holes),
             "mismatches": mismatches,
         },
         "replayed from receipts",

@@ -52,5 +52,5 @@ def replay(tx: Tx, tournament_id: str) -> dict[Cell, int]:
 
 
 def _last_values(tx: Tx, tournament_id: str, until: int) -> dict[Cell, int]:
-    rows = tx.all(_ADMITTED, {"t": tournament_id, "until": until})
-    return {(row["golfer_id"], row["round"], row["hole"]): row["strokes"] for row in rows}
+    rows = tx.tuples(_ADMITTED, {"t": tournament_id, "until": until})
+    return {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in rows}

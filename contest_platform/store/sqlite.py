@@ -132,10 +132,10 @@ def create(connection: sqlite3.Connection) -> None:
 class SqliteTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    __slots__ = ("_execute", "_executemany", "audit_hash", "audit_seq", "cause", "changes", "now", "statements", "topics")
+    __slots__ = ("_cursor", "_execute", "_executemany", "audit_hash", "audit_seq", "cause", "changes", "now", "statements", "topics")
 
     def __init__(self, connection: sqlite3.Connection, now: int, cause: str) -> None:
-        self._execute, self._executemany = connection.execute, connection.executemany
+        self._execute, self._executemany, self._cursor = connection.execute, connection.executemany, connection.cursor
         self.now, self.cause = now, cause
         self.topics: list[str] = []
         self.statements = 0
@@ -151,6 +151,12 @@ class SqliteTx:
     def all(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         self.statements += 1
         return self._execute(sql, params or ()).fetchall()
+
+    def tuples(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        self.statements += 1
+        cursor = self._cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, params or ()).fetchall()
 
     def run(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         self.statements += 1

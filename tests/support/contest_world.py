@@ -46,6 +46,18 @@ class Crash(BaseException):
     """The process dies here. Not an Exception: no handler of the platform sees it."""
 
 
+class Clock(FakeRuntime):
+    async def gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> None:
+        """One after the other; what a crash leaves undone is never begun."""
+        queue = iter(calls)
+        try:
+            for call in queue:
+                await call
+        finally:
+            for call in queue:
+                call.close()
+
+
 class SteppingStore:
     """The Store port. `log` names the transactions; the one numbered `crash_at` (from 1) is the last of the process,
     `committed` or not. `twice` has every transaction run, rolled back and run again, as after a conflict."""
@@ -194,7 +206,7 @@ _ERRORS: dict[str, tuple[int, str, str | None]] = {
 class ContestWorld:
     def __init__(self, path: str = "") -> None:
         self.connection = sqlite.connect(path)
-        self.runtime, self.signals, self.entropy = FakeRuntime(), FakeSignals(), Drawn()
+        self.runtime, self.signals, self.entropy = Clock(), FakeSignals(), Drawn()
         self.store = SteppingStore(self)
         self.processor = ModelProcessor(self.runtime)
         self.hosts: Any = None
@@ -239,7 +251,7 @@ class ContestWorld:
         self.run(service.jobs()[0].work())
 
     def step(self, service: Any) -> bool:
-        """Go to the next instant of the grid at which the service's job has work, and let it work. False: it has none."""
+        """Go to the next instant of the grid at which the service's job has work, and let it. False: it has none."""
         job = service.jobs()[0]
         due = self.run(job.due())
         if due is None:

@@ -5,7 +5,6 @@ Invariant: a fake answers at once and does nothing that it was not asked, so eac
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hmac
 import json
@@ -340,8 +339,13 @@ class Platform:
 
     # --- driving ---------------------------------------------------------------------------------------------------
 
-    def run(self, coro: Any) -> Any:
-        return asyncio.run(coro)
+    def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """What a coroutine returns. No port here ever waits, so it runs through without a loop."""
+        try:
+            coro.send(None)
+        except StopIteration as end:
+            return end.value
+        raise AssertionError("a fake port waited")
 
     def write(self, fn: Callable[[Any], Any]) -> Any:
         return self.run(self.store.transact("test", fn))
