@@ -16,8 +16,12 @@ from evidence.writer import RunWriter
 from simulator.run import Progress, simulate
 
 
-class Diverged(Exception):
-    """The replay differs from the recorded journal. `line` counts from 1; a side that has ended shows as ""."""
+class Diverged(BaseException):
+    """The replay differs from the recorded journal. `line` counts from 1; a side that has ended shows as "".
+
+    Not an Exception: it is raised wherever the replay writes its journal, and the platform in it must not take it for
+    its own failure.
+    """
 
     def __init__(self, line: int, recorded: str, replayed: str) -> None:
         super().__init__(line, recorded, replayed)

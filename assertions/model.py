@@ -1,6 +1,7 @@
 """An assertion: a small function of the evidence that says what it saw, what it had to see, and what broke.
 
-Green without exercise does not exist: seen less than owed is INCONCLUSIVE, owed nothing and seen nothing NOT_APPLICABLE.
+Green without exercise does not exist: seen less than owed is INCONCLUSIVE, owed nothing and seen nothing
+NOT_APPLICABLE.
 """
 
 from __future__ import annotations

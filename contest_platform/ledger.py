@@ -53,9 +53,7 @@ class OutOfBalanceError(Exception):
     """A transaction that does not sum to zero was refused."""
 
 
-def post(
-    tx: Tx, ctx: Context, kind: str, business_key: str, postings: Iterable[tuple[str, int]], reason: str
-) -> bool:
+def post(tx: Tx, ctx: Context, kind: str, business_key: str, postings: Iterable[tuple[str, int]], reason: str) -> bool:
     """Post one transaction, or do nothing and return False when `business_key` has been posted already.
 
     Postings of 0 are left out; with nothing left nothing is posted. Raises OutOfBalanceError.
@@ -68,8 +66,11 @@ def post(
         raise OutOfBalanceError(f"{business_key} is out of balance by {total} cents")
     if tx.one("select 1 from ledger_transactions where business_key = :key", {"key": business_key}) is not None:
         return False
-    last = tx.one("select max(txn_id) as txn_id from ledger_transactions")
-    txn_id = ((last["txn_id"] if last is not None else None) or 0) + 1
+    txn_id = tx.memo.get("ledger.txn_id", 0) + 1
+    if txn_id == 1:
+        last = tx.one("select max(txn_id) as txn_id from ledger_transactions")
+        txn_id = ((last["txn_id"] if last is not None else None) or 0) + 1
+    tx.memo["ledger.txn_id"] = txn_id
     tx.insert(
         "ledger_transactions",
         {

@@ -120,6 +120,8 @@ class Tx(Protocol):
     """The instant at which the transaction began."""
     cause: str
     """The event that led to it."""
+    memo: dict[str, Any]
+    """What this transaction has read or written and need not read again. Gone with it."""
 
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None: ...
 
@@ -232,7 +234,7 @@ class ProcessorEvent:
 class Processor(Protocol):
     """The payment processor. Every call may raise ProcessorError, ConnectionFailed or ConnectionLost.
 
-    List calls return what came after the cursor, oldest first, at most `limit`; an empty list ends the listing.
+    List calls return what came after the cursor, oldest first, at most `limit`; fewer than that end the listing.
     """
 
     def create_intent(
@@ -274,7 +276,8 @@ class Processor(Protocol):
 @dataclass(frozen=True, slots=True)
 class ScoreAnswer:
     """What the provider served. `cells`: (golfer_id, round, hole, strokes, published_at) that changed after the
-    revision asked for, all of them when asked for None; `totals`: (golfer_id, round) -> strokes of the holes played, for
+    revision asked for, all of them when asked for None; `totals`: (golfer_id, round) -> strokes of the holes played,
+    for
     every round that `cells` touches; `statuses`: golfer_id -> active, cut, withdrawn, disqualified, did_not_start, for
     those that changed (all when asked for None). `field`: golfer ids of the event. `revision` is the cursor to ask
     from next; `published_at` its instant. `complete`: the event is over and official."""
@@ -292,7 +295,8 @@ class ScoreAnswer:
 
 class ScoreProvider(Protocol):
     def poll(self, *, event_id: str, since: int | None) -> Awaitable[ScoreAnswer]:
-        """Scores of `event_id` after revision `since`; None asks for everything. Raises PortError on anything but 200."""
+        """Scores of `event_id` after revision `since`; None asks for everything. Raises PortError on anything but
+        200."""
 
 
 # --- hosts, access, outside witnesses ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a service is: a few background jobs and a few routes, built from ports and configuration, without module state."""
+"""What a service is: a few jobs and routes, built from ports and configuration, without module state."""
 
 from __future__ import annotations
 

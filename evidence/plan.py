@@ -32,9 +32,9 @@ class Publication(Model):
 class Glitch(Model):
     """What the provider serves wrongly from `from_at` until `until_at`, whatever it has published.
 
-    `wrong_event`: the answer is about another event; `empty`: 200 without any hole; `scrambled`: the holes of `cells` carry
-    false strokes while round totals stay true. Glitches of a recording are the provider's nature; those that a fault brings
-    are in the fault's parameters instead.
+    `wrong_event`: the answer is about another event; `empty`: 200 without any hole; `scrambled`: the holes of `cells`
+    carry false strokes while round totals stay true. Glitches of a recording are the provider's nature; those that a
+    fault brings are in the fault's parameters instead.
     """
 
     kind: Literal["wrong_event", "empty", "scrambled"]
@@ -117,8 +117,8 @@ class Principal(Model):
 
 
 class Bite(Model):
-    """Where a fault must show: rows of `book` that match `where`. The value `$victim` stands for the victim's key as the
-    injector's book recorded it, `$entity` for the entity bound, both compared as text; None matches null."""
+    """Where a fault must show: rows of `book` that match `where`. The value `$victim` stands for the victim's key as
+    the injector's book recorded it, `$entity` for the entity bound, both compared as text; None matches null."""
 
     book: str
     where: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The bus: every crossing of a seam is offered here to the faults of the plan, and each one that acts is written down."""
+"""The bus: every crossing of a seam is offered here to the faults of the plan, and each that acts is on record."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class SeamBus:
     def consult(self, seam: str, operation: str, entity: str, victim: str) -> Effect | None:
         """What happens to this crossing instead of its normal course; None for nothing unusual (the common case, fast).
 
-        `victim` is the key under which the other party's book will show it. The first fault that acts, in the order of the
-        plan, wins.
+        `victim` is the key under which the other party's book will show it. The first fault that acts, in the order
+        of the plan, wins.
         """
         faults = self._faults.get((seam, operation))
         if faults is None:

@@ -1,4 +1,4 @@
-"""The seams and levers by name: the whole vocabulary of where a fault can act, whom it names, and what it can do there."""
+"""The seams and levers by name: where a fault can act, whom it names there, and what it can do."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SEAMS: dict[str, Seam] = {
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
-    "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes a new value",
+    "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "database.edit": "entity: principal; params table, set, where, bypass: SQL past the application and its triggers",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",

@@ -1,7 +1,7 @@
 """What a fault is, and what it may do: a closed vocabulary of effects at named seams.
 
-A fault never touches the platform. It sees calls that cross a seam and answers with an effect, which the seam carries out and
-the other party's book records; or it asks for actions on the world at given instants.
+A fault never touches the platform. It sees calls that cross a seam and answers with an effect, which the seam carries
+out and the other party's book records; or it asks for actions on the world at given instants.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Occasion:
 
 
 class Guarantees(Protocol):
-    """What is bound to happen in the plan, whatever else goes wrong: the planner's offer to a fault that wants to bite."""
+    """What is bound to happen whatever else goes wrong: the planner's offer to a fault that wants to bite."""
 
     starts_at: int
     absence_until_at: int
@@ -164,8 +164,8 @@ class Guarantees(Protocol):
         """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""
 
     def correctable(self) -> Sequence[tuple[str, str, int, int, int, int]]:
-        """(tournament_id, golfer_id, round, hole, strokes, official_end_at): holes whose published value may be corrected
-        after the event ended at official_end_at and before the cut-off of its contests."""
+        """(tournament_id, golfer_id, round, hole, strokes, official_end_at): holes whose published value may be
+        corrected after the event ended at official_end_at and before the cut-off of its contests."""
 
     def founders(self) -> Sequence[str]:
         """The principals who are founders: revoked at the start, and tempted all the same."""

@@ -1,4 +1,4 @@
-"""What the world asks of whatever drives it through time. SimPy's kernel is one; an event loop with a clock that jumps is another."""
+"""What the world asks of whatever drives it through time: SimPy's kernel, or an event loop whose clock jumps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Driver(Protocol):
     def signals_of(self, life: Life) -> Signals: ...
 
     def serve(self, life: Life, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
-        """Have a platform process do `work` for somebody outside it. Raises ConnectionLost if it dies before the end."""
+        """Have a platform process do `work` for somebody else. Raises ConnectionLost if it dies before the end."""
 
     def call(self, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]: ...
 

@@ -11,7 +11,7 @@ from heapq import heappush
 from typing import Any, Generic, TypeVar
 
 from simpy.core import Environment
-from simpy.events import NORMAL, Event, Process, Timeout
+from simpy.events import NORMAL, URGENT, Event, EventPriority, Process, Timeout
 
 from contest_platform.ports import ConnectionLost, DeadlineExceeded, PortError, Runtime, Signals
 from evidence.journal import JournalWriter
@@ -22,6 +22,7 @@ T = TypeVar("T")
 Outcome = tuple[bool, Any]
 """How a coroutine ended: (True, value) or (False, exception). SimPy rebuilds exceptions that cross it; values pass."""
 
+FIRST = EventPriority(URGENT - 1)
 _MASK = (1 << 64) - 1
 
 
@@ -38,6 +39,7 @@ class Kernel(Environment):
         self.journal = journal
         self.events = 0
         self.on_failure: Callable[[Incarnation, Exception], None] | None = None
+        self.failed = False
         self._root_key = draws.bits("kernel.root")
         self._root_events = 0
         self._root_names: dict[str, int] = {}
@@ -79,6 +81,19 @@ class Kernel(Environment):
     def never(self) -> Awaitable[None]:
         return Wait(Event(self))
 
+    def fail(self, error: Exception) -> None:
+        """End the run with `error` before anything else happens, whatever the running task makes of it."""
+        if self.failed:
+            return
+        self.failed = True
+
+        def end(_: Event) -> None:
+            raise error
+
+        last = Event(self)
+        last._ok, last._value, last.callbacks = True, None, [end]
+        self.schedule(last, FIRST)
+
     def gate(self, *events: Event) -> Event:
         """An event that happens with the first of `events`."""
         gate = Event(self)
@@ -108,7 +123,12 @@ class Kernel(Environment):
             task.cause = event_id  # type: ignore[attr-defined]
 
     def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
-        event_id = self.journal.append(int(self._now), actor, kind, subject, self.cause(), data)
+        try:
+            event_id = self.journal.append(int(self._now), actor, kind, subject, self.cause(), data)
+        except Exception as error:
+            # Whose record it was to be has no part in it: not a failure of that process, but the end of the run.
+            self.fail(error)
+            raise
         self.set_cause(event_id)
         return event_id
 
@@ -186,11 +206,11 @@ class Task(Process):
                 failed = not awaited or not isinstance(error, PortError)
             else:
                 failed = not awaited and incarnation.alive
-            if failed and incarnation is not None and kernel.on_failure is not None:
-                kernel.on_failure(incarnation, error)
-            elif failed:
-                assert self.callbacks is not None
-                self.callbacks.insert(0, _raise_failure)
+            if failed and not kernel.failed:
+                if incarnation is not None and kernel.on_failure is not None:
+                    kernel.on_failure(incarnation, error)
+                else:
+                    kernel.fail(error)
             return False, error
         finally:
             if incarnation is not None:
@@ -371,11 +391,6 @@ class TaskRuntime:
                 call.close()
         if errors:
             raise errors[0]
-
-
-def _raise_failure(task: Event) -> None:
-    assert isinstance(task, Task)
-    _unwrap(task.outcome())
 
 
 class SignalHub:

@@ -112,10 +112,10 @@ class ProcessStore:
         process, driver = self._process, self._driver
         process.life.guard()
         result, tx = sqlite.transact(self._connection, driver.runtime.now(), driver.cause() or "", fn)
-        process.session.statements += tx.statements
-        process.session.writes += tx.changes
-        if tx.audit_seq is not None:
-            driver.record(process.actor, "commit", operation, audit_seq=tx.audit_seq, audit_hash=tx.audit_hash)
+        process.session.committed(tx.statements, tx.changes)
+        head = tx.memo.get("audit.head")
+        if head is not None:
+            driver.record(process.actor, "commit", operation, audit_seq=head[0], audit_hash=head[1])
         for topic in tx.topics:
             driver.notify(topic)
         return result

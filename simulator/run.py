@@ -43,6 +43,7 @@ class Work:
 
     events: int
     inserts: int
+    transactions: int
     journal_lines: int
     audit_lines: int
 
@@ -62,7 +63,7 @@ def simulate(plan: Plan, journal: JournalWriter, books: BookSet, progress: Progr
                 progress(day, days)
     finish(world)
     inserts = sum(books[f"platform.{table}"].count for table in _tables(world.connection))
-    work = Work(kernel.events, inserts, journal.count, books["platform.audit_log"].count)
+    work = Work(kernel.events, inserts, world.database.transactions, journal.count, books["platform.audit_log"].count)
     world.connection.close()
     return work
 

@@ -1,4 +1,4 @@
-"""The world of one run: the platform's processes, the parties around it, and the faults between them, wired from a plan.
+"""The world of one run: the platform's processes, the parties around it, the faults between them, from a plan.
 
 Whatever drives it, the world is built only from the plan: same plan, same code, same journal.
 """
@@ -84,7 +84,7 @@ class World:
             "dashboard.transfer": self._pull_transfer,
         }
 
-    # --- what actors and wires use --------------------------------------------------------------------------------------
+    # --- what actors and wires use -----------------------------------------------------------------------------------
 
     def call(self, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
         return self.driver.call(work, name)
@@ -95,7 +95,7 @@ class World:
     def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
         return self.driver.record(actor, kind, subject, **data)
 
-    # --- wiring -----------------------------------------------------------------------------------------------------------
+    # --- wiring ------------------------------------------------------------------------------------------------------
 
     def _ports(self, process: Process) -> Ports:
         guard = process.life.guard
@@ -128,11 +128,12 @@ class World:
                 catalogue.create_contest(tx, ctx, _contest_row(contest))
 
         _, tx = sqlite.transact(self.connection, self.runtime.now(), self.driver.cause() or "", fill)
-        self.record("system:catalogue", "commit", "catalogue", audit_seq=tx.audit_seq, audit_hash=tx.audit_hash)
-        session.statements, session.writes = tx.statements, tx.changes
+        seq, digest = tx.memo["audit.head"]
+        self.record("system:catalogue", "commit", "catalogue", audit_seq=seq, audit_hash=digest)
+        session.committed(tx.statements, tx.changes)
         session.close()
 
-    # --- faults -----------------------------------------------------------------------------------------------------------
+    # --- faults ------------------------------------------------------------------------------------------------------
 
     def _note_effect(self, call: Call, fault: Fault, effect: Effect, victim: str) -> None:
         self._note(fault, call.seam, call.operation, call.entity, call.occurrence, type(effect).__name__, victim)
@@ -169,7 +170,7 @@ class World:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
         await self.processor.pull_transfer(action, note, user.account_id)
 
-    # --- the end ----------------------------------------------------------------------------------------------------------
+    # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Have every party close its books, and copy the platform's tables into theirs."""
@@ -186,9 +187,7 @@ class World:
             )
             flags = [place for place, kind in enumerate(schema.columns.values()) if kind is Column.BOOL]
             if flags:
-                rows = (
-                    tuple(bool(cell) if place in flags else cell for place, cell in enumerate(row)) for row in rows
-                )
+                rows = (tuple(bool(cell) if place in flags else cell for place, cell in enumerate(row)) for row in rows)
             self.books[name].extend(rows)
 
 

@@ -122,12 +122,12 @@ class AsyncioDriver:
                 failed = not awaited or not isinstance(error, PortError)
             else:
                 failed = not awaited and life.alive
-            # Once the world is broken the run is over, and what else fails until the loop stops follows from that.
+            # Once the run has failed, what else fails until the loop stops follows from that.
             if failed and not self._broken.done():
                 if life is not None and self.on_failure is not None:
                     self.on_failure(life, error)
                 else:
-                    self._broken.set_exception(error)
+                    self.fail(error)
             return False, error
 
     def call(self, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
@@ -135,6 +135,11 @@ class AsyncioDriver:
 
     async def never(self) -> None:
         await self.loop.create_future()
+
+    def fail(self, error: Exception) -> None:
+        """End the run with `error`, whatever the running task makes of it."""
+        if not self._broken.done():
+            self._broken.set_exception(error)
 
     # --- causes ------------------------------------------------------------------------------------------------------
 
@@ -148,7 +153,12 @@ class AsyncioDriver:
             _CAUSE.set(event_id)
 
     def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
-        event_id = self.journal.append(self.now(), actor, kind, subject, self.cause(), data)
+        try:
+            event_id = self.journal.append(self.now(), actor, kind, subject, self.cause(), data)
+        except Exception as error:
+            # Whose record it was to be has no part in it: not a failure of that process, but the end of the run.
+            self.fail(error)
+            raise
         self.set_cause(event_id)
         return event_id
 

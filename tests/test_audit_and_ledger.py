@@ -134,7 +134,7 @@ def test_the_transaction_knows_the_last_audit_row_it_wrote() -> None:
     _, tx = sqlite.transact(
         connection, NOW, "ev-7", lambda tx: audit.append(tx, CTX, "refuse.entry", "contests/c1", reason="full")
     )
-    assert (tx.audit_seq, tx.audit_hash) == (1, log(connection)[0]["hash"])
+    assert tx.memo["audit.head"] == (1, log(connection)[0]["hash"])
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------------

@@ -15,23 +15,10 @@ from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.ports import ConnectionLost, Ports, Runtime, Signals
 from contest_platform.service import Config
 from contest_platform.services.settlement import LEASE, SettlementService
-from contest_platform.store import sqlite
-from contest_platform.units import Unit
-from simulator.actors.database_server import DatabaseServer
-from simulator.actors.hosts import HostsActor
-from simulator.actors.identity import IdentityActor
-from simulator.actors.processor import ProcessorActor
-from simulator.actors.provider import ProviderActor
-from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Life
-from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
-from simulator.wires.hosts import HostWire
-from simulator.wires.identity import IdentityWire
-from simulator.wires.processor import ProcessorWire
-from simulator.wires.provider import ProviderWire
-from simulator.wires.witnesses import AnchorWire, PagerWire
+from tests.support.deployment import Deployment, Idle
 from tests.support.drivers import BENCHES, DEAD, STARTS_AT, Bench
-from tests.support.fake_world import MONDAY, FakeWorld
+from tests.support.fake_world import MONDAY
 
 
 @pytest.fixture(params=BENCHES)
@@ -252,63 +239,6 @@ def test_blocks_that_unwind_a_crash_touch_no_port_of_runtime_and_signals(bench: 
 
 
 # --- a deployed unit with all its ports --------------------------------------------------------------------------
-
-
-class Deployment:
-    """One unit named "settlement" with every port, in a world without a plan."""
-
-    def __init__(self, *services: Callable[[Ports, Config], Any]) -> None:
-        self.world = FakeWorld()
-        self.connection = sqlite.connect()
-        self.ports: list[Ports] = []
-        """Those of each life."""
-        self.processes = Processes(
-            self.world.kernel,
-            self.world.draws,
-            DatabaseServer(self.world),  # type: ignore[arg-type]
-            Config((), "", {}),
-            self._ports,
-            {"settlement": Unit("settlement", "settlement", True, services)},
-        )
-        world: Any = self.world
-        self._identity = IdentityActor(world, b"k" * 32)
-        self._hosts = HostsActor(world, self.processes, lambda _: "token")
-        self._processor = ProcessorActor(world, opening_balance_cents=100, webhook_secret="whsec")
-        self._provider = ProviderActor(world, ())
-        self._anchor, self._pager = AnchorActor(world), PagerActor(world)
-
-    def _ports(self, process: Process) -> Ports:
-        world: Any = self.world
-        driver, draws, guard = world.kernel, world.draws, process.life.guard
-        self.ports.append(
-            Ports(
-                runtime=driver.runtime_of(process.life),
-                signals=driver.signals_of(process.life),
-                store=ProcessStore(driver, self.connection, process),
-                ids=ProcessIds(draws, process),
-                entropy=DrawnEntropy(draws),
-                processor=ProcessorWire(world, self._processor, "platform", guard),
-                provider=ProviderWire(world, self._provider, guard),
-                hosts=HostWire(world, self._hosts, guard),
-                auth=IdentityWire(world, self._identity, guard),
-                pager=PagerWire(world, self._pager, guard),
-                anchor=AnchorWire(world, self._anchor, guard),
-            )
-        )
-        return self.ports[-1]
-
-    def leases(self) -> list[str]:
-        return [row["name"] for row in self.connection.execute("select name from leases")]
-
-
-class Idle:
-    def __init__(self, ports: Ports, config: Config) -> None: ...
-
-    def jobs(self) -> Sequence[Job]:
-        return ()
-
-    def routes(self) -> dict[tuple[str, str], Any]:
-        return {}
 
 
 _LEASE_ROW: dict[str, Any] = {"name": "x", "holder": "x", "epoch": 1, "acquired_at": 0, "expires_at": 0}

@@ -152,6 +152,17 @@ def test_an_altered_event_is_named_by_verify_and_by_replay(
     assert_named(absence("replay", copy), f"event e{ALTERED}")
 
 
+def test_an_event_that_a_process_of_the_platform_wrote_is_named_too(copy: Path) -> None:
+    """The difference is found while that process runs, which must not take it for a failure of its own."""
+    events = [json.loads(line) for line in (copy / "journal.jsonl").read_text().splitlines()]
+    commits = [event for event in events if event["kind"] == "commit" and event["actor"] == "system:ingestion"]
+    number = int(commits[len(commits) // 2]["id"][1:])
+    rewrite(copy, number, a_second_later, rechain=True)
+    told = absence("replay", copy)
+    assert_named(told, f"event e{number}")
+    assert "at: recorded" in told.stdout
+
+
 def test_an_altered_event_is_found_though_every_hash_after_it_was_made_anew(copy: Path) -> None:
     rewrite(copy, ALTERED, a_second_later, rechain=True)
     told = absence("verify", copy)

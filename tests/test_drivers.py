@@ -378,6 +378,29 @@ def test_an_exception_in_a_request_reaches_on_failure_and_its_sender_loses_the_c
     assert bench.failures == [("app", error)]
 
 
+@pytest.mark.parametrize("swallowed", [False, True], ids=["raised on", "swallowed"])
+def test_a_journal_that_cannot_be_written_ends_the_run_and_is_nobodys_failure(bench: Bench, swallowed: bool) -> None:
+    life, went_on = bench.driver.begin("app", 1), []
+
+    async def platform() -> None:
+        bench.driver.record("test", "noted", "before")
+        bench.stream.full = True
+        try:
+            bench.driver.record("test", "noted", "lost")
+        except OSError:
+            if not swallowed:
+                raise
+        await bench.sleep_until(10)
+        went_on.append(bench.now)
+
+    bench.driver.runtime_of(life).spawn(platform(), "platform")
+    with pytest.raises(OSError, match="No space left"):
+        bench.run_until(HOUR_MS)
+    assert bench.failures == []
+    assert went_on == []
+    assert [event["subject"] for event in bench.events()] == ["before"]
+
+
 def _raises(error: Exception) -> Callable[[], None]:
     def throw() -> None:
         raise error

@@ -797,7 +797,7 @@ def test_in_any_order_and_any_number_events_leave_the_same_books(order: list[int
     for n, place in enumerate(order):
         if n == pass_at:
             if crash:
-                platform.store.fail_next["reconciliation.done"] = 1
+                platform.store.fail_next["reconciliation.conclude"] = 1
             reconcile(platform)
             if crash:
                 assert through(platform) is None

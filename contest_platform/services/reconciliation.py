@@ -6,6 +6,7 @@ Invariant: a cursor moves only in the transaction that applied what lies before 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from contest_platform import audit, checkpoints, ledger
@@ -69,12 +70,13 @@ class ReconciliationService:
         began_at = self._ports.runtime.now()
         processor, transact = self._ports.processor, self._ports.store.transact
         try:
-            await self._read_on(EVENTS, processor.list_events, _apply_event)
-            await self._ask_for_unpaid(began_at)
-            await self._read_on(BALANCE, processor.list_balance_transactions, _apply_balance)
-            while await transact("reconciliation.available", _post_available):
+            begun = await transact("reconciliation.begin", lambda tx: _begin(tx, began_at))
+            await self._read_on(EVENTS, begun.events_after, processor.list_events, _apply_event)
+            if begun.locked:
+                await self._ask_for_unpaid(began_at)
+            await self._read_on(BALANCE, begun.balance_after, processor.list_balance_transactions, _apply_balance)
+            while await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at)):
                 pass
-            await transact("reconciliation.done", lambda tx: _conclude(tx, began_at))
             self._failed_at = None
         except PortError:
             self._failed_at = self._ports.runtime.now()
@@ -82,24 +84,28 @@ class ReconciliationService:
     async def _read_on(
         self,
         cursor: str,
+        after: str | None,
         listing: Callable[..., Awaitable[list[Item]]],
         apply: Callable[[Tx, Item], None],
     ) -> None:
-        """Read a list of the processor from where we left off to its end, and apply each page as it comes."""
-        store, deadline = self._ports.store, self._ports.runtime.deadline
-        after: str | None = await store.transact("reconciliation.cursor", lambda tx: checkpoints.read(tx, cursor))
+        """Read a list of the processor from `after`, where we left off, to its end, and apply each page as it comes."""
         while True:
-            page = await deadline(listing(after=after, limit=PAGE), self._config.processor_timeout_ms)
+            page = await self._ports.runtime.deadline(
+                listing(after=after, limit=PAGE), self._config.processor_timeout_ms
+            )
             if not page:
                 return
             after = last = page[-1].id
+            at_end = len(page) < PAGE
 
             def apply_page(tx: Tx, page: list[Item] = page, last: str = last) -> None:
                 for item in page:
                     apply(tx, item)
                 checkpoints.save(tx, cursor, last)
 
-            await store.transact("reconciliation.page", apply_page)
+            await self._ports.store.transact("reconciliation.page", apply_page)
+            if at_end:
+                return
 
     async def _ask_for_unpaid(self, began_at: int) -> None:
         """Ask about each intent that is still unpaid in a contest that has locked since the last good pass: an event
@@ -140,10 +146,29 @@ def _through(tx: Tx) -> int | None:
     return None if value is None else int(value["through"])
 
 
-def _conclude(tx: Tx, began_at: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Where a pass goes on from, and whether a contest has locked since the last good one."""
+
+    events_after: str | None
+    balance_after: str | None
+    locked: bool
+
+
+def _begin(tx: Tx, began_at: int) -> _Begun:
+    span = {"through": _through(tx) or 0, "began": began_at}
+    locked = tx.one("select 1 from contests where lock_at > :through and lock_at <= :began limit 1", span)
+    return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
+
+
+def _conclude(tx: Tx, began_at: int) -> bool:
+    """Post what has become available; with nothing left of that, the pass was good. Returns whether there is more."""
+    if _post_available(tx):
+        return True
     webhooks.retry_waiting(tx)
     checkpoints.save(tx, RECONCILED, {"through": began_at})
     tx.notify("contests")
+    return False
 
 
 def _apply_event(tx: Tx, listed: ProcessorEvent) -> None:
@@ -184,7 +209,7 @@ def _apply_balance(tx: Tx, movement: BalanceTransaction) -> None:
 
 
 def _post_available(tx: Tx) -> bool:
-    """Post a page of the charges whose money has become available; False when there are none left."""
+    """Post a page of the charges whose money has become available. Returns whether there may be more."""
     notes = checkpoints.between(tx, PENDING.format(at=0), PENDING.format(at=tx.now + 1), PAGE)
     for name, note in notes:
         ledger.move(
@@ -192,4 +217,4 @@ def _post_available(tx: Tx) -> bool:
             credit=ledger.PENDING, cents=note["net_cents"], reason="settled by the processor",
         )  # fmt: skip
         checkpoints.remove(tx, name)
-    return bool(notes)
+    return len(notes) == PAGE

@@ -99,8 +99,8 @@ SETTLEMENT_TRIGGERS = (
 
 _INSERTS = {
     name: (
-        f"insert into {name} ({', '.join(table.columns.keys())}) "
-        f"values ({', '.join(':' + column for column in table.columns.keys())})"
+        f"insert into {name} ({', '.join(table.columns.keys())}) values ({', '.join('?' * len(table.columns))})",
+        tuple(table.columns.keys()),
     )
     for name, table in TABLES.items()
 }
@@ -132,7 +132,7 @@ def create(connection: sqlite3.Connection) -> None:
 class SqliteTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    __slots__ = ("_cursor", "_execute", "_executemany", "audit_hash", "audit_seq", "cause", "changes", "now", "statements", "topics")
+    __slots__ = ("_cursor", "_execute", "_executemany", "cause", "changes", "memo", "now", "statements", "topics")
 
     def __init__(self, connection: sqlite3.Connection, now: int, cause: str) -> None:
         self._execute, self._executemany, self._cursor = connection.execute, connection.executemany, connection.cursor
@@ -140,9 +140,7 @@ class SqliteTx:
         self.topics: list[str] = []
         self.statements = 0
         self.changes = 0
-        self.audit_seq: int | None = None
-        self.audit_hash = ""
-        """The last audit row that this transaction wrote."""
+        self.memo: dict[str, Any] = {}
 
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None:
         self.statements += 1
@@ -165,11 +163,10 @@ class SqliteTx:
         return count
 
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
-        self._execute(_INSERTS[table], row)
+        statement, columns = _INSERTS[table]
+        self._execute(statement, [row[column] for column in columns])
         self.changes += 1
         self.statements += 1
-        if table == "audit_log":
-            self.audit_seq, self.audit_hash = row["seq"], row["hash"]
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         places = ", ".join("?" * len(columns))
@@ -193,9 +190,7 @@ class SqliteTx:
             self.topics.append(topic)
 
 
-def transact(
-    connection: sqlite3.Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]
-) -> tuple[T, SqliteTx]:
+def transact(connection: sqlite3.Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
     """Run `fn` in one transaction. Any exception rolls back and is raised on."""
     tx = SqliteTx(connection, now, cause)
     connection.execute("begin immediate")

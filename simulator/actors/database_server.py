@@ -24,6 +24,12 @@ class Session:
         self.number: int | None = None
         """Its row in database.sessions, once closed."""
 
+    def committed(self, statements: int, writes: int) -> None:
+        """Count one committed transaction: its statements, and the rows that it changed."""
+        self.statements += statements
+        self.writes += writes
+        self._server.transactions += 1
+
     def close(self) -> int:
         """End the session and return the number of its row. Closing it again changes nothing."""
         return self._server.close(self)
@@ -34,6 +40,8 @@ class DatabaseServer:
         self._world = world
         self._book = world.books["database.sessions"]
         self._open: dict[Session, None] = {}
+        self.transactions = 0
+        """How many transactions have been committed in all sessions."""
 
     def open(self, principal: str, role: str, purpose: str) -> Session:
         session = Session(self, self._world.runtime.now(), principal, role, purpose)

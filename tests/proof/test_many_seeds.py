@@ -1,4 +1,4 @@
-"""The default run under many seeds (PROOF_SEEDS of them, 200 by default): no false alarm, and nothing that differs twice."""
+"""The default run under many seeds (PROOF_SEEDS, 200 by default): no false alarm, and nothing that differs twice."""
 
 from __future__ import annotations
 

@@ -74,7 +74,9 @@ def absence(*arguments: str | Path) -> Told:
     return Told(result.exit_code, result.stdout, result.stderr)
 
 
-def start(*arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Any:
+def start(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.Popen[str]:
     """`absence` as a process of its own, not waited for; its output is captured."""
     command = [sys.executable, "-m", "absence", *map(str, arguments)]
     return subprocess.Popen(

@@ -23,13 +23,22 @@ KEY = "00" * 16
 DEAD = (DeadIncarnationError, DeadLifeError)
 
 
+class Disk(io.BytesIO):
+    full = False
+
+    def write(self, data: Any) -> int:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+
 class Bench:
     """A driver without a world, and what it wrote. Times are given and told in milliseconds since STARTS_AT."""
 
     driver: Driver
 
     def __init__(self) -> None:
-        self.stream = io.BytesIO()
+        self.stream = Disk()
         self.journal = JournalWriter(self.stream)
         self.failures: list[tuple[str, Exception]] = []
 

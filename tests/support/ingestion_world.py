@@ -72,8 +72,8 @@ class Store:
         if failure == "before":
             raise ConnectionLost(operation)
         result, tx = sqlite.transact(world.db, world.runtime.now(), world.kernel.cause() or "", fn)
-        if tx.audit_seq is not None:
-            world.record("system:ingestion", "commit", operation, audit_seq=tx.audit_seq)
+        if "audit.head" in tx.memo:
+            world.record("system:ingestion", "commit", operation, audit_seq=tx.memo["audit.head"][0])
         for topic in tx.topics:
             world.notified.append((world.runtime.now(), topic))
             world.kernel.signals.notify(topic)
