@@ -277,9 +277,8 @@ class Processor(Protocol):
 class ScoreAnswer:
     """What the provider served. `cells`: (golfer_id, round, hole, strokes, published_at) that changed after the
     revision asked for, all of them when asked for None; `totals`: (golfer_id, round) -> strokes of the holes played,
-    for
-    every round that `cells` touches; `statuses`: golfer_id -> active, cut, withdrawn, disqualified, did_not_start, for
-    those that changed (all when asked for None). `field`: golfer ids of the event. `revision` is the cursor to ask
+    for every round that `cells` touches; `statuses`: golfer_id -> active, cut, withdrawn, disqualified, did_not_start,
+    for those that changed (all when asked for None). `field`: golfer ids of the event. `revision` is the cursor to ask
     from next; `published_at` its instant. `complete`: the event is over and official."""
 
     event_id: str
@@ -295,8 +294,7 @@ class ScoreAnswer:
 
 class ScoreProvider(Protocol):
     def poll(self, *, event_id: str, since: int | None) -> Awaitable[ScoreAnswer]:
-        """Scores of `event_id` after revision `since`; None asks for everything. Raises PortError on anything but
-        200."""
+        """Scores of `event_id` after revision `since`, None: everything. Raises PortError on anything but 200."""
 
 
 # --- hosts, access, outside witnesses ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -172,6 +173,10 @@ class Plan(Model):
 
     def canonical(self) -> bytes:
         """The one byte form of the plan: what is hashed, stored and replayed."""
+        return self._canonical
+
+    @cached_property
+    def _canonical(self) -> bytes:
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return text.encode()
 

@@ -17,6 +17,8 @@ from contest_platform.ports import ConnectionLost, DeadlineExceeded, PortError, 
 from evidence.journal import JournalWriter
 from seams.draws import GOLDEN, Draws
 from simulator.driver import Driver, Life
+from simulator.leaves import Gate, Sleep, Wait
+from simulator.signals import ProcessSignals, SignalHub
 
 T = TypeVar("T")
 Outcome = tuple[bool, Any]
@@ -50,6 +52,9 @@ class Kernel(Environment):
     def schedule(self, event: Event, priority: int = NORMAL, delay: Any = 0) -> None:
         """Queue `event`. The tie-break is SplitMix64 of the causing task's key and count, then order of scheduling."""
         task = self._active_proc
+        if event is task and not event.callbacks:
+            event.callbacks = None  # type: ignore[assignment]  # It has ended and nobody waits for it.
+            return
         if task is None:
             self._root_events = n = self._root_events + 1
             x = self._root_key + n * GOLDEN & _MASK
@@ -93,21 +98,6 @@ class Kernel(Environment):
         last = Event(self)
         last._ok, last._value, last.callbacks = True, None, [end]
         self.schedule(last, FIRST)
-
-    def gate(self, *events: Event) -> Event:
-        """An event that happens with the first of `events`."""
-        gate = Event(self)
-
-        def open_gate(_: Event) -> None:
-            if not gate.triggered:
-                gate.succeed()
-
-        for event in events:
-            if event.callbacks is None:
-                open_gate(event)
-            else:
-                event.callbacks.append(open_gate)
-        return gate
 
     # --- causes --------------------------------------------------------------------------------------------------
 
@@ -263,27 +253,6 @@ class Incarnation:
         self.tasks.clear()
 
 
-# --- leaf awaitables: each yields one SimPy event -----------------------------------------------------------------
-
-
-class Wait:
-    """Awaits an event and returns nothing."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self, event: Event) -> None:
-        self._event = event
-
-    def __await__(self) -> Generator[Event, Any, None]:
-        if self._event.callbacks is not None:
-            yield self._event
-
-
-class Sleep(Timeout):
-    def __await__(self) -> Generator[Event, Any, None]:
-        yield self
-
-
 class Pending(Generic[T]):
     """A call that runs on its own once awaited: giving up on it does not stop it."""
 
@@ -360,7 +329,7 @@ class TaskRuntime:
         else:
             raise TypeError(f"deadline() takes a port call or a coroutine, not {type(call).__name__}")
         if task.callbacks is not None:
-            await Wait(kernel.gate(task, Timeout(kernel, after_ms)))
+            await Gate(kernel, task, Timeout(kernel, after_ms))
         if not task.triggered:
             raise DeadlineExceeded(f"no answer within {after_ms} ms")
         return _unwrap(task.outcome())  # type: ignore[no-any-return]
@@ -391,67 +360,6 @@ class TaskRuntime:
                 call.close()
         if errors:
             raise errors[0]
-
-
-class SignalHub:
-    """Notifications shared by all processes. A waiter that is woken takes over the cause of the notification."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._counts: dict[str, int] = {}
-        self._causes: dict[str, str | None] = {}
-        self._waiting: dict[str, list[Event]] = {}
-
-    def seen(self, topic: str) -> int:
-        return self._counts.get(topic, 0)
-
-    def notify(self, topic: str) -> None:
-        self._counts[topic] = self._counts.get(topic, 0) + 1
-        self._causes[topic] = self._kernel.cause()
-        for gate in self._waiting.pop(topic, ()):
-            if not gate.triggered:
-                gate.succeed()
-
-    async def wait(self, topic: str, seen: int, until: int | None, idle_cause: str | None) -> None:
-        kernel = self._kernel
-        if self.seen(topic) == seen:
-            gate = Event(kernel)
-            waiting = self._waiting.setdefault(topic, [])
-            waiting.append(gate)
-            if until is not None:
-                timer = Timeout(kernel, max(0, until - kernel._now))
-
-                def expire(_: Event) -> None:
-                    if not gate.triggered:
-                        if gate in waiting:
-                            waiting.remove(gate)
-                        gate.succeed()
-
-                assert timer.callbacks is not None
-                timer.callbacks.append(expire)
-            await Wait(gate)
-        kernel.set_cause(self._causes.get(topic) if self.seen(topic) != seen else idle_cause)
-
-
-class ProcessSignals:
-    """The Signals port of one platform process."""
-
-    __slots__ = ("_hub", "_incarnation", "_started_by")
-
-    def __init__(self, hub: SignalHub, incarnation: Incarnation, started_by: str | None) -> None:
-        self._hub, self._incarnation, self._started_by = hub, incarnation, started_by
-
-    def seen(self, topic: str) -> int:
-        self._incarnation.guard()
-        return self._hub.seen(topic)
-
-    def notify(self, topic: str) -> None:
-        self._incarnation.guard()
-        self._hub.notify(topic)
-
-    def wait(self, topic: str, seen: int, until: int | None) -> Awaitable[None]:
-        self._incarnation.guard()
-        return self._hub.wait(topic, seen, until, self._started_by)
 
 
 def _implements(kernel: Kernel) -> Driver:

@@ -50,8 +50,8 @@ ORDER_STATUSES = ("ISSUED", "DELIVERED", "ACKNOWLEDGED", "COMPLETED", "FAILED", 
 
 
 def _table(name: str, spec: str, *extras: SchemaItem) -> None:
-    """Define a table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents. First line: the
-    key."""
+    """Define a table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents.
+    The first line is the key."""
     lines = [line.split() for line in spec.strip().splitlines()]
     types: dict[str, type[TypeEngine[Any]]] = {
         "text": Text,
