@@ -55,6 +55,7 @@ class Facts:
         self.accounts = {entrant.id: entrant.account_id for entrant in self.plan.entrants}
         self.absent = sorted(item.id for item in self.plan.principals if item.role != "ops")
         self._officials: dict[tuple[str, int], Official] = {}
+        self._distinct_officials: dict[tuple[str, int, int], Official] = {}
         self._standings: dict[str, dict[str, Standing]] = {}
 
     @property
@@ -160,10 +161,10 @@ class Facts:
         """What the provider officially published of each tournament of the plan, in its order."""
         of_event = {item.event_id: item.id for item in self.plan.tournaments}
         found: dict[str, list[Publication]] = {item.id: [] for item in self.plan.tournaments}
-        columns = ("event_id", *Publication._fields)
-        for event_id, *row in self.evidence.rows("provider.publications", *columns):
+        events = self.evidence.rows("provider.publications", "event_id")
+        for (event_id,), row in zip(events, read(self.evidence, "provider.publications", Publication), strict=True):
             if event_id in of_event:
-                found[of_event[event_id]].append(Publication._make(row))
+                found[of_event[event_id]].append(row)
         return found
 
     @cached_property
@@ -183,7 +184,17 @@ class Facts:
         """The official scores of a tournament at the instant `at` (ms), that instant included."""
         known = self._officials.get((tournament_id, at))
         if known is None:
-            known = self._officials[tournament_id, at] = self._official(self.tournaments[tournament_id], at)
+            known = self._officials[tournament_id, at] = self._official_until(self.tournaments[tournament_id], at)
+        return known
+
+    def _official_until(self, tournament: Tournament, at: int) -> Official:
+        """The official scores at `at`; those of an earlier instant, when nothing was published between the two."""
+        published = sum([row.published_at <= at for row in self.publications[tournament.id]])
+        changed = sum([changed_at <= at for changed_at, _, _ in self._statuses.get(tournament.event_id, ())])
+        key = (tournament.id, published, changed)
+        known = self._distinct_officials.get(key)
+        if known is None:
+            known = self._distinct_officials[key] = self._official(tournament, at)
         return known
 
     def _official(self, tournament: Tournament, at: int) -> Official:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from assertions.facts import facts
@@ -60,38 +62,35 @@ class Receipts:
             self._close(batch, [], [])
 
     def _read(self, evidence: Evidence) -> None:
-        published = once(evidence, by_cell)
-        replayed, received, lines, verdicts = self.replayed, self.received, list[str](), list[str]()
-        batch = tournament = None
-        cells: dict[Cell, list[tuple[Publication, int]]] = {}
+        told: set[tuple[str, str, int, int, int, int]] = set()
         admitted: dict[str, set[Cell]] = {}
-        for number, n, of, golfer, round_, hole, strokes, published_at, verdict, reason in evidence.rows(
-            "platform.ingestion_receipts", *_COLUMNS
-        ):
-            if number != batch:
-                if batch is not None:
-                    self._close(batch, lines, verdicts)
-                batch, lines, verdicts = number, [], []
-            if of != tournament:
-                tournament, cells = of, published.get(of, {})
-                scores, once_admitted = replayed.setdefault(of, {}), admitted.setdefault(of, set())
-            verdicts.append(verdict)
-            lines.append(f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n")
-            if verdict in RECEIVED:
-                cell = (golfer, round_, hole)
-                for publication, until_at in cells.get(cell, ()):
-                    if publication.strokes == strokes and publication.published_at <= published_at < until_at:
-                        received.add(publication.n)
-                if verdict != "DUPLICATE":
-                    scores[cell] = strokes
+        for batch, group in groupby(evidence.rows("platform.ingestion_receipts", *_COLUMNS), itemgetter(0)):
+            rows = list(group)
+            self._close(
+                batch,
+                [
+                    f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n"
+                    for _, n, _, golfer, round_, hole, strokes, published_at, verdict, reason in rows
+                ],
+                [row[8] for row in rows],
+            )
+            told.update([row[2:8] for row in rows if row[8] in RECEIVED])
+            for _, n, tournament, golfer, round_, hole, strokes, _, verdict, reason in rows:
+                if verdict == "ADMIT" or verdict == "CORRECTION":
+                    cell = (golfer, round_, hole)
+                    self.replayed.setdefault(tournament, {})[cell] = strokes
                     if verdict == "ADMIT":
+                        once_admitted = admitted.setdefault(tournament, set())
                         if cell in once_admitted:
-                            self.readmitted.append((number, n, of, cell))
+                            self.readmitted.append((batch, n, tournament, cell))
                         once_admitted.add(cell)
-            elif verdict not in COUNTED or not reason:
-                self.silent.append((number, n, verdict))
-        if batch is not None:
-            self._close(batch, lines, verdicts)
+                elif verdict not in COUNTED or (verdict != "DUPLICATE" and not reason):
+                    self.silent.append((batch, n, verdict))
+        published = once(evidence, by_cell)
+        for tournament, golfer, round_, hole, strokes, published_at in told:
+            for publication, until_at in published.get(tournament, {}).get((golfer, round_, hole), ()):
+                if publication.strokes == strokes and publication.published_at <= published_at < until_at:
+                    self.received.add(publication.n)
 
     def _close(self, batch: int, lines: list[str], verdicts: list[str]) -> None:
         """Compare the receipts of a batch with what the batch says of them; each batch is closed once."""

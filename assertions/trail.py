@@ -7,7 +7,7 @@ columns, so an update is a subtraction and an addition, and memory is one number
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -92,18 +92,21 @@ class Damages:
             self.first.append(Damage(seq, at, what))
 
 
-def part(column: str, value: Any) -> int:
-    """What one column adds to the sum that stands for a row; null adds nothing.
+def fingerprint(columns: Iterable[tuple[str, Any]]) -> int:
+    """What stands for a row, or for some columns of it: the sum of the hashes of (column, value); null adds nothing.
 
     Python's hash of text differs from process to process; it is only ever compared within one, and never told.
     """
-    if value.__class__ is str:
-        return hash((column, value))
-    if value is None:
-        return 0
-    if isinstance(value, dict | list):
-        return hash((column, _encode(value)))
-    return hash((column, value + SHIFT))
+    total = 0
+    for column in columns:
+        name, value = column
+        if value.__class__ is str:
+            total += hash(column)
+        elif isinstance(value, int):
+            total += hash((name, value + SHIFT))
+        elif value is not None:
+            total += hash((name, _encode(value)))
+    return total
 
 
 def posting(account: str, cents: int) -> int:
@@ -143,19 +146,12 @@ class Trail:
         covering, anchors = 0, len(anchored)
         stretch = -1
         head, previous, quote = GENESIS, 0, encode_basestring
-        actors: dict[str, bool] = {}
+        last_cause: str | None = ""
+        caused_at: int | None = None
         columns = {table: frozenset(BOOKS[f"platform.{table}"].columns) for table in self.images}
+        effect_columns = {table: [name for name in EFFECT_COLUMNS if name in columns[table]] for table in columns}
         transitions, effects = self.transitions, self.effects
-
-        quoted: dict[str | None, str] = {None: "null"}
-
-        def text(value: str | None) -> str:
-            """The JSON of a value that comes again and again."""
-            known = quoted.get(value)
-            if known is None:
-                assert value is not None
-                known = quoted[value] = quote(value)
-            return known
+        actions: dict[str, tuple[str, str]] = {}
 
         for (
             seq,
@@ -178,8 +174,9 @@ class Trail:
             if prev_hash != head:
                 self.broken_chain.add(seq, at, "does not carry the hash of the row before it")
             body = (
-                f'{{"action":{text(action)},"actor":{text(actor)},"after":{"null" if after is None else quote(after)},'
-                f'"at":{at},"before":{"null" if before is None else quote(before)},'
+                f'{{"action":{quote(action)},"actor":{quote(actor)},'
+                f'"after":{"null" if after is None else quote(after)},"at":{at},'
+                f'"before":{"null" if before is None else quote(before)},'
                 f'"cause":{"null" if cause is None else quote(cause)},'
                 f'"correlation":{"null" if correlation is None else quote(correlation)},'
                 f'"prev_hash":"{prev_hash}","reason":{"null" if reason is None else quote(reason)},"seq":{seq},'
@@ -193,22 +190,30 @@ class Trail:
 
             while covering < anchors and anchored[covering][1] < seq:
                 covering += 1
-            anchored_at = anchored[covering][0] if covering < anchors else None
-            if covering != stretch and (anchored_at or ended_at) > at + ANCHOR_WITHIN_MS:
-                if (anchored_at or ended_at) > known.deadline(at, ANCHOR_WITHIN_MS)[0]:
-                    self.unanchored.append((seq, at, anchored_at))
-                stretch = covering
+            if covering != stretch:
+                anchored_at = anchored[covering][0] if covering < anchors else None
+                if (anchored_at or ended_at) > at + ANCHOR_WITHIN_MS:
+                    if (anchored_at or ended_at) > known.deadline(at, ANCHOR_WITHIN_MS)[0]:
+                        self.unanchored.append((seq, at, anchored_at))
+                    stretch = covering
 
-            if not (cause and cause[0] == "e" and cause[1:].isdigit() and 0 < int(cause[1:]) <= len(instants)):
+            if cause != last_cause:
+                last_cause, caused_at = cause, _event_instant(cause, instants)
+            if caused_at is None:
                 self.uncaused.add(seq, at, f"names the cause {cause!r}, which is no event of the journal")
-            elif instants[int(cause[1:]) - 1] > at:
+            elif caused_at > at:
                 self.uncaused.add(seq, at, f"names the cause {cause}, which came later")
 
-            verb = action.partition(".")[0]
-            trusted = actors.get(actor)
-            if trusted is None:
-                trusted = actors[actor] = actor.startswith(("system:", "customer:"))
-            if verb != "refuse" and not (trusted and (verb not in NOT_FOR_CUSTOMERS or actor[0] == "s")):
+            split = actions.get(action)
+            if split is None:
+                verb, _, kind = action.partition(".")
+                split = actions[action] = verb, kind
+            verb, kind = split
+            if (
+                not actor.startswith("system:")
+                and verb != "refuse"
+                and (verb in NOT_FOR_CUSTOMERS or not actor.startswith("customer:"))
+            ):
                 self.foreign.add(seq, at, f"{action} of {subject} by {actor}")
 
             if after is None:
@@ -218,33 +223,26 @@ class Trail:
                 continue
             if action == "ingestion.batch":
                 verb, kind = BATCHES, "insert"
-            else:
-                kind = action[len(verb) + 1 :]
-                if verb not in columns:
-                    continue
+            elif verb not in columns:
+                continue
             image: dict[str, Any] = _decode(after)[0]
+            if not columns[verb].issuperset(image):
+                image = {column: value for column, value in image.items() if column in columns[verb]}
             key = subject.partition("/")[2]
-            images, known_columns = self.images[verb], columns[verb]
+            images = self.images[verb]
             if kind == "insert":
                 if key in images:
                     self.odd_rows.add(seq, at, f"inserts {subject}, which was inserted before")
-                total = 0
-                for column, value in image.items():
-                    if column in known_columns:
-                        total += hash((column, value)) if value.__class__ is str else part(column, value)
-                images[key] = total
+                images[key] = fingerprint(image.items())
             elif kind == "update":
-                total = images.get(key, 0)
                 if key not in images:
                     self.odd_rows.add(seq, at, f"updates {subject}, which was never inserted")
                 was: dict[str, Any] = _decode(before)[0] if before else {}
-                for column, value in image.items():
-                    if column in known_columns:
-                        total += part(column, value) - part(column, was.get(column))
-                images[key] = total
+                replaced = [(column, was.get(column)) for column in image]
+                images[key] = images.get(key, 0) + fingerprint(image.items()) - fingerprint(replaced)
                 if verb == "settlement_packs" and was.get("status") == "PENDING":
                     self.terminalized_by[key] = actor
-            for column in EFFECT_COLUMNS:
+            for column in effect_columns[verb]:
                 if image.get(column):
                     effects.add(image[column])
             if verb == "contests" and "status" in image:
@@ -279,9 +277,7 @@ class Trail:
             if image is None:
                 unaudited.append(key)
                 continue
-            for name, value in zip(names, row, strict=True):
-                image -= hash((name, value)) if value.__class__ is str else part(name, value)
-            if image:
+            if image != fingerprint(zip(names, row, strict=True)):
                 changed.append(key)
         return Differences(rows, unaudited, changed, sorted(images))
 
@@ -295,6 +291,13 @@ class Trail:
             if subject in wanted and after is not None:
                 found.setdefault(subject, {}).update(json.loads(after))
         return found
+
+
+def _event_instant(cause: str | None, instants: Sequence[int]) -> int | None:
+    """When the event `e<k>` was; None for what is no event of the journal."""
+    if cause and cause[0] == "e" and cause[1:].isdigit() and 0 < int(cause[1:]) <= len(instants):
+        return instants[int(cause[1:]) - 1]
+    return None
 
 
 def row_key(row: tuple[Any, ...], places: list[int]) -> str:

@@ -58,7 +58,7 @@ class BookDigest:
 class Book:
     """One party's book, open for writing."""
 
-    __slots__ = ("_cells", "_cells_max", "_file", "_width", "count", "name")
+    __slots__ = ("_cells", "_cells_max", "_digest", "_file", "_width", "count", "name")
 
     def __init__(self, name: str, schema: BookSchema, path: Path) -> None:
         self.name = name
@@ -69,6 +69,7 @@ class Book:
         # The cells of the rows end to end: a column is then a stride, and no tuple outlives its call.
         self._cells: list[Any] = []
         self._cells_max = CHUNK_ROWS * self._width
+        self._digest: BookDigest | None = None
 
     def add(self, *values: Any) -> int:
         """Append one row, its values in the schema's column order. Returns how many rows the book now holds.
@@ -101,8 +102,11 @@ class Book:
                 self._flush()
 
     def close(self) -> BookDigest:
-        """Write what is pending and close the file. Raises BookRefused."""
-        return self._file.close(self._cells)
+        """Write what is pending and close the file; a book that is closed stays so. Raises BookRefused."""
+        if self._digest is None:
+            self._digest = self._file.close(self._cells)
+            self._cells = []
+        return self._digest
 
     def _flush(self) -> None:
         cells, self._cells = self._cells, []

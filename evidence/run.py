@@ -24,8 +24,8 @@ from evidence.schemas import BOOKS, BookSchema
 if TYPE_CHECKING:
     import pandas
 
-KEPT_ROWS_MAX = 262_144
-"""A book of more rows is streamed instead of kept."""
+KEPT_ROWS_MAX = 32_768
+"""A book of more rows is streamed instead of kept: all books are judged together, and there are fifty of them."""
 
 
 class NotARun(Exception):

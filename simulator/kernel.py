@@ -52,7 +52,7 @@ class Kernel(Environment):
     def schedule(self, event: Event, priority: int = NORMAL, delay: Any = 0) -> None:
         """Queue `event`. The tie-break is SplitMix64 of the causing task's key and count, then order of scheduling."""
         task = self._active_proc
-        if event is task and not event.callbacks:
+        if event is task and event._ok and not event.callbacks:
             event.callbacks = None  # type: ignore[assignment]  # It has ended and nobody waits for it.
             return
         if task is None:

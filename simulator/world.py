@@ -17,7 +17,7 @@ from contest_platform.service import Config
 from contest_platform.store import sqlite
 from evidence.books import BookSet
 from evidence.plan import Contest, FaultPlan, Plan, Tournament
-from evidence.schemas import BOOKS, Column
+from evidence.schemas import BOOKS
 from seams.bus import SeamBus
 from seams.draws import Draws
 from seams.faults import Action, Binding, Call, Effect, Fault
@@ -173,7 +173,8 @@ class World:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Have every party close its books, and copy the platform's tables into theirs."""
+        """Have every party close its books, and copy the platform's tables into theirs, one after the other: each is
+        written before the next is read, so that no more than one is held."""
         self.processor.close_books()
         self.provider.close_books()
         self.database.end()
@@ -182,13 +183,12 @@ class World:
         for name, schema in BOOKS.items():
             if schema.party != "platform":
                 continue
-            rows: Any = cursor.execute(
-                f"select {', '.join(schema.columns)} from {name.partition('.')[2]} order by {', '.join(schema.key)}"
+            self.books[name].extend(
+                cursor.execute(
+                    f"select {', '.join(schema.columns)} from {name.partition('.')[2]} order by {', '.join(schema.key)}"
+                )
             )
-            flags = [place for place, kind in enumerate(schema.columns.values()) if kind is Column.BOOL]
-            if flags:
-                rows = (tuple(bool(cell) if place in flags else cell for place, cell in enumerate(row)) for row in rows)
-            self.books[name].extend(rows)
+            self.books[name].close()
 
 
 def _build(planned: FaultPlan) -> Fault:

@@ -234,7 +234,7 @@ def test_a_run_as_json_holds_what_programs_need(small_run: Ran, tmp_path: Path) 
     assert told["first_broken"] is None
     assert told["assertions"] == {result.id: result.status.value for result in small_run.verdict.results}
     assert set(told["seconds"]) == {"plan", "simulate", "seal", "judge", "report", "publish"}
-    assert set(told["work"]) == {"events", "inserts", "journal_lines", "audit_lines"}
+    assert set(told["work"]) == {"events", "inserts", "transactions", "journal_lines", "audit_lines"}
 
 
 def test_a_failed_run_as_json_says_what_broke_first(tmp_path: Path) -> None:

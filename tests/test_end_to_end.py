@@ -304,6 +304,7 @@ def test_beancount_finds_the_balances_of_the_ledger_book(
         if isinstance(entry, Transaction):
             for posting in entry.postings:
                 assert posting.units is not None
+                assert posting.units.number is not None
                 cents = posting.units.number * 100
                 assert cents == int(cents)
                 theirs[names[posting.account]] += int(cents)

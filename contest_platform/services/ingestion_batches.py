@@ -5,7 +5,6 @@ Invariant: `apply` runs in one transaction, and the revision moves only to one w
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -192,7 +191,7 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
     answer, tournament_id = poll.answer, poll.tournament.id
     last = tx.one("select max(batch_id) as batch_id from ingestion_batches")
     batch_id = int((last["batch_id"] if last is not None else None) or 0) + 1
-    counts = Counter(row[5] for row in rows)
+    verdicts = [row[5] for row in rows]
     lines = [
         f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{why}\n"
         for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1)
@@ -207,11 +206,11 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
         "revision": answer.revision,
         "published_at": answer.published_at,
         "full": answer.full,
-        "admitted": counts["ADMIT"],
-        "duplicates": counts["DUPLICATE"],
-        "corrections": counts["CORRECTION"],
-        "quarantined": counts["QUARANTINE"],
-        "rejected": counts["REJECT"],
+        "admitted": verdicts.count("ADMIT"),
+        "duplicates": verdicts.count("DUPLICATE"),
+        "corrections": verdicts.count("CORRECTION"),
+        "quarantined": verdicts.count("QUARANTINE"),
+        "rejected": verdicts.count("REJECT"),
         "receipts_hash": sha256("".join(lines).encode()).hexdigest(),
     }
     tx.insert("ingestion_batches", batch)

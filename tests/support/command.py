@@ -56,7 +56,7 @@ class Ran(Told):
         return Verdict.from_json((self.path / "verdict.json").read_bytes())
 
     def status(self, assertion: str) -> str:
-        return self.result(assertion).status.value
+        return str(self.result(assertion).status.value)
 
     def result(self, assertion: str) -> Any:
         return next(result for result in self.verdict.results if result.id == assertion)
