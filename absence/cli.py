@@ -61,7 +61,7 @@ def cli() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, help="Where run directories go."
 )
-@click.option("--name", help="Name of the run directory; by default SCENARIO-sSEED-DIGEST.")
+@click.option("--name", help="Name of the run directory; by default SCENARIO-sSEED-IDENTITY.")
 @click.option("--only", multiple=True, metavar="FAULT", help="Of the scenario's faults, only this one (repeatable).")
 @click.option("--no-faults", is_flag=True, help="Leave every fault of the scenario out.")
 @click.option("--field", type=click.IntRange(1, 1000), default=1, help="Multiply customers and entries by this.")

@@ -33,20 +33,24 @@ class PlanAltered(Exception):
 
 
 class _Comparing(io.RawIOBase):
-    """A journal stream that checks each line against the recorded one."""
+    """A journal stream that checks each line against the recorded one, and takes none after the first that differs."""
 
     def __init__(self, recorded: Path) -> None:
         self._lines = recorded.open("rb")
         self._line = 0
+        self.diverged: Diverged | None = None
 
     def writable(self) -> bool:
         return True
 
     def write(self, line: bytes) -> int:  # type: ignore[override]
+        if self.diverged is not None:
+            raise self.diverged
         self._line += 1
         recorded = self._lines.readline()
         if recorded != line:
-            raise Diverged(self._line, recorded.decode(errors="replace"), line.decode())
+            self.diverged = Diverged(self._line, recorded.decode(errors="replace"), line.decode())
+            raise self.diverged
         return len(line)
 
     def finish(self) -> int:

@@ -78,7 +78,7 @@ def database_sessions(evidence: Evidence) -> Finding:
         "database.sessions", "n", "at", "principal", "role", "purpose", "statements", "writes"
     ):
         found.saw += 1
-        if principal not in DATABASE_ROLES and not principal.startswith("system:"):
+        if role not in DATABASE_ROLES or (principal not in DATABASE_ROLES and not principal.startswith("system:")):
             found.breaks(
                 f"{principal} had a database session as {role} from {instant(at)} ({purpose}): {statements} "
                 f"statements, {writes} rows changed",

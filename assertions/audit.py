@@ -93,6 +93,7 @@ def rows_match_images(evidence: Evidence) -> Finding:
             found.breaks(f"{table}/{key} was audited, but is no longer in the database", f"{table}/{key}")
         _tell_changes(evidence, found, table, differences.changed)
     _tell_postings(evidence, found)
+    _tell_golfers(evidence, found)
     for batch in receipts(evidence).wrong_hashes:
         found.breaks(
             f"the receipts of ingestion batch {batch} are not those that were hashed when it was audited",
@@ -142,6 +143,19 @@ def _tell_postings(evidence: Evidence, found: Finding) -> None:
             )
     for txn in sorted(posts.keys() - {str(txn_id) for txn_id in book.sums}):
         found.breaks(f"ledger transaction {txn} was audited, but is not in the ledger", f"ledger_transactions/{txn}")
+
+
+def _tell_golfers(evidence: Evidence, found: Finding) -> None:
+    audited = dict(trail(evidence).golfers)
+    for tournament, golfer, status in evidence.rows("platform.golfers", "tournament_id", "golfer_id", "status"):
+        found.saw += 1
+        key = f"{tournament}/{golfer}"
+        told = audited.pop(key, None)
+        if told != status:
+            said = "no audit row tells of it" if told is None else f"its audit says {told}"
+            found.breaks(f"golfers/{key} is {status}, but {said}", f"golfers/{key}")
+    for key in sorted(audited):
+        found.breaks(f"golfers/{key} was audited, but is no longer in the database", f"golfers/{key}")
 
 
 @assertion(

@@ -37,6 +37,8 @@ PLATFORM_KEY = "platform"
 """The caller in the processor's books when the platform's own API key was used."""
 COMPLETE_WITHIN_MS = 15 * MINUTE_MS
 """How long after the official end a contest may take to be COMPLETE: one poll of 10 minutes and one transition tick."""
+ANSWERED_WITHIN_MS = MINUTE_MS
+"""How long after the platform agreed to something its customer may note that it did."""
 NOBODY_FAILS_TWICE = frozenset({
     "account_closed", "account_invalid", "insufficient_capabilities_for_transfer", "no_account", "resource_missing",
     "transfers_not_allowed",
@@ -98,19 +100,52 @@ class Facts:
     @cached_property
     def refunded_cents(self) -> dict[str, int]:
         """What was given back of each intent, by the processor's book of refunds."""
-        total: dict[str, int] = {}
+        return {
+            intent_id: sum([refund.amount_cents for refund in given]) for intent_id, given in self._refunds_of.items()
+        }
+
+    @cached_property
+    def _asked_back(self) -> set[tuple[str, str]]:
+        """(user, contest) of customers who, by their own book, were promised their fee back before the lock."""
+        columns = ("at", "user_id", "contest_id", "action", "result")
+        return {
+            (user, contest)
+            for at, user, contest, action, result in self.evidence.rows("entrants.actions", *columns)
+            if action == "refund_requested" and result == "ok" and at <= self._lock_at(contest) + ANSWERED_WITHIN_MS
+        }
+
+    def _lock_at(self, contest_id: str) -> int:
+        contest = self.contests.get(contest_id)
+        return 0 if contest is None else contest.lock_at
+
+    def _left(self, intent: Intent) -> bool:
+        """Whether an entry left its contest before the lock: all of its money was given back by then, or it was
+        promised then and has been given back since."""
+        if self.refunded_cents.get(intent.intent_id, 0) < intent.amount_cents:
+            return False
+        if (intent.user_id, intent.contest_id) in self._asked_back:
+            return True
+        lock_at = self._lock_at(intent.contest_id)
+        back = [refund for refund in self._refunds_of[intent.intent_id] if refund.created_at < lock_at]
+        return sum([refund.amount_cents for refund in back]) >= intent.amount_cents
+
+    @cached_property
+    def _refunds_of(self) -> dict[str, list[Refund]]:
+        given: dict[str, list[Refund]] = {}
         for refund in self.refunds:
             if refund.status == "succeeded":
-                total[refund.intent_id] = total.get(refund.intent_id, 0) + refund.amount_cents
-        return total
+                given.setdefault(refund.intent_id, []).append(refund)
+        return given
 
     @cached_property
     def paid_in_time(self) -> dict[str, list[Intent]]:
-        """Payments captured before the lock of their contest: each makes a valid entry, however late its webhook."""
+        """Payments captured before the lock of their contest and not given back by then: each makes a valid entry,
+        however late its webhook. A payment that the cardholder disputes is one of them."""
         paid: dict[str, list[Intent]] = {contest: [] for contest in self.contests}
         for intent in self.captured:
             contest = self.contests.get(intent.contest_id)
-            if contest is not None and cast(int, intent.captured_at) < contest.lock_at:
+            in_time = contest is not None and cast(int, intent.captured_at) < contest.lock_at
+            if contest is not None and in_time and not self._left(intent):
                 paid[contest.id].append(intent)
         return paid
 
@@ -126,7 +161,8 @@ class Facts:
 
     @cached_property
     def to_refund(self) -> list[Intent]:
-        """Captured payments that bought nothing: too late for the lock, or for a contest that does not run."""
+        """Captured payments that bought nothing: too late for the lock, withdrawn before it, or for a contest that
+        does not run."""
         bought = {intent.intent_id for paid in self.valid.values() for intent in paid}
         return [intent for intent in self.captured if intent.intent_id not in bought]
 

@@ -12,7 +12,7 @@ from assertions.feed import owed_publications, receipts
 from assertions.model import Finding, assertion
 from assertions.once import once
 from assertions.rows import Cell
-from assertions.words import dollars, instant
+from assertions.words import DAY_MS, dollars, instant
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
@@ -98,6 +98,53 @@ def scores_equal_official(evidence: Evidence) -> Finding:
     return found
 
 
+@assertion("ingestion.statuses_equal_official", "Every golfer of the field has the status that the provider published")
+def statuses_equal_official(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    allowed: dict[tuple[str, str], list[str]] = {}
+    for tournament in known.tournaments:
+        until_at = known.last_cutoff_at(tournament)
+        if until_at is not None:
+            for at in (until_at, max(until_at, known.ended_at)):  # what came after the cut-off may be known, or not
+                for golfer, status in known.official(tournament, at).statuses.items():
+                    allowed.setdefault((tournament, golfer), []).append(status)
+    found = Finding("golfers", 0, len(allowed))
+    for tournament, golfer, status in evidence.rows("platform.golfers", "tournament_id", "golfer_id", "status"):
+        due = allowed.get((tournament, golfer))
+        found.saw += due is not None
+        if due is not None and status not in due:
+            found.breaks(
+                f"{golfer} in {tournament} is {status} in the platform, the provider says {due[0]}",
+                f"golfers/{tournament}/{golfer}",
+                known.last_cutoff_at(tournament),
+            )
+    return found
+
+
+@assertion(
+    "ingestion.resumes_from_checkpoint",
+    "Ingestion goes on from where it stood: until a cut-off it never asks for everything again",
+)
+def resumes_from_checkpoint(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    until: dict[str, int] = {}
+    for contest in known.contests:
+        event_id = known.tournaments[known.contests[contest].tournament_id].event_id
+        until[event_id] = min(until.get(event_id, known.cutoff_at(contest)), known.cutoff_at(contest))
+    found = Finding("events", 0, len(until))
+    went_on: set[str] = set()
+    for n, at, event_id, since in evidence.rows("provider.requests", "n", "at", "event_id", "since_revision"):
+        if since is not None:
+            went_on.add(event_id)
+        elif event_id in went_on and at < until.get(event_id, at):
+            found.breaks(
+                f"the platform asked for all of {event_id} again at {instant(at)}: it had forgotten where it stood",
+                f"provider.requests/{n}", at,
+            )  # fmt: skip
+    found.saw = len(went_on & until.keys())
+    return found
+
+
 @assertion(
     "ingestion.official_at_cutoff",
     "Every valid entry has one outcome: the score, place and prize of the official scores",
@@ -165,6 +212,28 @@ def replay_reproduces(evidence: Evidence) -> Finding:
                 f"{_hole(tournament, cell)} was admitted with {strokes} strokes and has no score",
                 f"hole_scores/{tournament}/{cell[0]}/{cell[1]}/{cell[2]}",
             )
+    return found
+
+
+@assertion(
+    "ingestion.scores_are_audited", "The platform audited its scores for every day of play, and found no mismatch"
+)
+def scores_are_audited(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    found = Finding("score audits", 0, 0)
+    for publications in owed_publications(evidence).values():
+        days = {row.published_at // DAY_MS for row in publications if row.published_at + 2 * DAY_MS < known.ended_at}
+        found.owed += len(days)
+    for audit, tournament, at, holes, mismatches in evidence.rows(
+        "platform.score_audits", "audit_id", "tournament_id", "at", "holes", "mismatches"
+    ):
+        found.saw += 1
+        if mismatches:
+            found.breaks(
+                f"the audit of {tournament} at {instant(at)} found {mismatches} of {holes} holes that do not follow "
+                f"from their receipts",
+                f"score_audits/{audit}", at,
+            )  # fmt: skip
     return found
 
 

@@ -158,8 +158,8 @@ def _short_of(result: Result) -> list[str]:
     return []
 
 
-def _when(broken: Broken) -> tuple[bool, int, str, str]:
-    return (broken.at is None, broken.at or 0, broken.subject, broken.message)
+def _when(broken: Broken) -> tuple[bool, int, int, str, str]:
+    return (broken.at is None, broken.at or 0, -broken.money_cents, broken.subject, broken.message)
 
 
 def _shortened(result: Result) -> Result:
@@ -174,11 +174,12 @@ def _shortened(result: Result) -> Result:
 
 
 def _first_broken(results: tuple[Result, ...], spans: list[Span]) -> FirstBroken | None:
-    """The earliest broken promise; of several at one instant, that of the first family and id."""
+    """The earliest broken promise; of several at one instant, the one that risks most money, then that of the
+    first family and id."""
     first: tuple[Result, Broken] | None = None
     for result in results:
         for broken in result.broken[:1]:  # the earliest: _shortened put them in order
-            if first is None or _when(broken)[:2] < _when(first[1])[:2]:
+            if first is None or _when(broken)[:3] < _when(first[1])[:3]:
                 first = result, broken
     if first is None:
         return None

@@ -12,6 +12,8 @@ from assertions.facts import PLATFORM_KEY, Facts, facts
 from assertions.ledgerbook import (
     AVAILABLE,
     CAPITAL,
+    DISPUTE_LOSS,
+    DISPUTED,
     ESCROW,
     FEES,
     IN_TRANSIT,
@@ -31,6 +33,7 @@ from assertions.words import HOUR_MS, dollars, instant
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
+PAID_EVENT = "payment_intent.succeeded"
 POSTED_WITHIN_MS = 2 * HOUR_MS
 """What moved at the processor is in the ledger after this time: reconciliation runs hourly."""
 
@@ -109,14 +112,15 @@ def pool_is_conserved(evidence: Evidence) -> Finding:
         due = known.money(contest_id)
         paid_in = sum(intent.amount_cents for intent in entries)
         moved = {
-            kind: book.escrow.get((contest_id, kind), 0) for kind in ("lock", "overlay", "rake", "prize", "unexecuted")
+            kind: book.escrow.get((contest_id, kind), 0)
+            for kind in ("lock", "unlock", "overlay", "rake", "prize", "unexecuted")
         }
         found.saw += (contest_id, "lock") in book.escrow
         row = known.contest_rows.get(contest_id)
         at = row.settled_at if row else None
         for what, is_cents, should_cents in (
             ("was collected by the processor", paid_in, due.collected_cents),
-            ("was locked into escrow", -moved["lock"], due.collected_cents),
+            ("was locked into escrow", -moved["lock"] - moved["unlock"], due.collected_cents),
             ("was taken as rake", moved["rake"], due.rake_cents),
             ("was added as overlay", -moved["overlay"], due.overlay_cents),
             ("was given to prizes", moved["prize"] + moved["unexecuted"], due.pool_cents),
@@ -135,6 +139,7 @@ def reconciles_with_processor(evidence: Evidence) -> Finding:
     book, known = ledgerbook(evidence), facts(evidence)
     found = Finding("balance transactions", 0)
     end, held = known.ended_at, _cents()
+    disputes: dict[str, str] = dict(evidence.rows("processor.disputes", "dispute_id", "status"))
     columns = ("balance_transaction_id", "kind", "source_id", "amount_cents", "fee_cents", "net_cents", "created_at",
                "available_at")  # fmt: skip
     for moved, kind, source, amount, fee, net, created_at, available_at in evidence.rows("processor.balance", *columns):
@@ -148,27 +153,41 @@ def reconciles_with_processor(evidence: Evidence) -> Finding:
             # Reconciliation may not have come round yet; what it has come round to has a posting.
             is_available = known.deadline(available_at, POSTED_WITHIN_MS)[0] < end
         held[AVAILABLE if is_available else PENDING] += net
-        key = {"charge": f"capture:{source}", "topup": f"topup:{moved}"}.get(kind)
+        key, fee_key = {"charge": f"capture:{source}", "topup": f"topup:{moved}"}.get(kind), f"fee:{moved}"
+        if kind == "adjustment" and source in disputes:
+            held[DISPUTE_LOSS if disputes[source] == "lost" else DISPUTED] -= amount
+            came_back = amount > 0
+            key = f"{'dispute_won' if came_back else 'dispute'}:{source}"
+            fee_key = f"{'dispute_fee_back' if came_back else 'dispute_fee'}:{source}"
         posted = book.amount(key) if key else None
+        latest_at = known.deadline(created_at, POSTED_WITHIN_MS)[0]
         if key and posted != abs(amount):
             said = "nothing" if posted is None else dollars(posted)
-            at = known.deadline(created_at, POSTED_WITHIN_MS)[0] if posted is None else None
+            at = latest_at if posted is None else None
             found.breaks(
                 f"the processor moved {dollars(amount)} ({kind} {source}, {instant(created_at)}), the ledger has "
                 f"{said} under {key}",
                 moved, at, abs(abs(amount) - (posted or 0)),
             )  # fmt: skip
-        if fee and book.amount(f"fee:{moved}") != fee:
+        elif key and book.by_key[key].at > latest_at:
+            found.breaks(
+                f"the processor moved {dollars(amount)} ({kind} {source}, {instant(created_at)}), the ledger told "
+                f"of it only at {instant(book.by_key[key].at)}",
+                moved, latest_at, abs(amount),
+            )  # fmt: skip
+        if fee and book.amount(fee_key) != abs(fee):
             found.breaks(
                 f"the processor kept a fee of {dollars(fee)} for {kind} {source}, the ledger has "
-                f"{dollars(book.amount(f'fee:{moved}') or 0)} under fee:{moved}",
-                moved, created_at, fee,
+                f"{dollars(book.amount(fee_key) or 0)} under {fee_key}",
+                moved, created_at, abs(fee),
             )  # fmt: skip
     for account, is_cents, should_cents in (
         (PENDING, book.balances.get(PENDING, 0), held[PENDING]),
         (AVAILABLE, book.balances.get(AVAILABLE, 0), held[AVAILABLE]),
         (FEES, book.balances.get(FEES, 0), held["fees"]),
         (CAPITAL, -book.balances.get(CAPITAL, 0), held["capital"]),
+        (DISPUTED, book.balances.get(DISPUTED, 0), held[DISPUTED]),
+        (DISPUTE_LOSS, book.balances.get(DISPUTE_LOSS, 0), held[DISPUTE_LOSS]),
     ):
         if is_cents != should_cents:
             found.breaks(
@@ -274,6 +293,42 @@ class _People:
             self.sent[user] += transfer.net_cents
             if transfer.caller == PLATFORM_KEY:
                 self.paid_out[user] += transfer.net_cents
+
+
+@assertion(
+    "ledger.events_are_applied_once",
+    "Every payment that the processor told of is noted as applied once, and never before its money is in the ledger",
+)
+def events_are_applied_once(evidence: Evidence) -> Finding:
+    book, known = ledgerbook(evidence), facts(evidence)
+    applied: dict[str, list[int | None]] = {}
+    for object_id, kind, status, at in evidence.rows(
+        "platform.webhook_inbox", "object_id", "type", "status", "applied_at"
+    ):
+        if kind == PAID_EVENT and status == "APPLIED":
+            applied.setdefault(object_id, []).append(at)
+    cents = {intent.intent_id: intent.amount_cents for intent in known.captured}
+    told = {
+        object_id: at
+        for object_id, kind, at in evidence.rows("processor.events", "object_id", "type", "created_at")
+        if kind == PAID_EVENT and known.deadline(at, POSTED_WITHIN_MS)[0] < known.ended_at
+    }
+    found = Finding("payments told of", 0, len(told))
+    for intent, told_at in told.items():
+        found.saw += 1
+        noted = applied.get(intent, [])
+        posted = book.by_key.get(f"capture:{intent}")
+        if len(noted) != 1:
+            why, at = f"noted as applied {len(noted)} times", known.deadline(told_at, POSTED_WITHIN_MS)[0]
+        elif posted is None or (noted[0] or 0) < posted.at:
+            why, at = "noted as applied before it was in the ledger", noted[0] or told_at
+        else:
+            continue
+        found.breaks(
+            f"the payment {intent}, which the processor told of at {instant(told_at)}, was {why}",
+            intent, at, cents.get(intent, 0),
+        )  # fmt: skip
+    return found
 
 
 @assertion("ledger.no_rounding_account", "There is no account but those of the chart: nothing is rounded away")

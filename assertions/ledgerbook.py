@@ -17,13 +17,15 @@ PENDING = "assets:stripe_pending"
 AVAILABLE = "assets:stripe_available"
 FEES = "expenses:stripe_fees"
 CAPITAL = "equity:owner_capital"
+DISPUTED = "assets:receivable_disputes"
+DISPUTE_LOSS = "expenses:dispute_loss"
 ESCROW = "liabilities:contest_escrow:"
 WALLET = "liabilities:user_wallet:"
 REFUND_PAYABLE = "liabilities:refund_payable:"
 PRIZE_PAYABLE = "liabilities:prize_payable:"
 IN_TRANSIT = "liabilities:payout_in_transit:"
 UNEXECUTED = "liabilities:unexecuted_packs:"
-_ACCOUNTS = frozenset({PENDING, AVAILABLE, "assets:receivable_disputes", FEES, CAPITAL, "expenses:dispute_loss"})
+_ACCOUNTS = frozenset({PENDING, AVAILABLE, DISPUTED, FEES, CAPITAL, DISPUTE_LOSS})
 _GROUPS = (
     ESCROW, WALLET, REFUND_PAYABLE, PRIZE_PAYABLE, IN_TRANSIT, UNEXECUTED, "expenses:overlay:", "income:rake:",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from assertions.facts import COMPLETE_WITHIN_MS, Facts, facts
+from assertions.facts import COMPLETE_WITHIN_MS, PLATFORM_KEY, Facts, facts
 from assertions.model import Finding, assertion
 from assertions.rows import Intent
 from assertions.trail import Transition, trail
@@ -140,6 +140,38 @@ def every_contest_ends(evidence: Evidence) -> Finding:
             found.breaks(
                 f"{contest_id} {state} at the end, with {dollars(cents)} of {len(paid)} entries in it",
                 f"contests/{contest_id}", known.plan.recovery_until_at, cents,
+            )  # fmt: skip
+    return found
+
+
+@assertion(
+    "lifecycle.paid_out_means_paid", "A contest is PAID_OUT only once each of its prizes has been sent or given up"
+)
+def paid_out_means_paid(evidence: Evidence) -> Finding:
+    known, transitions = facts(evidence), trail(evidence).transitions
+    found = Finding("contests", 0, len(known.valid))
+    paid_out = {
+        contest: step.at for contest in known.valid for step in transitions.get(contest, ()) if step.after == "PAID_OUT"
+    }
+    found.saw = len(paid_out)
+    ends = [
+        (contest, f"transfers/{transfer}", cents, at)
+        for transfer, contest, cents, at in evidence.rows(
+            "platform.transfers", "transfer_id", "contest_id", "amount_cents", "done_at"
+        )
+    ]
+    ends += [
+        (item.contest_id, f"processor.transfers/{item.transfer_id}", item.net_cents, item.created_at)
+        for item in known.transfers
+        if item.caller == PLATFORM_KEY
+    ]
+    for contest_id, subject, cents, at in ends:
+        paid_out_at = paid_out.get(contest_id)
+        if paid_out_at is not None and (at is None or at > paid_out_at):
+            came = "never ended" if at is None else f"came only at {instant(at)}"
+            found.breaks(
+                f"{contest_id} was PAID_OUT at {instant(paid_out_at)}, but its payout of {dollars(cents)} {came}",
+                subject, paid_out_at, cents,
             )  # fmt: skip
     return found
 

@@ -7,6 +7,7 @@ from the processor's transfers, of which each means that the money moved.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -108,21 +109,22 @@ def nobody_else_paid(evidence: Evidence) -> Finding:
 
 @assertion(
     "payouts.attempts_follow_idempotency",
-    "After an unknown outcome the same key is used while it lives; a new one only after a rejection or a look-up",
+    "Each request has its attempt; after an unknown outcome the same key is used while it lives; a new one only "
+    "after a rejection or a look-up",
 )
 def attempts_follow_idempotency(evidence: Evidence) -> Finding:
     known = facts(evidence)
     requests = known.transfer_requests
     found = Finding("keys at the processor", 0, len(requests))
     amounts: dict[str, int] = dict(evidence.rows("platform.transfers", "transfer_id", "amount_cents"))
-    attempted: set[str] = set()
+    attempted: Counter[str] = Counter()
     attempts = map(_Attempt._make, evidence.rows("platform.transfer_attempts", *_Attempt._fields))
     for transfer, group in groupby(attempts, key=itemgetter(0)):
         cents = amounts.get(transfer, 0)
         born: dict[str, int] = {}
         tries = list(group)
         for attempt in tries:
-            attempted.add(attempt.idempotency_key)
+            attempted[attempt.idempotency_key] += 1
             age_ms = attempt.sent_at - born.setdefault(attempt.idempotency_key, attempt.sent_at)
             if age_ms >= KEY_LIFE_MS:
                 _tell(
@@ -132,14 +134,20 @@ def attempts_follow_idempotency(evidence: Evidence) -> Finding:
             why = _why_wrong(known, before, after)
             if why:
                 _tell(found, after, cents, why)
-    found.saw = len(attempted & requests.keys())
-    for key in sorted(requests.keys() - attempted):
+    found.saw = len(attempted.keys() & requests.keys())
+    for key in sorted(requests.keys() - attempted.keys()):
         first = requests[key][0]
         found.breaks(
             f"the processor got a transfer request under the key {key} at {instant(first.at)} that no attempt tells of",
             f"processor.requests/{key}", first.at,
         )  # fmt: skip
     for key, sent in requests.items():
+        if 0 < attempted[key] < len(sent):
+            found.breaks(
+                f"the processor got {len(sent)} transfer requests under the key {key}, and only {attempted[key]} "
+                f"attempts tell of them",
+                f"processor.requests/{key}", sent[attempted[key]].at,
+            )  # fmt: skip
         if len({request.request_hash for request in sent}) > 1:
             found.breaks(f"the key {key} was sent with different requests", f"processor.requests/{key}", sent[-1].at)
     return found

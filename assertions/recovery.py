@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from assertions.facts import facts
 from assertions.model import Finding, assertion
-from assertions.words import dollars, instant
+from assertions.words import HOUR_MS, dollars, instant
 
 if TYPE_CHECKING:
     from evidence.plan import FaultPlan
     from evidence.run import Evidence
 
+INTENT_ENDS = frozenset({"succeeded", "canceled"})
 ORDER_ENDS = frozenset({"COMPLETED", "FAILED", "EXPIRED"})
 
 
@@ -92,7 +93,7 @@ def _text(value: Any) -> str | None:
 
 @assertion(
     "recovery.converged",
-    "Once the faults are over nothing is pending: no payout, refund, pack, entry, webhook or order",
+    "Once the faults are over nothing is pending: no payment, payout, refund, pack, entry, webhook or order",
 )
 def converged(evidence: Evidence) -> Finding:
     known = facts(evidence)
@@ -132,6 +133,16 @@ def converged(evidence: Evidence) -> Finding:
                 f"refunds/{refund}",
                 f"the refund {refund} of {dollars(cents)} for {entry} ({reason}) is {status} after {attempts} attempts",
                 at, cents,
+            )  # fmt: skip
+    for intent in known.intents:
+        contest_of = known.contests.get(intent.contest_id)
+        found.saw += 1
+        if intent.status not in INTENT_ENDS and contest_of is not None and contest_of.lock_at + HOUR_MS < end:
+            pending(
+                f"processor.intents/{intent.intent_id}",
+                f"the payment {intent.intent_id} for the locked {intent.contest_id} is {intent.status}: "
+                f"{intent.user_id} can still pay it",
+                intent.created_at, intent.amount_cents,
             )  # fmt: skip
     for book, name, key, is_open, since in (
         ("settlement_packs", "the settlement pack", "pack_id", {"PENDING"}, "created_at"),

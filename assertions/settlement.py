@@ -51,11 +51,43 @@ def packs_are_terminal(evidence: Evidence) -> Finding:
         if status not in TERMINAL or at is None:
             found.breaks(f"pack {pack} of {entry} in {contest} is {status} at the end", subject, known.ended_at)
             continue
+        row = known.contest_rows.get(contest)
+        if row is not None and row.settled_at is not None and at > row.settled_at:
+            found.breaks(f"pack {pack} of {entry} became {status} after {contest} had been settled", subject, at)
         if not is_daemon(settled_by) or by.get(pack) != DAEMON:
             found.breaks(
                 f"pack {pack} became {status} at {instant(at)} by {settled_by}, in the audit by {by.get(pack)}: it is "
                 f"for {DAEMON} alone",
                 subject, at,
+            )  # fmt: skip
+    return found
+
+
+@assertion(
+    "settlement.waits_for_official_scores",
+    "A contest was settled only after the provider had given everything again, asked at or after the cut-off",
+)
+def waits_for_official_scores(evidence: Evidence) -> Finding:
+    known, transitions = facts(evidence), trail(evidence).transitions
+    found = Finding("contests", 0, len(known.valid))
+    told: dict[str, list[int]] = {}
+    for at, event_id, since, status, glitch in evidence.rows(
+        "provider.requests", "at", "event_id", "since_revision", "status", "glitch"
+    ):
+        if since is None and status == 200 and not glitch:
+            told.setdefault(event_id, []).append(at)
+    for contest_id, entries in known.valid.items():
+        settled_at = next((step.at for step in transitions.get(contest_id, ()) if step.after == "SETTLED"), None)
+        if settled_at is None:
+            continue
+        found.saw += 1
+        cutoff_at = known.cutoff_at(contest_id)
+        event_id = known.tournaments[known.contests[contest_id].tournament_id].event_id
+        if not any(cutoff_at <= at <= settled_at for at in told.get(event_id, ())):
+            found.breaks(
+                f"{contest_id} was settled at {instant(settled_at)}, and the provider had not told everything since "
+                f"the cut-off at {instant(cutoff_at)}",
+                f"contests/{contest_id}", settled_at, sum(intent.amount_cents for intent in entries),
             )  # fmt: skip
     return found
 

@@ -27,9 +27,10 @@ GENESIS = "0" * 64
 ANCHOR_WITHIN_MS = 90 * MINUTE_MS
 """A change is anchored outside within this time: heads are published hourly."""
 ROW_AUDITED = (
-    "tournaments", "users", "contests", "entries", "payments", "webhook_inbox", "refunds", "quarantine_resolutions",
-    "score_audits", "outcomes", "settlement_packs", "outcome_pack_links", "outcome_settlement_log", "settlement_audit",
-    "post_mortem_settlement", "transfers", "transfer_attempts", "incidents", "remediation_orders",
+    "tournaments", "users", "contests", "entries", "payments", "webhook_inbox", "refunds", "disputes",
+    "quarantine_resolutions", "score_audits", "outcomes", "settlement_packs", "outcome_pack_links",
+    "outcome_settlement_log", "settlement_audit", "post_mortem_settlement", "transfers", "transfer_attempts",
+    "incidents", "remediation_orders",
 )  # fmt: skip
 BATCHES = "ingestion_batches"
 EFFECT_COLUMNS = ("intent_id", "processor_refund_id", "processor_transfer_id")
@@ -132,6 +133,8 @@ class Trail:
         """Ids of the processor's objects that some audited row names."""
         self.images: dict[str, dict[str, int]] = {table: {} for table in (*ROW_AUDITED, BATCHES)}
         self.posts: dict[str, int] = {}
+        self.golfers: dict[str, str] = {}
+        """Status of each golfer, by `<tournament>/<golfer>`, as the audit tells it."""
         self.heads: dict[int, str] = {}
         """The hash of each row whose head was anchored."""
         self.unanchored: list[tuple[int, int, int | None]] = []
@@ -221,6 +224,9 @@ class Trail:
             if action == "ledger.post":
                 self._post(subject, after)
                 continue
+            if verb == "golfer" or verb == "field":
+                self._field(action, subject, after)
+                continue
             if action == "ingestion.batch":
                 verb, kind = BATCHES, "insert"
             elif verb not in columns:
@@ -256,6 +262,13 @@ class Trail:
         for account, cents in said["postings"]:
             total += posting(account, cents)
         self.posts[subject.partition("/")[2]] = total
+
+    def _field(self, action: str, subject: str, after: str) -> None:
+        said, key = _decode(after)[0], subject.partition("/")[2]
+        if action == "field.ingest":
+            self.golfers.update(dict.fromkeys([f"{key}/{golfer}" for golfer in said["golfers"]], "active"))
+        elif action == "golfer.status":
+            self.golfers[key] = said["status"]
 
     @cached_property
     def differences(self) -> dict[str, Differences]:

@@ -15,6 +15,8 @@ PENDING = "assets:stripe_pending"
 AVAILABLE = "assets:stripe_available"
 FEES = "expenses:stripe_fees"
 CAPITAL = "equity:owner_capital"
+DISPUTED = "assets:receivable_disputes"
+DISPUTE_LOSS = "expenses:dispute_loss"
 
 
 def wallet(user_id: str) -> str:

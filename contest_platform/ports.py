@@ -222,6 +222,19 @@ class BalanceTransaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """A Dispute of a charge. `status` is Stripe's; `movements` is the money that it has moved so far: a withdrawal (of
+    the amount and a fee), and a reinstatement if it was won."""
+
+    id: str
+    intent_id: str
+    amount_cents: int
+    status: str
+    created_at: int
+    movements: tuple[BalanceTransaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessorEvent:
     """An Event: `body` is the JSON object of its snapshot, as a webhook would carry it."""
 
@@ -264,6 +277,8 @@ class Processor(Protocol):
     def list_intents(self, *, after: str | None, limit: int) -> Awaitable[list[Intent]]: ...
 
     def retrieve_intent(self, *, intent_id: str) -> Awaitable[Intent]: ...
+
+    def retrieve_dispute(self, *, dispute_id: str) -> Awaitable[Dispute]: ...
 
     def list_events(self, *, after: str | None, limit: int) -> Awaitable[list[ProcessorEvent]]: ...
 

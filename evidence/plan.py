@@ -100,13 +100,14 @@ class Entrant(Model):
 
 
 class EntryPlan(Model):
-    """One customer's intent to play. `pays`: the money is captured `pay_after_s` after the entry; or `abandons`."""
+    """One customer's intent to play. `pays`: the money is captured `pay_after_s` after the entry, before the lock;
+    `too_late`: so long after it that the contest has locked; or `abandons`."""
 
     user_id: str
     contest_id: str
     enters_at: int
     pay_after_s: int
-    pays: Literal["pays", "abandons"]
+    pays: Literal["pays", "too_late", "abandons"]
     roster: list[str]
 
 

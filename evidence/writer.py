@@ -104,7 +104,7 @@ class RunWriter:
         seal = Seal.of(self.path, self.books.close(), fingerprints["code"])
         self._sealed = seal, fingerprints
         if self._name is None:
-            self._name = f"{self._plan_name}-{seal.digest[:10]}"
+            self._name = f"{self._plan_name}-{seal.identity[:10]}"
         return seal
 
     @property

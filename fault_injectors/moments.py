@@ -8,6 +8,8 @@ from seams.faults import Binding, Guarantees
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+LAST_PAYMENTS = 5
+"""How many of a contest's payments, from the last one back, count as made in the last minute."""
 
 
 def in_play(guarantees: Guarantees, draws: Draws, length_ms: int) -> tuple[str, int] | None:
@@ -34,6 +36,19 @@ def a_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
     if not payments:
         return None
     return Binding(entity=draws.choice(payments, "payment")[0], occurrence=1)
+
+
+def a_last_minute_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
+    """The first webhook about one of the last payments before a contest's lock: what is told of it late is told after
+    the lock, and must count all the same."""
+    last: dict[str, list[tuple[int, str]]] = {}
+    for entity, captured_at in guarantees.payments():
+        last.setdefault(entity.partition("/")[0], []).append((captured_at, entity))
+    if not last:
+        return None
+    contest_id = draws.choice(sorted(last), "contest")
+    latest = sorted(last[contest_id], reverse=True)[:LAST_PAYMENTS]
+    return Binding(entity=draws.choice(latest, "payment")[1], occurrence=1)
 
 
 def a_founder_after(guarantees: Guarantees, draws: Draws, earliest_at: int) -> tuple[str, int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fault_injectors.moments import HOUR_MS, a_payment
+from fault_injectors.moments import HOUR_MS, a_last_minute_payment, a_payment
 from seams.draws import Draws
 from seams.faults import (
     Binding,
@@ -72,7 +72,7 @@ class Delayed(Fault):
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
-        return a_payment(guarantees, draws)
+        return a_last_minute_payment(guarantees, draws)
 
     def effect(self, call: Call) -> Effect | None:
         return Delay(by_ms=self.params.delay_h * HOUR_MS) if self.is_bound_to(call) else None
@@ -93,7 +93,7 @@ class Lost(Fault):
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
-        return a_payment(guarantees, draws)
+        return a_last_minute_payment(guarantees, draws)
 
     def effect(self, call: Call) -> Effect | None:
         return Drop() if self.is_bound_to(call) else None

@@ -142,7 +142,7 @@ _CONTEST_GROUPS = frozenset({"contest_escrow", "prize_payable", "unexecuted_pack
 def _book(of: ContestMoney, kind: str, group: str, cents: int) -> None:
     if group == "contest_escrow":
         of.escrow_cents -= cents
-        if kind == "lock":
+        if kind in ("lock", "unlock"):
             of.collected_cents -= cents
         elif kind == "refund_due":
             of.refunded_cents += cents

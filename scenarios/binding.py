@@ -21,7 +21,7 @@ from scenarios.official import final_cells, finishers
 from seams.draws import Draws
 from seams.faults import Binding, Fault
 
-WELL_BEFORE_LOCK = 3 * HOUR
+WELL_BEFORE_LOCK = HOUR // 2
 """Captured so long before the lock, a payment is reconciled in time even if no webhook tells of it."""
 _APART = 2 * HOUR
 """Two acts on the same thing at least this far apart: a crash needs a worker that has come back from the last one."""

@@ -47,11 +47,13 @@ class People(Model):
 
 
 class Entrants(Model):
-    """`pool`: how many customers there are. `abandon_bp` of entries are never paid, `late_bp` of the others late."""
+    """`pool`: how many customers there are. `abandon_bp` of entries are never paid, `late_bp` of the others late,
+    and `too_late_bp` are paid in the minute after the lock: that money has to go back."""
 
     pool: Count
     abandon_bp: BasisPoints = 0
     late_bp: BasisPoints = 0
+    too_late_bp: BasisPoints = 0
 
 
 class TournamentModel(Model):

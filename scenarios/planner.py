@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Literal
 
 from evidence.plan import Contest, EntryPlan, Plan, Scoring, Tournament
 from scenarios import people, recording
@@ -26,6 +27,8 @@ LOCK_MARGIN = 15 * MINUTE
 _CAPTURED_BY = 30 * MINUTE
 _ENTERED_BY = 75 * MINUTE
 """The last capture and the last entry, before the lock."""
+_TOO_LATE_S = (3, 50)
+"""Who pays too late does so in the minute after the lock, while the payment page still takes his money."""
 _OPENS_DAYS, _OPENS_AT = 2, 6 * HOUR
 _END_GRACE = 6 * HOUR
 _PAYOUTS_TAKE = 24 * HOUR
@@ -199,7 +202,7 @@ class _Planner:
         self, model: ContestModel, contest: Contest, tournament: Tournament, users: Sequence[str], best: list[str]
     ) -> list[EntryPlan]:
         draws = self.draws.derive("entries", contest.id)
-        abandon_bp, late_bp = self.model.entrants.abandon_bp, self.model.entrants.late_bp
+        habits = self.model.entrants
         golfers = [golfer.id for golfer in tournament.golfers]
         size = min(contest.scoring.roster_size, len(golfers))
         span = contest.lock_at - _ENTERED_BY - contest.opens_at
@@ -213,16 +216,23 @@ class _Planner:
             enters_at = contest.opens_at + (bits * span >> 64)
             rest, abandoned = divmod(mix(bits + GOLDEN), BASIS_POINTS)
             rest, late = divmod(rest, BASIS_POINTS)
-            low, high = (7_200, 72_000) if late < late_bp else (20, 600)
+            rest, too_late = divmod(rest, BASIS_POINTS)
+            low, high = (7_200, 72_000) if late < habits.late_bp else (20, 600)
             high = min(high, (latest - enters_at) // 1_000)
             low = min(low, high)
+            pays: Literal["pays", "too_late", "abandons"] = "pays"
+            if n >= model.ties and abandoned < habits.abandon_bp:
+                pays = "abandons"
+            elif n >= model.ties and too_late < habits.too_late_bp:
+                pays = "too_late"
+                low, high = ((contest.lock_at - enters_at) // 1_000 + seconds for seconds in _TOO_LATE_S)
             entries.append(
                 EntryPlan(
                     user_id=user,
                     contest_id=contest.id,
                     enters_at=enters_at,
                     pay_after_s=low + rest % (high - low + 1),
-                    pays="abandons" if n >= model.ties and abandoned < abandon_bp else "pays",
+                    pays=pays,
                     roster=sorted(best) if n < model.ties else _roster(golfers, size, bits),
                 )
             )

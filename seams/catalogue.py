@@ -24,7 +24,7 @@ SEAMS: dict[str, Seam] = {
     ),
     "processor.read": Seam(
         ("list", "retrieve"),
-        "the object kind (intents, events, transfers, refunds, balance)",
+        "the object kind (intents, events, transfers, refunds, disputes, balance)",
         "none",
         ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
     ),

@@ -158,7 +158,7 @@ class Guarantees(Protocol):
         """(contest_id, n): at least n transfers will be created for this contest."""
 
     def payments(self) -> Sequence[tuple[str, int]]:
-        """("contest_id/user_id", captured_at): payments that will be captured well before the lock."""
+        """("contest_id/user_id", captured_at): payments that will be captured before the lock, by half an hour."""
 
     def play(self) -> Sequence[tuple[str, int, int]]:
         """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""

@@ -528,7 +528,7 @@ def test_a_run_is_named_by_scenario_seed_and_digest_and_holds_a_manifest_of_itse
     stated = Evidence.open(published).manifest
     plan, lines = (published / "plan.json").read_bytes(), (published / "journal.jsonl").read_bytes()
     assert stated.digest == sha256(plan + lines).hexdigest()
-    assert published.name == stated.name == f"small-s7-{stated.digest[:10]}"
+    assert published.name == stated.name == f"small-s7-{stated.identity[:10]}"
     assert stated.journal_head == json.loads(lines.splitlines()[-1])["hash"]
     assert stated.plan_sha256 == small_plan().sha256()
     assert stated.books[AUDIT].rows == 11

@@ -90,7 +90,7 @@ def test_the_answer_about_another_event_was_rejected(feed_run: Ran) -> None:
     for batch in refused:
         assert batch.admitted == batch.duplicates == batch.corrections == batch.quarantined == 0
         [audited] = feed_run.rows("platform.audit_log", subject=f"ingestion_batches/{batch.batch_id}")
-        assert audited.reason == f"WRONG_EVENT {batch.event_id}"
+        assert audited.reason == f"REJECT WRONG_EVENT {batch.event_id}"
         assert all(
             receipt.verdict == "REJECT"
             for receipt in feed_run.rows("platform.ingestion_receipts", batch_id=batch.batch_id)

@@ -257,7 +257,7 @@ def test_a_refund_told_before_its_capture_waits_for_it(platform: Platform) -> No
     platform.work("webhooks.waiting")
     assert platform.statuses() == ["APPLIED"] * 3
     assert platform.row("payments", entry_id=entry_id)["status"] == "REFUNDED"
-    assert platform.row("entries", entry_id=entry_id)["status"] == "VALID", "only a cancelled contest ends an entry"
+    assert platform.row("entries", entry_id=entry_id)["status"] == "REFUNDED", "it was all given back before the lock"
     assert len(platform.rows("select * from refunds")) == 1
     assert platform.balances() == {ledger.PENDING: FEE_CENTS, ledger.AVAILABLE: -FEE_CENTS}
 
@@ -276,7 +276,7 @@ def test_the_effect_and_the_dedupe_record_are_one_transaction(platform: Platform
 def test_events_without_an_effect_are_kept_as_ignored(platform: Platform) -> None:
     _, intent_id = platform.entered()
     snapshot = platform.processor.pay(intent_id).body["data"]["object"]
-    for kind in ("payment_intent.payment_failed", "payment_intent.payment_failed", "charge.dispute.created"):
+    for kind in ("payment_intent.payment_failed", "payment_intent.payment_failed", "charge.succeeded"):
         platform.deliver(platform.processor.event(kind, snapshot))
     assert platform.statuses() == ["IGNORED"] * 3
     assert platform.balances() == {}
@@ -714,7 +714,7 @@ def test_ledger_and_balance_agree_once_money_is_available(platform: Platform) ->
 
 
 def test_a_movement_without_a_rule_is_refused_in_the_open(platform: Platform) -> None:
-    platform.processor.move("adjustment", "dp_1", -2_000, 1_500, START)
+    platform.processor.move("adjustment", "ach_1", -2_000, 1_500, START)
     platform.processor.move("refund", "re_1", -2_000, 0, START)
     reconcile(platform)
     refused = platform.audited("refuse.balance_transaction")
@@ -785,15 +785,15 @@ def test_a_transfer_that_is_not_ours_stays_waiting_and_a_second_one_is_refused_i
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=5, max_size=14), st.integers(0, 14), st.booleans())
 def test_in_any_order_and_any_number_events_leave_the_same_books(order: list[int], pass_at: int, crash: bool) -> None:
-    """A capture, its twin, a partial refund (two events) and a stray dispute, delivered in any order, with a
-    reconciliation somewhere among them and at the end."""
+    """A capture, its twin, a partial refund (two events) and an event without an effect, delivered in any order, with
+    a reconciliation somewhere among them and at the end."""
     platform = Platform()
     entry_id, intent_id = platform.entered()
     captured = platform.processor.pay(intent_id)
     twin = platform.processor.event(captured.type, dict(captured.body["data"]["object"]))
     platform.processor.refund(intent_id, 500, {})
-    dispute = platform.processor.event("charge.dispute.created", charge_object(platform.processor.intents[intent_id]))
-    events = [captured, twin, *platform.processor.events[-3:-1], dispute]
+    other = platform.processor.event("charge.succeeded", charge_object(platform.processor.intents[intent_id]))
+    events = [captured, twin, *platform.processor.events[-3:-1], other]
     for n, place in enumerate(order):
         if n == pass_at:
             if crash:

@@ -9,13 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contest_platform import audit, checkpoints, ledger
+from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.ports import Intent, PortError, Ports, ProcessorError, Row, Tx
 from contest_platform.service import Config, Route
-from contest_platform.services import payments, refunds
+from contest_platform.services import payments, refunds, seats, withdrawals
 
 ACTOR = "system:entries"
 CONCURRENT = 8
@@ -26,6 +26,7 @@ STATUS_OF_REFUSAL = {
     "contest_not_open": 409,
     "contest_full": 409,
     "already_entered": 409,
+    "entry_closed": 409,
     "bad_roster": 422,
 }
 """Why an entry is refused, and the HTTP status that says so."""
@@ -58,6 +59,7 @@ class EntriesService:
         return {
             ("POST", "/api/users"): Route("customer", self._sign_up),
             ("POST", "/api/entries"): Route("customer", self._enter),
+            ("POST", "/api/entries/refund"): Route("customer", self._withdraw),
         }
 
     # --- customers -------------------------------------------------------------------------------------------------
@@ -95,13 +97,19 @@ class EntriesService:
 
         def begin(tx: Tx) -> Row | str:
             entry = tx.one(
-                "select e.roster, p.* from entries e join payments p on p.entry_id = e.entry_id"
+                "select e.roster, e.status as entry_status, p.* from entries e"
+                " join payments p on p.entry_id = e.entry_id"
                 " where e.contest_id = :contest and e.user_id = :user",
                 {"contest": contest_id, "user": user_id},
             )
-            if entry is not None and entry["roster"] == audit.canonical(roster):
+            if entry is None:
+                refusal = self._refusal(tx, contest_id, user_id, roster)
+            elif entry["entry_status"] in withdrawals.LEFT:
+                refusal = "entry_closed"
+            elif entry["roster"] == audit.canonical(roster):
                 return entry
-            refusal = "already_entered" if entry is not None else self._refusal(tx, contest_id, user_id, roster)
+            else:
+                refusal = "already_entered"
             if refusal is not None:
                 reason = f"{refusal}: {user_id}"
                 audit.append(tx, Context(ACTOR, contest_id), "refuse.entry", f"contests/{contest_id}", reason=reason)
@@ -136,7 +144,7 @@ class EntriesService:
             return "bad_roster"
         if len(roster) != json.loads(contest["scoring"])["roster_size"] or len(set(roster)) != len(roster):
             return "bad_roster"
-        if _seats_taken(tx, contest_id) >= contest["max_entries"]:
+        if seats.taken(tx, contest_id) >= contest["max_entries"]:
             return "contest_full"
         return None
 
@@ -168,9 +176,17 @@ class EntriesService:
         }
         audit.insert(tx, ctx, "entries", entry, f"entered by {user_id}")
         audit.insert(tx, ctx, "payments", payment, "fee of the entry")
-        checkpoints.save(tx, _seats(contest_id), _seats_taken(tx, contest_id) + 1)
+        seats.take(tx, contest_id)
         payments.wake_waiting(tx)
         return payment
+
+    async def _withdraw(self, request: Request, principal: str) -> Response:
+        """{entry_id} -> {entry_id, status}: the fee back before the lock. Asking again is answered the same."""
+        user_id, entry_id = principal.partition(":")[2], str(request.body.get("entry_id", ""))
+        status, body = await self._ports.store.transact(
+            "entries.withdraw", lambda tx: withdrawals.withdraw(tx, ACTOR, user_id, entry_id)
+        )
+        return Response(status, body)
 
     # --- intents ---------------------------------------------------------------------------------------------------
 
@@ -352,13 +368,3 @@ def refund_all(tx: Tx, ctx: Context, contest_id: str, reason: str) -> int:
         else:
             refunds.close_entry(tx, entry_ctx, entry_id)
     return count
-
-
-def _seats(contest_id: str) -> str:
-    return f"entries.seats:{contest_id}"
-
-
-def _seats_taken(tx: Tx, contest_id: str) -> int:
-    """Entries begun in a contest. None leaves before the lock, so a count is kept: counting the rows each time would
-    cost the square of the entries."""
-    return checkpoints.read(tx, _seats(contest_id)) or 0

@@ -103,7 +103,7 @@ def _refuse_event(tx: Tx, poll: Poll, checkpoint: dict[str, Any]) -> None:
         checkpoint["repeated"] += 1
         return
     checkpoint["refused"] = content
-    _write_batch(tx, poll, receipts.reject_all(answer.cells, "WRONG_EVENT"), f"WRONG_EVENT {answer.event_id}")
+    _write_batch(tx, poll, receipts.reject_all(answer.cells, "WRONG_EVENT"), f"REJECT WRONG_EVENT {answer.event_id}")
 
 
 def _refuse_empty(tx: Tx, poll: Poll, checkpoint: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ Invariant: a cursor moves only in the transaction that applied what lies before 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from contest_platform import audit, checkpoints, ledger
@@ -14,7 +14,7 @@ from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
 from contest_platform.ports import BalanceTransaction, Intent, PortError, Ports, ProcessorEvent, Tx
 from contest_platform.service import Config, Route
-from contest_platform.services import payments, webhooks
+from contest_platform.services import disputes, payments, webhooks
 
 ACTOR = "system:payments"
 RETRY_MS = 5 * MINUTE_MS
@@ -75,6 +75,7 @@ class ReconciliationService:
             if begun.locked:
                 await self._ask_for_unpaid(began_at)
             await self._read_on(BALANCE, begun.balance_after, processor.list_balance_transactions, _apply_balance)
+            await self._ask_about_disputes()
             while await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at)):
                 pass
             self._failed_at = None
@@ -139,6 +140,33 @@ class ReconciliationService:
         if intent.captured_at is not None or intent.status == "canceled":
             await self._ports.store.transact("reconciliation.intent", lambda tx: _apply_intent(tx, entry_id, intent))
 
+    async def _ask_about_disputes(self) -> None:
+        """Ask about each dispute that is open for all we know: no movement of the balance tells whose it is, or that it
+        was lost, and an event may never have been made."""
+
+        def still_open(tx: Tx) -> list[str]:
+            rows = tx.all("select dispute_id from disputes where closed_at is null order by dispute_id")
+            return [row["dispute_id"] for row in rows]
+
+        asked = await self._ports.store.transact("reconciliation.disputes", still_open)
+        failures: list[PortError] = []
+        await self._ports.runtime.gather([self._ask_about(dispute_id, failures) for dispute_id in asked], CONCURRENT)
+        if failures:
+            raise failures[0]
+
+    async def _ask_about(self, dispute_id: str, failures: list[PortError]) -> None:
+        if failures:
+            return
+        call = self._ports.processor.retrieve_dispute(dispute_id=dispute_id)
+        try:
+            found = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        except PortError as error:
+            failures.append(error)
+            return
+        dispute = replace(found, created_at=payments.whole_seconds(found.created_at))
+        ctx = Context(ACTOR, dispute_id)
+        await self._ports.store.transact("reconciliation.dispute", lambda tx: disputes.tell(tx, ctx, dispute))
+
 
 def _through(tx: Tx) -> int | None:
     """When the last good pass began: everything that had happened at the processor by then is applied."""
@@ -201,6 +229,8 @@ def _apply_balance(tx: Tx, movement: BalanceTransaction) -> None:
             )  # fmt: skip
         note = PENDING.format(at=movement.available_at) + movement.id
         checkpoints.save(tx, note, {"id": movement.id, "net_cents": movement.net_cents})
+    elif disputes.is_of_dispute(movement):
+        disputes.moved(tx, ctx, movement)
     elif movement.kind not in WITHOUT_POSTING:
         audit.append(
             tx, ctx, "refuse.balance_transaction", f"balance_transactions/{movement.id}",

@@ -14,6 +14,7 @@ from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.ports import PortError, Ports, ProcessorError, Refund, Row, Tx
 from contest_platform.service import Config, Route
+from contest_platform.services import seats
 
 ACTOR = "system:payments"
 KEY_LIFE_MS = 23 * HOUR_MS
@@ -62,8 +63,13 @@ def owe(
     return refund_id
 
 
-def confirm(tx: Tx, ctx: Context, refund_id: str, processor_refund_id: str | None) -> bool:
-    """The processor has sent the money of a PENDING refund; False when the refund has ended already."""
+def confirm(
+    tx: Tx, ctx: Context, refund_id: str, processor_refund_id: str | None, refunded_at: int | None = None
+) -> bool:
+    """The processor has sent the money of a PENDING refund; False when the refund has ended already.
+
+    `refunded_at`: when it did so, of a refund that was not our doing.
+    """
     row = _row(tx, refund_id)
     if row["status"] != "PENDING":
         return False
@@ -83,20 +89,51 @@ def confirm(tx: Tx, ctx: Context, refund_id: str, processor_refund_id: str | Non
             after["status"] = "REFUNDED"
         audit.update(tx, ctx, "payments", {"entry_id": row["entry_id"]}, after, f"refunded as {processor_refund_id}")
         if "status" in after:
-            close_entry(tx, ctx, row["entry_id"])
+            close_entry(tx, ctx, row["entry_id"], refunded_at)
     return True
 
 
-def close_entry(tx: Tx, ctx: Context, entry_id: str) -> None:
-    """The money of an entry is back with its owner: if its contest was cancelled, that ends the entry."""
-    row = tx.one(
-        "select e.status, c.status as contest_status from entries e join contests c on c.contest_id = e.contest_id"
-        " where e.entry_id = :entry",
-        {"entry": entry_id},
-    )
-    if row is not None and row["status"] == "VALID" and row["contest_status"] == "CANCELLED":
-        after = {"status": "REFUNDED", "closed_at": tx.now}
-        audit.update(tx, ctx, "entries", {"entry_id": entry_id}, after, "contest cancelled, money refunded")
+_CLOSING = """
+    select e.status, e.contest_id, e.user_id, c.status as contest_status, c.lock_at, p.amount_cents,
+           exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id) as entries_final
+    from entries e
+    join contests c on c.contest_id = e.contest_id
+    join payments p on p.entry_id = e.entry_id
+    where e.entry_id = :entry
+"""
+
+
+def close_entry(tx: Tx, ctx: Context, entry_id: str, refunded_at: int | None = None) -> None:
+    """The money of an entry is back with its owner, since `refunded_at` if that was not our doing. That ends the entry
+    if it was withdrawn, if its contest was cancelled, and if it was before the lock, however late we learn of it."""
+    row = tx.one(_CLOSING, {"entry": entry_id})
+    if row is None:
+        return
+    if row["status"] == "WITHDRAWN":
+        reason = "withdrawn, money refunded"
+    elif row["status"] != "VALID":
+        return
+    elif row["contest_status"] == "CANCELLED":
+        reason = "contest cancelled, money refunded"
+    elif refunded_at is not None and refunded_at < row["lock_at"] and not row["entries_final"]:
+        reason = "refunded in full before the lock"
+        _take_out(tx, ctx, entry_id, row)
+    else:
+        return
+    after = {"status": "REFUNDED", "closed_at": tx.now}
+    audit.update(tx, ctx, "entries", {"entry_id": entry_id}, after, reason)
+
+
+def _take_out(tx: Tx, ctx: Context, entry_id: str, row: Row) -> None:
+    """A valid entry leaves its contest: its seat is free, or its fee comes out of escrow again."""
+    contest_id = row["contest_id"]
+    if row["contest_status"] == "SCHEDULED":
+        seats.free(tx, contest_id)
+        return
+    ledger.move(
+        tx, ctx, "unlock", f"unlock:{contest_id}:{entry_id}", debit=ledger.escrow(contest_id),
+        credit=ledger.wallet(row["user_id"]), cents=row["amount_cents"], reason="refunded in full before the lock",
+    )  # fmt: skip
 
 
 def fail(tx: Tx, ctx: Context, refund_id: str, code: str) -> None:
@@ -107,8 +144,9 @@ def fail(tx: Tx, ctx: Context, refund_id: str, code: str) -> None:
 
 
 def made_elsewhere(
-    tx: Tx, ctx: Context, entry_id: str, intent_id: str, amount_cents: int, name: str, processor_refund_id: str | None
-) -> None:
+    tx: Tx, ctx: Context, entry_id: str, intent_id: str, amount_cents: int, name: str, processor_refund_id: str | None,
+    refunded_at: int,
+) -> None:  # fmt: skip
     """Money went back that we never sent (a human in the processor's dashboard). It is accounted for at the entrant's
     expense: what he got back is not his to play with."""
     entry = tx.one("select user_id from entries where entry_id = :entry", {"entry": entry_id})
@@ -118,7 +156,7 @@ def made_elsewhere(
         tx, ctx, entry_id=entry_id, user_id=entry["user_id"], intent_id=intent_id, amount_cents=amount_cents,
         source=ledger.wallet(entry["user_id"]), reason="refunded outside the platform", refund_id=f"refund_{name}",
     )  # fmt: skip
-    confirm(tx, ctx, refund_id, processor_refund_id)
+    confirm(tx, ctx, refund_id, processor_refund_id, refunded_at)
 
 
 def captured_cents(tx: Tx, intent_id: str) -> int:

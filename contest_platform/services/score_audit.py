@@ -1,4 +1,4 @@
-"""The score audit: every night what the receipts lead to is compared with the scores that the platform shows.
+"""The score audit: every night the receipts are replayed and compared with the scores that the platform shows.
 
 Invariant: a hole whose score is not what its receipts say, or that only one of the two knows, is one mismatch.
 """
@@ -12,8 +12,8 @@ from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, Job
 from contest_platform.ports import Ports, Tx
 from contest_platform.service import Config, Route
+from contest_platform.services import scores
 from contest_platform.services.ingestion import play_windows
-from contest_platform.services.scores import Cell, Replay, replay
 
 ACTOR = "system:ingestion"
 DAY_MS = 24 * HOUR_MS
@@ -31,8 +31,6 @@ class ScoreAuditService:
         self._ports = ports
         self._through: int | None = None
         """The last audit instant dealt with."""
-        self._replays: Mapping[str, Replay] = {}
-        """By tournament, the receipts replayed so far: those of earlier nights need no second look."""
 
     def jobs(self) -> Sequence[Job]:
         return (Job("scores.audit", "score_audit", HOUR_MS, self._due, self._work),)
@@ -49,9 +47,7 @@ class ScoreAuditService:
         return self._through + DAY_MS
 
     async def _work(self) -> None:
-        before = self._replays
-        audited = await self._ports.store.transact("score_audit.replay", lambda tx: _audit_played(tx, before))
-        self._replays = {**before, **audited}
+        await self._ports.store.transact("score_audit.replay", _audit_played)
         self._through = audit_instant(self._ports.runtime.now())
 
 
@@ -60,9 +56,8 @@ def _last_at(tx: Tx) -> int | None:
     return None if row is None else row["at"]
 
 
-def _audit_played(tx: Tx, before: Mapping[str, Replay]) -> dict[str, Replay]:
+def _audit_played(tx: Tx) -> None:
     """Audit every tournament that was played, or of which something came in, in the day before."""
-    audited = {}
     since = tx.now - DAY_MS
     fresh = {
         row["tournament_id"]
@@ -74,12 +69,11 @@ def _audit_played(tx: Tx, before: Mapping[str, Replay]) -> dict[str, Replay]:
         tournament_id = row["tournament_id"]
         played = any(from_at <= tx.now and until_at > since for from_at, until_at in play_windows(row["play"]))
         if played or tournament_id in fresh:
-            audited[tournament_id] = replay(tx, tournament_id, before.get(tournament_id, Replay()))
-            _audit(tx, tournament_id, audited[tournament_id].cells)
-    return audited
+            _audit(tx, tournament_id)
 
 
-def _audit(tx: Tx, tournament_id: str, replayed: Mapping[Cell, int]) -> None:
+def _audit(tx: Tx, tournament_id: str) -> None:
+    replayed = scores.replay(tx, tournament_id)
     rows = tx.tuples(
         "select golfer_id, round, hole, strokes from hole_scores where tournament_id = :t", {"t": tournament_id}
     )

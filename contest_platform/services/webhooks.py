@@ -18,7 +18,7 @@ from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.ports import Ports, ProcessorEvent, Tx
 from contest_platform.service import Config, Route
-from contest_platform.services import payments, refunds
+from contest_platform.services import disputes, payments, refunds
 from contest_platform.services.payments import WAITING_NOTES
 
 ACTOR = "system:payments"
@@ -85,7 +85,8 @@ def _charge_refunded(tx: Tx, ctx: Context, event: Event) -> str:
     ours = tx.all("select * from refunds where intent_id = :intent order by refund_id", {"intent": intent_id})
     unknown_cents = total_cents - sum(row["amount_cents"] for row in ours if row["status"] != "FAILED_TERMINAL")
     if unknown_cents > 0:
-        refunds.made_elsewhere(tx, ctx, entry_id, intent_id, unknown_cents, f"{intent_id}_{total_cents}", None)
+        refunds.made_elsewhere(tx, ctx, entry_id, intent_id, unknown_cents, f"{intent_id}_{total_cents}", None,
+                               event.created_at)  # fmt: skip
     for row in ours:
         if row["status"] == "PENDING" and row["next_attempt_at"] > tx.now:
             # It may be this one, with its answer lost: the same request again will tell.
@@ -111,7 +112,8 @@ def _refund_changed(tx: Tx, ctx: Context, event: Event) -> str:
         row = next((row for row in ours if row["status"] == "DONE" and row["processor_refund_id"] is None
                     and row["amount_cents"] == refund["amount"]), None)  # fmt: skip
         if row is None:
-            refunds.made_elsewhere(tx, ctx, entry_id, intent_id, refund["amount"], refund["id"], refund["id"])
+            refunds.made_elsewhere(tx, ctx, entry_id, intent_id, refund["amount"], refund["id"], refund["id"],
+                                   event.created_at)  # fmt: skip
             return APPLIED
         changes = {"processor_refund_id": refund["id"]}
         audit.update(tx, ctx, "refunds", {"refund_id": row["refund_id"]}, changes, "its id is known now")
@@ -123,6 +125,12 @@ def _refund_changed(tx: Tx, ctx: Context, event: Event) -> str:
                          reason="done already, and the processor takes it back")  # fmt: skip
         refunds.fail(tx, ctx, row["refund_id"], f"refund_{status}")
     return APPLIED
+
+
+def _disputed(tx: Tx, ctx: Context, event: Event) -> str:
+    """Every event of a dispute carries all that is known of it by then: one effect serves them all."""
+    told = disputes.tell(tx, ctx, disputes.of_object(event.object))
+    return WAITING if told is None else APPLIED if told else IGNORED
 
 
 def _transfer_created(tx: Tx, ctx: Context, event: Event) -> str:
@@ -201,6 +209,10 @@ EFFECTS: dict[str, Effect] = {
     "refund.created": Effect(_refund_changed, lambda event: str(event.object["status"])),
     "refund.updated": Effect(_refund_changed, lambda event: str(event.object["status"])),
     "refund.failed": Effect(_refund_changed, lambda event: str(event.object["status"])),
+    **{
+        f"charge.dispute.{what}": Effect(_disputed, lambda event: disputes.change(event.object))
+        for what in ("created", "updated", "funds_withdrawn", "funds_reinstated", "closed")
+    },
     "transfer.created": Effect(_transfer_created, _once_an_object),
     "transfer.reversed": Effect(_transfer_reversed, lambda event: str(event.object["amount_reversed"])),
 }

@@ -38,10 +38,20 @@ APPEND_ONLY = (
 """Tables in which a row, once written, is neither changed nor removed nor replaced."""
 
 CONTEST_STATUSES = ("SCHEDULED", "LOCKED", "LIVE", "COMPLETE", "SETTLED", "PAID_OUT", "CANCELLED", "ERROR")
-ENTRY_STATUSES = ("PENDING_PAYMENT", "VALID", "ABANDONED", "REFUNDED")
+ENTRY_STATUSES = ("PENDING_PAYMENT", "VALID", "ABANDONED", "WITHDRAWN", "REFUNDED")
 PAYMENT_STATUSES = ("CREATED", "CAPTURED", "REFUNDED", "CANCELED")
 INBOX_STATUSES = ("WAITING", "APPLIED", "DUPLICATE", "IGNORED")
 REFUND_STATUSES = ("PENDING", "DONE", "FAILED_TERMINAL")
+DISPUTE_STATUSES = (
+    "warning_needs_response",
+    "warning_under_review",
+    "needs_response",
+    "under_review",
+    "warning_closed",
+    "lost",
+    "won",
+)
+"""Stripe's words for the status of a dispute, from the earliest to the last."""
 PACK_STATUSES = ("PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING")
 TRANSFER_STATUSES = ("PENDING", "SUBMITTED", "PAID", "RETRYABLE", "FAILED_TERMINAL", "REVERSED")
 ATTEMPT_OUTCOMES = ("SUCCEEDED", "REJECTED", "UNKNOWN")
@@ -208,6 +218,22 @@ _table(
     _one_of("status", REFUND_STATUSES),
     Index("refunds_due", "status", "next_attempt_at"),
     Index("refunds_by_intent", "intent_id"),
+)
+_table(
+    "disputes",
+    """
+    dispute_id
+    dispute_id text
+    entry_id text null
+    intent_id text null
+    amount_cents cents
+    fee_cents cents
+    status text
+    opened_at at
+    closed_at at null
+    """,
+    _one_of("status", DISPUTE_STATUSES),
+    Index("disputes_by_entry", "entry_id"),
 )
 _table(
     "ledger_transactions",

@@ -122,6 +122,18 @@ BOOKS: dict[str, BookSchema] = {
         created_at=AT,
         done_at=AT,
     ),
+    "platform.disputes": _book(
+        "a payment that the cardholder's bank disputes",
+        "dispute_id",
+        dispute_id=S,
+        entry_id=S,
+        intent_id=S,
+        amount_cents=C,
+        fee_cents=C,
+        status=S,
+        opened_at=AT,
+        closed_at=AT,
+    ),
     "platform.ledger_transactions": _book(
         "a ledger transaction",
         "txn_id",

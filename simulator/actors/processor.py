@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from contest_platform.ports import Intent, ProcessorError, ProcessorEvent, Refund, Transfer
+from contest_platform.ports import Dispute, Intent, ProcessorError, ProcessorEvent, Refund, Transfer
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 from simulator.actors.processor_answers import UNSAVED_STATUSES, error_of, refusal, validate
+from simulator.actors.processor_disputes import Disputes
 from simulator.actors.processor_holdings import Balance, Shelf, fee_cents
-from simulator.actors.processor_objects import EventRecord, Snapshot, encode, event
+from simulator.actors.processor_objects import Announcement, EventRecord, encode, event
 from simulator.actors.processor_webhooks import Webhooks, is_subscribed
 
 DAY_MS = 86_400_000
@@ -76,14 +77,16 @@ class ProcessorActor:
         self._refunds_of: dict[str, list[Refund]] = {}
         self._callers: dict[str, str] = {}
         self._saved: dict[str, _Saved] = {}
-        self._outbox: list[tuple[str, Snapshot, str, Mapping[str, Any] | None]] = []
+        self._outbox: list[Announcement] = []
         self.balance = Balance(world.books["processor.balance"])
+        self._disputes = Disputes(world, self.balance, self._new_id, self._outbox.append)
         self.destination_problems: dict[str, str] = {}
         self._reads: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "intents.retrieve": lambda params: self._intents.find(params["intent"]),
             "intents.list": lambda params: self._intents.page(params["after"], params["limit"]),
             "transfers.list": lambda params: list(self._groups.get(params["transfer_group"], ())),
             "refunds.list": lambda params: list(self._refunds_of.get(params["intent"], ())),
+            "disputes.retrieve": lambda params: self._disputes.find(params["dispute"]),
             "events.list": self._list_events,
             "balance.list": lambda params: self.balance.movements.page(params["after"], params["limit"]),
         }
@@ -190,13 +193,28 @@ class ProcessorActor:
         )
         note(action, str(number))
 
+    def open_dispute(self, intent_id: str) -> str:
+        """The bank of whoever paid `intent_id` takes the money back. Returns the dispute's id.
+
+        Raises ProcessorError (no such intent), or ValueError when there is nothing (more) to dispute.
+        """
+        opened = self._disputes.open(self._intents.find(intent_id))
+        self._publish(None)
+        return opened.id
+
+    def close_dispute(self, dispute_id: str, won: bool) -> None:
+        """The bank decides: `won` gives the amount back, without the fee. Raises ProcessorError, or ValueError when it
+        has decided already."""
+        self._disputes.close(dispute_id, won)
+        self._publish(None)
+
     def entity_of_intent(self, intent_id: str) -> str:
         """Whom an intent is about; "" when there is no such intent."""
         place = self._intents.places.get(intent_id)
         return "" if place is None else entity_of(self._intents.items[place].metadata)
 
     def close_books(self) -> None:
-        """Write the books that hold the state at the end of the run: intents, transfers, refunds."""
+        """Write the books that hold the state at the end of the run: intents, transfers, refunds, disputes."""
         books = self._world.books
         books["processor.intents"].extend(
             (i.id, i.amount_cents, i.amount_refunded_cents, i.status, i.metadata.get("contest_id"),
@@ -213,6 +231,7 @@ class ProcessorActor:
             (r.id, r.intent_id, r.amount_cents, r.status, r.metadata.get("entry_id"), self._callers[r.id], r.created_at)
             for r in self._refunds.items
         )
+        self._disputes.close_book(self._intents.find)
 
     def _read(self, caller: str, operation: str, params: Mapping[str, Any], entity: str, answered: bool) -> Any:
         outcome: Any
@@ -324,6 +343,8 @@ class ProcessorActor:
         if intent.captured_at is None:
             message = f"This PaymentIntent ({intent.id}) does not have a successful charge to refund."
             raise error_of(400, None, message)
+        if self._disputes.has_charge_back(intent.id):
+            raise refusal("charge_disputed")
         left_cents = intent.amount_cents - intent.amount_refunded_cents
         if left_cents == 0:
             raise refusal("charge_already_refunded")
@@ -358,7 +379,7 @@ class ProcessorActor:
         return object_id
 
     def _publish(self, key: str | None) -> None:
-        """Create the events of the request just noted, and have those that are subscribed to delivered."""
+        """Create the events of what has just been done, and have those that are subscribed to delivered."""
         world = self._world
         now = world.runtime.now()
         for kind, snapshot, source_id, previous in self._outbox:
@@ -369,7 +390,8 @@ class ProcessorActor:
             self._events_book.note(event_id, kind, object_id, now, raw)
             world.record("processor", "event.created", event_id, type=kind, object=object_id)
             if is_subscribed(kind):
-                self._webhooks.send(event_id, raw.encode(), entity_of(snapshot.metadata))
+                about = self._intents.find(snapshot.intent_id) if isinstance(snapshot, Dispute) else snapshot
+                self._webhooks.send(event_id, raw.encode(), entity_of(about.metadata))
         self._outbox.clear()
 
 

@@ -23,6 +23,7 @@ MESSAGES = {
     "balance_insufficient": "You have insufficient funds in your Stripe account for this transfer. "
     "Your available balance is too low: see /v1/balance.",
     "charge_already_refunded": "The charge has already been refunded.",
+    "charge_disputed": "The charge has been charged back.",
     "idempotency_key_in_use": "There is currently another in-progress request using this idempotency key.",
     "payment_intent_unexpected_state": "The PaymentIntent's state does not allow this operation.",
     "rate_limit": "Too many requests hit the API too quickly.",
@@ -69,6 +70,7 @@ _CHECKS: dict[str, tuple[tuple[str, Callable[[Any], str | None]], ...]] = {
     "refunds.create": (("amount_cents", _AMOUNT), ("intent", _text)),
     "transfers.list": (("transfer_group", _text),),
     "refunds.list": (("intent", _text),),
+    "disputes.retrieve": (("dispute", _text),),
     "intents.list": _PAGE,
     "events.list": _PAGE,
     "balance.list": _PAGE,

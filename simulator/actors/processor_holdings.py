@@ -15,6 +15,8 @@ from simulator.actors.processor_objects import sibling
 
 FEE_MILLI = 29
 FEE_FIXED_CENTS = 30
+DISPUTE_FEE_CENTS = 15_00
+"""Taken with the disputed amount, and kept even when the dispute is won (docs.stripe.com/disputes)."""
 
 
 def fee_cents(amount_cents: int) -> int:
@@ -75,10 +77,20 @@ class Balance:
         self._pending: deque[tuple[int, int]] = deque()
         self.movements: Shelf[BalanceTransaction] = Shelf()
 
-    def post(self, kind: str, source_id: str, amount_cents: int, fee: int, now: int, available_at: int) -> None:
+    def post(
+        self,
+        kind: str,
+        source_id: str,
+        amount_cents: int,
+        fee: int,
+        now: int,
+        available_at: int,
+        txn_id: str | None = None,
+    ) -> BalanceTransaction:
+        """`txn_id`: of a second movement for one source; that of the first follows from the source."""
         net_cents = amount_cents - fee
         entry = BalanceTransaction(
-            sibling("txn", source_id), kind, source_id, amount_cents, fee, net_cents, now, available_at
+            txn_id or sibling("txn", source_id), kind, source_id, amount_cents, fee, net_cents, now, available_at
         )
         self.movements.put(entry)
         self._book.note(entry.id, kind, source_id, amount_cents, fee, net_cents, now, available_at)
@@ -86,6 +98,7 @@ class Balance:
             self._available_cents += net_cents
         else:
             self._pending.append((available_at, net_cents))
+        return entry
 
     def available_cents(self, now: int) -> int:
         """What can be transferred. Below zero after refunds that were larger than it, until pending funds arrive."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contest_platform.ports import BalanceTransaction, Intent, Json, Refund, Transfer
+from contest_platform.ports import BalanceTransaction, Dispute, Intent, Json, Refund, Transfer
 
 API_VERSION = "2023-08-16"
 CURRENCY = "usd"
@@ -199,10 +199,58 @@ def refund(given: Refund, changed_at: int) -> Json:
     }
 
 
+DISPUTE_EVIDENCE = (
+    "access_activity_log", "billing_address", "cancellation_policy", "cancellation_policy_disclosure",
+    "cancellation_rebuttal", "customer_communication", "customer_email_address", "customer_name",
+    "customer_purchase_ip", "customer_signature", "duplicate_charge_documentation", "duplicate_charge_explanation",
+    "duplicate_charge_id", "product_description", "receipt", "refund_policy", "refund_policy_disclosure",
+    "refund_refusal_explanation", "service_date", "service_documentation", "shipping_address", "shipping_carrier",
+    "shipping_date", "shipping_documentation", "shipping_tracking_number", "uncategorized_file", "uncategorized_text",
+)  # fmt: skip
+"""What could be sent to the bank. Nothing is: nobody is there to argue."""
+EVIDENCE_DUE_AFTER_S = 7 * 86_400
+
+
+def dispute(raised: Dispute, changed_at: int) -> Json:
+    """A Dispute. It has no metadata of its own: the charge and its intent say whose it is."""
+    due_by = raised.created_at // 1000 + EVIDENCE_DUE_AFTER_S
+    return {
+        "id": raised.id,
+        "object": "dispute",
+        "amount": raised.amount_cents,
+        "balance_transactions": [balance_transaction(movement, changed_at) for movement in raised.movements],
+        "charge": sibling("ch", raised.intent_id),
+        "created": raised.created_at // 1000,
+        "currency": CURRENCY,
+        "evidence": dict.fromkeys(DISPUTE_EVIDENCE),
+        "evidence_details": {
+            "due_by": due_by,
+            "has_evidence": False,
+            "past_due": changed_at // 1000 > due_by,
+            "submission_count": 0,
+        },
+        "is_charge_refundable": raised.status == "won",
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": raised.intent_id,
+        "payment_method_details": {"card": {"brand": "visa", "network_reason_code": "10.4"}, "type": "card"},
+        "reason": "fraudulent",
+        "status": raised.status,
+    }
+
+
+def _reporting_category(entry: BalanceTransaction) -> str:
+    """The kind; of an adjustment, whether the dispute took or gave back."""
+    if entry.kind != "adjustment":
+        return entry.kind
+    return "dispute" if entry.amount_cents < 0 else "dispute_reversal"
+
+
 def balance_transaction(entry: BalanceTransaction, now: int) -> Json:
     """A movement of the balance as it stands at `now` (ms): pending until `available_at`."""
+    what = "Dispute fee" if entry.kind == "adjustment" else "Stripe processing fees"
     fees = [{"amount": entry.fee_cents, "application": None, "currency": CURRENCY,
-             "description": "Stripe processing fees", "type": "stripe_fee"}]  # fmt: skip
+             "description": what, "type": "stripe_fee"}]  # fmt: skip
     return {
         "id": entry.id,
         "object": "balance_transaction",
@@ -215,22 +263,26 @@ def balance_transaction(entry: BalanceTransaction, now: int) -> Json:
         "fee": entry.fee_cents,
         "fee_details": fees if entry.fee_cents else [],
         "net": entry.net_cents,
-        "reporting_category": entry.kind,
+        "reporting_category": _reporting_category(entry),
         "source": sibling("ch", entry.source_id) if entry.kind == "charge" else entry.source_id,
         "status": "available" if entry.available_at <= now else "pending",
         "type": entry.kind,
     }
 
 
-Snapshot = Intent | Transfer | Refund
+Snapshot = Intent | Transfer | Refund | Dispute
+Announcement = tuple[str, Snapshot, str, Mapping[str, Any] | None]
+"""An event to be: its type, the record it shows, what makes its id distinct, the attributes before."""
+Announce = Callable[[Announcement], None]
 
 RENDERERS: dict[str, Callable[[Any, int], Json]] = {
     "payment_intent": payment_intent,
     "charge": charge,
+    "charge.dispute": dispute,
     "transfer": transfer,
     "refund": refund,
 }
-"""Which object an event of a type carries, by the first word of the type."""
+"""Which object an event of a type carries, by the type without its last word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +299,7 @@ class EventRecord:
 
 
 def event(record: EventRecord) -> Json:
-    family = record.type.partition(".")[0]
+    family = record.type.rpartition(".")[0]
     data: Json = {"object": RENDERERS[family](record.snapshot, record.created_at)}
     if record.previous is not None:
         data["previous_attributes"] = dict(record.previous)

@@ -11,6 +11,7 @@ from typing import Any
 from contest_platform.ports import (
     BalanceTransaction,
     ConnectionFailed,
+    Dispute,
     Intent,
     Processor,
     ProcessorError,
@@ -153,6 +154,10 @@ class ProcessorWire:
     def retrieve_intent(self, *, intent_id: str) -> Awaitable[Intent]:
         self._guard()
         return self._read("intents", "retrieve", {"intent": intent_id})
+
+    def retrieve_dispute(self, *, dispute_id: str) -> Awaitable[Dispute]:
+        self._guard()
+        return self._read("disputes", "retrieve", {"dispute": dispute_id})
 
     def list_events(self, *, after: str | None, limit: int) -> Awaitable[list[ProcessorEvent]]:
         self._guard()

@@ -46,7 +46,7 @@ def main(base: Path, points: int) -> None:
     random = Random(2024)
     # A third of the points anywhere, a third in manifest and flush, a third from the rename on. The flush waits for
     # threads, so that calls are not counted exactly to the end.
-    spans = [range(1, whole - 100), range(whole - 1500, whole - 100)]
+    spans = [range(1, whole - 500), range(whole - 1500, whole - 500)]
     chosen: list[tuple[int | None, int | None]] = [
         (at_call, None) for span in spans for at_call in sorted(random.sample(span, points // 3))
     ]

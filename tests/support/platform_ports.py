@@ -21,6 +21,7 @@ from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS
 from contest_platform.ports import (
     BalanceTransaction,
+    Dispute,
     Intent,
     Introspection,
     PortError,
@@ -42,7 +43,7 @@ START = 1_767_571_200_000  # Monday 2026-01-05 00:00 UTC
 LOCK_AT = START + 48 * HOUR_MS
 SECRET, OLD_SECRET = "whsec_now", "whsec_before"
 TOKEN_KEY = "a token key of thirty-two bytes!"
-FEE_CENTS, CHARGE_FEE_CENTS = 2_000, 88
+FEE_CENTS, CHARGE_FEE_CENTS, DISPUTE_FEE_CENTS = 2_000, 88, 1_500
 
 
 class FakeRuntime:
@@ -139,6 +140,7 @@ class FakeProcessor:
         self.intents: dict[str, Intent] = {}
         self.refunds: list[Refund] = []
         self.transfers: list[Transfer] = []
+        self.disputes: dict[str, Dispute] = {}
         self.events: list[ProcessorEvent] = []
         self.balance: list[BalanceTransaction] = []
         self.calls: list[tuple[str, str]] = []
@@ -210,6 +212,9 @@ class FakeProcessor:
     async def retrieve_intent(self, *, intent_id: str) -> Intent:
         return await self._read("intents.retrieve", self.intents[intent_id])
 
+    async def retrieve_dispute(self, *, dispute_id: str) -> Dispute:
+        return await self._read("disputes.retrieve", self.disputes[dispute_id])
+
     async def list_events(self, *, after: str | None, limit: int) -> list[ProcessorEvent]:
         return await self._read("events.list", _page(self.events, after, limit))
 
@@ -240,19 +245,44 @@ class FakeProcessor:
         self.event("charge.refunded", charge_object(self.intents[intent_id]))
         return refund
 
-    def move(self, kind: str, source_id: str, amount_cents: int, fee_cents: int, available_at: int) -> None:
-        self.balance.append(
-            BalanceTransaction(
-                f"txn_{len(self.balance) + 1}",
-                kind,
-                source_id,
-                amount_cents,
-                fee_cents,
-                amount_cents - fee_cents,
-                self._runtime.at,
-                available_at,
-            )
+    def dispute(self, intent_id: str, status: str = "needs_response") -> str:
+        """The bank disputes a payment: the money goes, unless it only asks (warning_…). Returns the dispute's id."""
+        amount = self.intents[intent_id].amount_cents
+        made = Dispute(f"dp_{len(self.disputes) + 1}", intent_id, amount, status, self._runtime.at, ())
+        self.tell_dispute("created", made)
+        if not status.startswith("warning"):
+            taken = self.move("adjustment", made.id, -amount, DISPUTE_FEE_CENTS, self._runtime.at)
+            self.tell_dispute("funds_withdrawn", replace(made, movements=(taken,)))
+        return made.id
+
+    def decide(self, dispute_id: str, status: str, fee_back_cents: int = 0) -> None:
+        """The bank decides; a dispute that is won gives the money back."""
+        made = replace(self.disputes[dispute_id], status=status)
+        if status == "won":
+            back = self.move("adjustment", made.id, made.amount_cents, -fee_back_cents, self._runtime.at)
+            made = replace(made, movements=(*made.movements, back))
+            self.tell_dispute("funds_reinstated", made)
+        self.tell_dispute("closed", made)
+
+    def tell_dispute(self, what: str, dispute: Dispute) -> ProcessorEvent:
+        self.disputes[dispute.id] = dispute
+        return self.event(f"charge.dispute.{what}", dispute_object(dispute))
+
+    def move(
+        self, kind: str, source_id: str, amount_cents: int, fee_cents: int, available_at: int
+    ) -> BalanceTransaction:
+        moved = BalanceTransaction(
+            f"txn_{len(self.balance) + 1}",
+            kind,
+            source_id,
+            amount_cents,
+            fee_cents,
+            amount_cents - fee_cents,
+            self._runtime.at,
+            available_at,
         )
+        self.balance.append(moved)
+        return moved
 
     def event(self, type: str, snapshot: dict[str, Any]) -> ProcessorEvent:
         event_id, at = f"evt_{len(self.events) + 1}", self._runtime.at
@@ -283,6 +313,22 @@ def charge_object(intent: Intent) -> dict[str, Any]:
     return {
         "id": intent.id.replace("pi", "ch"), "payment_intent": intent.id, "amount": intent.amount_cents,
         "amount_refunded": intent.amount_refunded_cents, "metadata": dict(intent.metadata),
+    }  # fmt: skip
+
+
+def dispute_object(dispute: Dispute) -> dict[str, Any]:
+    movements = [
+        {
+            "id": moved.id, "type": moved.kind, "source": moved.source_id, "amount": moved.amount_cents,
+            "fee": moved.fee_cents, "net": moved.net_cents, "created": moved.created_at // 1000,
+            "available_on": moved.available_at // 1000,
+        }
+        for moved in dispute.movements
+    ]  # fmt: skip
+    return {
+        "id": dispute.id, "payment_intent": dispute.intent_id, "charge": dispute.intent_id.replace("pi", "ch"),
+        "amount": dispute.amount_cents, "status": dispute.status, "created": dispute.created_at // 1000,
+        "metadata": {}, "balance_transactions": movements,
     }  # fmt: skip
 
 

@@ -194,4 +194,6 @@ def every_event(world: ProcessorWorld) -> list[dict[str, Any]]:
     world.refund(paid.id, 400)
     world.handle("intents.cancel", "cancel", intent=other.id)
     world.transfer()
+    for key, won in (("won", True), ("lost", False)):
+        world.actor.close_dispute(world.actor.open_dispute(world.paid(key).id), won)
     return [dict(e.body) for e in world.handle("events.list", after=None, limit=100)]

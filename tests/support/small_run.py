@@ -153,6 +153,10 @@ def _begin(scribe: Scribe) -> None:
     topup = scribe.balance("topup", "tu_1", 100_000)
     scribe.move("assets:stripe_available", "equity:owner_capital", 100_000, f"topup:{topup}")
     scribe.insert("tournaments", "system:ingestion", tournament_id="t1", provider_event_id="ev1", par=encode([4, 3]))
+    golfers = [golfer.id for golfer in scribe.evidence.plan.tournaments[0].golfers]
+    scribe.audit("system:ingestion", "field.ingest", "tournaments/t1", {"golfers": golfers})
+    for golfer in golfers:
+        scribe.note("platform.golfers", tournament_id="t1", golfer_id=golfer, name=golfer, status="active")
     for user in ("u1", "u2", "u3", "u4"):
         scribe.insert("users", "system:entries", user_id=user, name=user, account_id=f"acct_{user}", created_at=T0)
 
@@ -188,7 +192,11 @@ def _enter(scribe: Scribe, user: str, contest: str) -> dict[str, Any]:
         entry_id=f"en-{name}", intent_id=intent, result="ok",
     )  # fmt: skip
     txn = scribe.balance("charge", intent, FEE_CENTS, STRIPE_FEE_CENTS, scribe.now + 2 * DAY)
-    scribe.insert("webhook_inbox", "system:payments", event_id=f"evt_{name}", status="APPLIED", received_at=scribe.now)
+    paid = {"event_id": f"evt_{name}", "type": "payment_intent.succeeded", "object_id": intent}
+    scribe.note("processor.events", **paid, created_at=scribe.now)
+    scribe.insert(
+        "webhook_inbox", "system:payments", **paid, status="APPLIED", received_at=scribe.now, applied_at=scribe.now
+    )
     scribe.move("assets:stripe_pending", f"liabilities:user_wallet:{user}", FEE_CENTS, f"capture:{intent}")
     scribe.move("expenses:stripe_fees", "assets:stripe_pending", STRIPE_FEE_CENTS, f"fee:{txn}")
     net = FEE_CENTS - STRIPE_FEE_CENTS
@@ -276,7 +284,7 @@ def _play(scribe: Scribe, contest: dict[str, Any]) -> None:
         "provider.publications", event_id="ev1", revision=3, published_at=scribe.now, golfer_id="g2", round=1, hole=1,
         strokes=5, correction=True,
     )  # fmt: skip
-    scribe.note("provider.requests", at=scribe.now, event_id="ev1", status=200, revision=3, cells=1)
+    scribe.note("provider.requests", at=scribe.now, event_id="ev1", since_revision=1, status=200, revision=3, cells=1)
     scribe.batch(3, scribe.now, ("g2", 1, 5, "CORRECTION"), ("g1", 1, 3, "DUPLICATE"))
     row = next(r for r in scribe.books["platform.hole_scores"] if (r["golfer_id"], r["hole"]) == ("g2", 1))
     row.update(strokes=5, batch_id=3)
@@ -298,6 +306,7 @@ def _crash(scribe: Scribe) -> None:
 
 def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
     actor, scores_hash = "system:settlement", _scores_hash()
+    scribe.note("provider.requests", at=CUTOFF + 60_000, event_id="ev1", status=200, revision=3, cells=6)
     scribe.move("liabilities:contest_escrow:c1", "income:rake:c1", 300, "rake:c1")
     for place, (user, prize) in enumerate(PRIZES.items(), 1):
         pack, outcome, entry, score = f"pk-{user}", f"oc-{user}", f"en-c1-{user}", (-1, 1, 3)[place - 1]
@@ -382,5 +391,10 @@ def _attempt(scribe: Scribe, user: str, n: int, outcome: str, object_id: str | N
 
 
 def _end(scribe: Scribe) -> None:
+    scribe.now = END
+    for number in (1, 2):
+        scribe.insert(
+            "score_audits", "system:ingestion", audit_id=number, tournament_id="t1", at=END, holes=6, mismatches=0
+        )
     scribe.now = END + DAY
     scribe.event()

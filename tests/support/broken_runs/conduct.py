@@ -57,6 +57,16 @@ def the_last_rows_were_never_anchored(evidence: FakeEvidence) -> None:
 
 
 @breaks("audit.rows_match_images")
+def a_golfer_was_disqualified_without_an_audit_row(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.golfers", golfer_id="g1")["status"] = "disqualified"
+
+
+@breaks("audit.rows_match_images")
+def a_golfer_was_taken_out_of_the_field(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.golfers", golfer_id="g1")
+
+
+@breaks("audit.rows_match_images")
 def a_row_was_edited_by_hand(evidence: FakeEvidence) -> None:
     row(evidence, "platform.transfers", transfer_id="tf-u1")["amount_cents"] += 1
 
@@ -73,7 +83,7 @@ def a_row_was_inserted_without_audit(evidence: FakeEvidence) -> None:
 
 @breaks("audit.rows_match_images")
 def a_row_was_deleted_by_hand(evidence: FakeEvidence) -> None:
-    remove(evidence, "platform.webhook_inbox", event_id="evt_c1-u1")
+    remove(evidence, "platform.users", user_id="u1")
 
 
 @breaks("audit.rows_match_images")
@@ -184,6 +194,13 @@ def the_platform_let_somebody_in_without_asking_who(evidence: FakeEvidence) -> N
 @breaks("absence.access_log")
 def the_platform_let_in_an_operator_who_is_not_on_shift(evidence: FakeEvidence) -> None:
     access(evidence, "ops:mallory", True)
+
+
+@breaks("absence.database_sessions")
+def somebody_used_a_services_login_as_superuser(evidence: FakeEvidence) -> None:
+    add(
+        evidence, "database.sessions", at=T0, principal="system:payouts", role="superuser", purpose="look", statements=1
+    )
 
 
 @breaks("absence.database_sessions")
@@ -327,6 +344,21 @@ def a_contest_is_stuck(evidence: FakeEvidence) -> None:
 @breaks("lifecycle.every_contest_ends")
 def a_contest_does_not_exist(evidence: FakeEvidence) -> None:
     remove(evidence, "platform.contests", contest_id="c1")
+
+
+@breaks("lifecycle.paid_out_means_paid")
+def a_payout_ended_after_its_contest_was_paid_out(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.transfers", transfer_id="tf-u1")["done_at"] += HOUR
+
+
+@breaks("lifecycle.paid_out_means_paid")
+def the_processor_sent_a_payout_after_its_contest_was_paid_out(evidence: FakeEvidence) -> None:
+    row(evidence, "processor.transfers", transfer_id="tr_u1")["created_at"] += HOUR
+
+
+@breaks("lifecycle.paid_out_means_paid", Status.INCONCLUSIVE)
+def a_contest_stayed_settled(evidence: FakeEvidence) -> None:
+    transition(evidence, "c1", "PAID_OUT")["after"] = encode({"status": "SETTLED"})
 
 
 @breaks("lifecycle.cancelled_are_refunded")

@@ -93,6 +93,27 @@ def a_transfer_left_the_processor_that_the_ledger_does_not_know(evidence: FakeEv
     )  # fmt: skip
 
 
+@breaks("ledger.reconciles_with_processor")
+def a_payment_was_posted_a_day_late(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.ledger_transactions", business_key="capture:pi_c1-u1")["at"] += 24 * HOUR
+
+
+@breaks("ledger.events_are_applied_once")
+def an_event_was_noted_as_applied_before_its_effect(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.webhook_inbox", event_id="evt_c1-u1")["applied_at"] -= 30
+
+
+@breaks("ledger.events_are_applied_once")
+def an_event_was_never_heard_of(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.webhook_inbox", event_id="evt_c1-u1")
+
+
+@breaks("ledger.events_are_applied_once")
+def twin_events_were_both_applied(evidence: FakeEvidence) -> None:
+    event = row(evidence, "platform.webhook_inbox", event_id="evt_c1-u1")
+    evidence.books["platform.webhook_inbox"].append({**event, "event_id": "evt_twin"})
+
+
 @breaks("ledger.participants_balances")
 def a_prize_is_in_the_wrong_account(evidence: FakeEvidence) -> None:
     post(evidence, "x:1", ("liabilities:prize_payable:c1:u2", 10), ("liabilities:prize_payable:c1:u3", -10))
@@ -232,6 +253,12 @@ def the_processor_saw_other_parameters_under_the_same_key(evidence: FakeEvidence
 @breaks("payouts.attempts_follow_idempotency")
 def an_attempt_left_no_trace_in_the_platform(evidence: FakeEvidence) -> None:
     remove(evidence, "platform.transfer_attempts", transfer_id="tf-u3")
+
+
+@breaks("payouts.attempts_follow_idempotency")
+def a_request_was_sent_again_without_an_attempt(evidence: FakeEvidence) -> None:
+    sent = row(evidence, "processor.requests", idempotency_key="key-u3")
+    evidence.books["processor.requests"].append({**sent, "n": len(evidence.books["processor.requests"]) + 1})
 
 
 @breaks("payouts.terminal_failures_have_reasons")

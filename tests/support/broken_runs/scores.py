@@ -5,9 +5,10 @@ from __future__ import annotations
 from hashlib import sha256
 
 from assertions.model import Status
-from tests.support.broken_runs.change import breaks, remove, row
+from tests.support.broken_runs.change import add, breaks, remove, row
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.scribe import encode
+from tests.support.small_run import CUTOFF, HOUR, OVER
 
 # --- ingestion -----------------------------------------------------------------------------------------------------
 
@@ -37,6 +38,38 @@ def a_score_is_missing(evidence: FakeEvidence) -> None:
 def a_score_was_made_up(evidence: FakeEvidence) -> None:
     score = row(evidence, "platform.hole_scores", golfer_id="g2", hole=1)
     evidence.books["platform.hole_scores"].append({**score, "round": 2})
+
+
+@breaks("ingestion.statuses_equal_official")
+def a_golfer_has_withdrawn_and_the_platform_does_not_know(evidence: FakeEvidence) -> None:
+    add(
+        evidence, "provider.statuses", event_id="ev1", revision=2, published_at=OVER, golfer_id="g3", status="withdrawn"
+    )
+
+
+@breaks("ingestion.statuses_equal_official", Status.INCONCLUSIVE)
+def a_golfer_is_not_in_the_field(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.golfers", golfer_id="g3")
+
+
+@breaks("ingestion.resumes_from_checkpoint")
+def a_restarted_worker_asked_for_everything_again(evidence: FakeEvidence) -> None:
+    add(evidence, "provider.requests", at=CUTOFF - HOUR, event_id="ev1", status=200, revision=3, cells=6)
+
+
+@breaks("ingestion.resumes_from_checkpoint", Status.INCONCLUSIVE)
+def every_poll_asked_for_everything(evidence: FakeEvidence) -> None:
+    row(evidence, "provider.requests", since_revision=1)["since_revision"] = None
+
+
+@breaks("ingestion.scores_are_audited")
+def an_audit_found_a_mismatch(evidence: FakeEvidence) -> None:
+    evidence.books["platform.score_audits"][0]["mismatches"] = 1
+
+
+@breaks("ingestion.scores_are_audited", Status.INCONCLUSIVE)
+def nobody_audited_the_scores_of_a_day(evidence: FakeEvidence) -> None:
+    evidence.books["platform.score_audits"].pop()
 
 
 @breaks("ingestion.official_at_cutoff")
@@ -134,6 +167,26 @@ def an_entry_has_no_pack(evidence: FakeEvidence) -> None:
     remove(evidence, "platform.settlement_packs", pack_id="pk-u1")
 
 
+@breaks("settlement.packs_are_terminal")
+def a_pack_ended_after_its_contest_was_settled(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1")["terminalized_at"] += HOUR
+
+
+@breaks("settlement.waits_for_official_scores")
+def nobody_asked_the_provider_after_the_cutoff(evidence: FakeEvidence) -> None:
+    remove(evidence, "provider.requests", at=CUTOFF + 60_000)
+
+
+@breaks("settlement.waits_for_official_scores")
+def only_news_were_asked_for_after_the_cutoff(evidence: FakeEvidence) -> None:
+    row(evidence, "provider.requests", at=CUTOFF + 60_000)["since_revision"] = 3
+
+
+@breaks("settlement.waits_for_official_scores")
+def the_provider_was_down_after_the_cutoff(evidence: FakeEvidence) -> None:
+    row(evidence, "provider.requests", at=CUTOFF + 60_000)["status"] = 503
+
+
 @breaks("settlement.executed_packs_are_linked")
 def a_pack_was_executed_without_a_link(evidence: FakeEvidence) -> None:
     remove(evidence, "platform.outcome_pack_links", pack_id="pk-u1")
@@ -193,6 +246,11 @@ def the_victim_does_not_confirm_the_fault(evidence: FakeEvidence) -> None:
 @breaks("recovery.every_fault_bit", Status.INCONCLUSIVE)
 def only_another_victim_shows_the_fault(evidence: FakeEvidence) -> None:
     row(evidence, "injector.bites", fault_id="f2")["victim"] = "77"
+
+
+@breaks("recovery.converged")
+def an_unpaid_intent_was_never_canceled(evidence: FakeEvidence) -> None:
+    row(evidence, "processor.intents", intent_id="pi_c1-u4")["status"] = "requires_payment_method"
 
 
 @breaks("recovery.converged")
