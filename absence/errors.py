@@ -29,7 +29,7 @@ def reported(as_json: bool) -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
     except Exception as error:
-        code, lines = _explain(error)
+        code, lines = explain(error)
         if as_json:
             print_json({"error": lines, "exit_code": int(code)})
         for line in lines:
@@ -37,7 +37,8 @@ def reported(as_json: bool) -> Iterator[None]:
         sys.exit(code)
 
 
-def _explain(error: Exception) -> _Handled:
+def explain(error: Exception) -> _Handled:
+    """The exit code for `error`, and the lines to print: what was wrong, and the remedy."""
     for base in type(error).__mro__:
         handle = _HANDLERS.get(f"{base.__module__}.{base.__name__}")
         handled = handle(error) if handle else None
@@ -63,13 +64,17 @@ def _system(error: OSError) -> _Handled | None:
 
 _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
+    # The platform let somebody in, or does not run: that is the platform's failure, not the input's.
     "simulator.run.PreflightFailed": lambda e: (
-        ExitCode.DATA_INVALID,
-        ["The run did not start, the checklist before it failed:", *(f"  {failure}" for failure in e.failures)],
+        ExitCode.BUSINESS_REJECT,
+        [
+            "FAIL: the run did not start, for the checklist before it found:",
+            *(f"  {failure}" for failure in e.failures),
+        ],
     ),
     "evidence.writer.OutputRefused": lambda e: (ExitCode.USAGE, [str(e)]),
     "evidence.writer.IdentityConflict": lambda e: (
-        ExitCode.STATE_CORRUPT,
+        ExitCode.USAGE,
         [str(e), "To keep both, give the new run a name (--name NAME) or another place (--out DIRECTORY)."],
     ),
     "evidence.run.NotARun": lambda e: (ExitCode.DATA_INVALID, [str(e)]),

@@ -19,6 +19,7 @@ from evidence.plan import Plan
 from seams.draws import Draws
 from simulator import deployment
 from simulator.actors.hosts import HOSTS
+from simulator.actors.identity import PROBED_PATH, sign
 from simulator.kernel import Kernel
 from simulator.world import TOKEN_LIFE_S, World
 
@@ -117,7 +118,7 @@ async def _services_run(world: World) -> str:
 
 async def _edge_answers(world: World) -> str:
     try:
-        response = await world.edge.request(Request("GET", "/api/admin/status"))
+        response = await world.edge.request(Request("GET", PROBED_PATH))
     except PortError as error:
         return f"nobody answers: {error.code}"
     return "" if response.status == 401 else f"an unsigned admin call was answered {response.status}"
@@ -133,6 +134,16 @@ async def _access_is_revoked(world: World) -> str:
         if not statuses:
             let_in.append(f"{principal.id} (had no credential to revoke)")
     return f"still let in: {', '.join(let_in)}" if let_in else ""
+
+
+async def _forgery_is_refused(world: World) -> str:
+    """A customer's token, well formed and in time, signed with a key that is not the identity provider's. Only the
+    signature can tell: nobody is asked about a customer's token."""
+    now_s = world.runtime.now() // 1000
+    claims = {"sub": "customer:forged", "jti": "forged", "iat": now_s, "exp": now_s + 3600}
+    headers = {"Authorization": f"Bearer {sign(claims, b'not the key of the identity provider')}"}
+    response = await world.edge.request(Request("POST", "/api/entries", headers=headers))
+    return "" if response.status in (401, 403) else f"a forged customer's token was answered {response.status}"
 
 
 async def _log_refuses_edits(world: World) -> str:
@@ -158,6 +169,7 @@ CHECKLIST: tuple[tuple[str, Callable[[World], Awaitable[str]]], ...] = (
     ("services are deployed and running", _services_run),
     ("the platform answers, and refuses an unsigned admin call", _edge_answers),
     ("founder and engineer access is revoked, tried with every credential", _access_is_revoked),
+    ("a token that the identity provider did not sign is refused", _forgery_is_refused),
     ("the audit trail is append-only in the database", _log_refuses_edits),
 )
 """Each item gives "" or what is wrong."""

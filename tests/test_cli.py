@@ -176,7 +176,7 @@ def test_a_name_that_another_run_holds_is_refused_and_that_run_left_alone(tmp_pa
     assert first.exit_code == 0
     plan = (tmp_path / "mine" / "plan.json").read_bytes()
     second = absence("run", "small", "--seed", "2", "--out", tmp_path, "--name", "mine")
-    assert second.exit_code == 30
+    assert second.exit_code == 2
     assert "is another run" in second.stderr
     assert "--name" in second.stderr
     assert (tmp_path / "mine" / "plan.json").read_bytes() == plan
