@@ -9,6 +9,7 @@ import pytest
 from assertions.facts import facts
 from assertions.judge import discover
 from assertions.model import REGISTRY, Status, judge_one
+from reports.money import read_ledger
 from tests.support.broken_runs.change import add, row
 from tests.support.broken_runs.money import post
 from tests.support.fake_evidence import FakeEvidence
@@ -201,3 +202,5 @@ def test_what_was_locked_and_unlocked_again_is_not_in_the_pool(unlocked: bool) -
     if unlocked:
         post(evidence, "unlock:c1:en-c1-u4", (escrow, FEE_CENTS), (wallet, -FEE_CENTS))
     assert (status(evidence, "ledger.pool_is_conserved") is Status.PASS) == unlocked
+    reported = read_ledger(evidence).contests["c1"].collected_cents  # type: ignore[arg-type]
+    assert (reported == 3 * FEE_CENTS) == unlocked

@@ -255,6 +255,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "list_refunds": {"intent_id": "pi"},
     "list_intents": {"after": None, "limit": 1},
     "retrieve_intent": {"intent_id": "pi"},
+    "retrieve_dispute": {"dispute_id": "dp"},
     "list_events": {"after": None, "limit": 1},
     "list_balance_transactions": {"after": None, "limit": 1},
     "poll": {"event_id": "e", "since": None},

@@ -140,6 +140,19 @@ def test_a_lost_dispute_that_is_won_after_all_leaves_no_loss(platform: Platform,
     assert row(platform)["status"] == "won"
 
 
+def test_money_that_has_come_back_is_not_written_off_by_old_news(platform: Platform) -> None:
+    """The balance told of both movements before the event of the bank's first decision came."""
+    platform.processor.dispute("pi_1")
+    platform.processor.decide("dp_1", "lost")
+    lost = told(platform)[-1]
+    platform.processor.decide("dp_1", "won")
+    for movement in platform.processor.disputes["dp_1"].movements:
+        platform.write(lambda tx, movement=movement: disputes.moved(tx, CTX, movement))
+    platform.deliver(lost)
+    assert row(platform)["status"] == "lost"
+    assert platform.balances() == WON
+
+
 def test_an_inquiry_moves_no_money_and_may_become_a_dispute(platform: Platform) -> None:
     asked = platform.processor.disputes
     platform.processor.dispute("pi_1", "warning_needs_response")
@@ -415,6 +428,7 @@ def test_an_entry_not_yet_paid_is_abandoned_and_its_intent_cancelled() -> None:
     platform.entered()
     assert ask(platform) == (200, {"entry_id": entry_of(platform)["entry_id"], "status": "ABANDONED"})
     assert ask(platform)[0] == 200
+    assert platform.signals.seen("entries.cancellations") == 1
     platform.work("entries.cancellations")
     assert platform.processor.intents["pi_1"].status == "canceled"
     assert platform.row("payments", intent_id="pi_1")["status"] == "CANCELED"
