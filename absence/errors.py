@@ -72,6 +72,10 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
             *(f"  {failure}" for failure in e.failures),
         ],
     ),
+    "fault_injectors.DeclarationError": lambda e: (
+        ExitCode.INTERNAL_ERROR,
+        [f"A fault is not declared as it must be: {e}"],
+    ),
     "evidence.writer.OutputRefused": lambda e: (ExitCode.USAGE, [str(e)]),
     "evidence.writer.IdentityConflict": lambda e: (
         ExitCode.USAGE,

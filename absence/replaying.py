@@ -125,7 +125,8 @@ def describe(diverged: Diverged) -> str:
         for name in {*recorded, *replayed}
         if name not in ("hash", "prev") and recorded.get(name) != replayed.get(name)
     )
-    lines = [f"{where} differs in {', '.join(fields) or 'its hash'}:"]
+    fields = fields or [name for name in ("prev", "hash") if recorded.get(name) != replayed.get(name)]
+    lines = [f"{where} differs in {', '.join(fields)}:" if fields else f"{where} says the same in other bytes"]
     lines += [f"  {name}: recorded {recorded.get(name)!r}, replayed {replayed.get(name)!r}" for name in fields]
     return "\n".join(lines)
 

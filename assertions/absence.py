@@ -80,8 +80,8 @@ def database_sessions(evidence: Evidence) -> Finding:
         found.saw += 1
         if role not in DATABASE_ROLES or (principal not in DATABASE_ROLES and not principal.startswith("system:")):
             found.breaks(
-                f"{principal} had a database session as {role} from {instant(at)} ({purpose}): {statements} "
-                f"statements, {writes} rows changed",
+                f"{principal} had a database session as {role} from {instant(at)} ({purpose}); "
+                f"statements: {statements}, rows changed: {writes}",
                 f"database.sessions/{n}", at,
             )  # fmt: skip
     return found

@@ -86,7 +86,7 @@ def read(path: Path, verify: bool = True) -> Iterator[Event]:
                     raise JournalBroken(number, expected_id, "does not end with its own hash")
                 actual = sha256(raw[: -len(marker)] + b"}").hexdigest()
                 if actual != body_hash:
-                    raise JournalBroken(number, expected_id, f"hashes to {actual[:12]}…, says {body_hash[:12]}…")
+                    raise JournalBroken(number, expected_id, f"hashes to {actual}, says {body_hash}")
                 if prev != head:
                     raise JournalBroken(number, expected_id, f"carries the id {event.id!r} and breaks the chain")
                 if event.id != expected_id:

@@ -108,7 +108,7 @@ class Manifest(Model):
         except (ValueError, RecursionError) as error:
             raise ManifestBroken(f"is not a manifest: {error}") from None
         if actual != found.self_sha256:
-            raise ManifestBroken(f"hashes to {actual[:12]}…, says {found.self_sha256[:12]}…")
+            raise ManifestBroken(f"hashes to {actual}, says {found.self_sha256}")
         if raw != rendered:
             raise ManifestBroken("is not laid out as it was written")
         return found

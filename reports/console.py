@@ -34,7 +34,7 @@ def lines(story: Story, *, replay_command: str, report_path: str, markup: bool =
     plan = story.plan
     status = f"{SYMBOLS[story.status]} {story.status.value}"
     out = [f"{say.style(status, _STYLES[story.status])}  {say.data(headline(story))}"]
-    out.append("  " + say.style(say.data(f"{plan.scenario}, seed {plan.seed}, run {story.digest[:12]}"), "dim"))
+    out.append("  " + say.style(say.data(f"{plan.scenario}, seed {plan.seed}, digest {story.digest[:12]}"), "dim"))
     first = story.first
     if first is not None:
         out += [
@@ -44,11 +44,11 @@ def lines(story: Story, *, replay_command: str, report_path: str, markup: bool =
             f"  {say.data(first.message)}",
         ]
         out.append(say.item("when", story.when(first.at)))
-        out.append(say.item("at risk", words.dollars(first.money_cents)))
+        out.append(say.item("at risk", story.risk_sentence()))
         out.append(say.item("fault", story.fault_sentence()))
         out.append(say.item("runbook", story.step_sentence()))
     bitten = sum(1 for fault in story.faults if fault.bites)
-    out += ["", say.item("faults", f"{bitten} of {len(story.faults)} bit")]
+    out += ["", say.item("faults", f"{bitten} of {len(story.faults)} bit" if story.faults else "none planned")]
     out += _not_exercised(story, say)
     out += [say.item("replay", replay_command, exact=True), say.item("report", report_path, exact=True)]
     return out[:LINES_MAX]

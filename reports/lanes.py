@@ -24,11 +24,12 @@ LONG_LABELS_MAX = 14
 
 WIDTH_PX = 900
 """The narrowest the plot is ever drawn: what fits here fits everywhere."""
-AXIS_PX, STRIP_PX, TOURNAMENT_PX, LANE_PX = 54, 20, 30, 44
+AXIS_PX, STRIP_PX, TOURNAMENT_PX, LANE_PX = 68, 20, 30, 44
 CHAR_PX = 6.2
 """About how wide a character of a label is; names of statuses are set smaller."""
 STATUS_CHAR_PX = 5.6
-MARK_Y = AXIS_PX - 7
+ABSENCE_Y, BROKEN_Y = AXIS_PX - 21, AXIS_PX - 7
+"""A line each: the first promise may break on any day, that of the end of the absence too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def draw(story: Story, contests: Sequence[Life], troubled: frozenset[str]) -> Pi
     strip, rows = _fault_strip(story.faults, scale)
     labels = [Label("", "", AXIS_PX)]
     if rows:
-        labels.append(Label("Faults", "window, bites", rows * STRIP_PX + 6))
+        labels.append(Label("Faults", "window, bites" if rows > 1 else "", rows * STRIP_PX + 6))
     top = AXIS_PX + (rows * STRIP_PX + 6 if rows else 0)
     body: list[str] = []
     names: list[str] = []
@@ -246,12 +247,12 @@ def _marks(story: Story, scale: _Scale, height: int) -> list[str]:
     x = scale.x(story.plan.absence_until_at)
     parts = [
         f'<line class="absence" x1="{x:.3f}%" x2="{x:.3f}%" y1="0" y2="{height}"/>',
-        _text("absence", x, MARK_Y, "absence ends", -5, "end"),
+        _text("absence", x, ABSENCE_Y, "absence ends", -5, "end"),
     ]
     first = story.first
     if first is not None and first.at is not None:
         x = scale.x(first.at)
         end = "end" if x > 80 else "start"
         parts.append(f'<line class="broken" x1="{x:.3f}%" x2="{x:.3f}%" y1="{AXIS_PX - 16}" y2="{height}"/>')
-        parts.append(_text("broken", x, MARK_Y, "✕ first broken promise", -5 if end == "end" else 5, end))
+        parts.append(_text("broken", x, BROKEN_Y, "✕ first broken promise", -5 if end == "end" else 5, end))
     return parts

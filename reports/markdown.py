@@ -100,7 +100,7 @@ def _first_broken(story: Story) -> list[str]:
         return []
     facts = [
         ("When", story.when(first.at)),
-        ("Money at risk", words.dollars(first.money_cents)),
+        ("Money at risk", story.risk_sentence()),
         ("Fault active", story.fault_sentence()),
         ("Runbook step active", story.step_sentence()),
         ("About", first.subject),

@@ -65,7 +65,7 @@ def _what_failed(evidence: Evidence, story: Story) -> list[str]:
         ("When", md(story.when(first.at))),
         ("Promise", f"{code(first.assertion)}: {md(first.claim)}"),
         ("About", code(first.subject)),
-        ("Money at risk", words.dollars(first.money_cents)),
+        ("Money at risk", md(story.risk_sentence())),
         ("Fault active", md(story.fault_sentence())),
         ("Runbook step active", md(story.step_sentence())),
     ]
@@ -75,7 +75,8 @@ def _what_failed(evidence: Evidence, story: Story) -> list[str]:
         parts += [f"The last events of the journal about {code(first.subject)} until then:", "\n".join(lines)]
     others = [(result, broken) for result, broken in story.broken() if broken.message != first.message]
     if others:
-        parts.append(f"After it, or at no known instant, {words.plural(len(others), 'more promise')} broke:")
+        found_too = words.plural(len(others), "more breach", "more breaches")
+        parts.append(f"After it, or at no known instant, {found_too}:")
         shown = others[:BROKEN_MAX]
         parts.append(
             "\n".join(f"- {story.when(item.at)}: {md(item.message)} ({code(found.id)})" for found, item in shown)

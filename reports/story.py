@@ -145,6 +145,15 @@ class Story:
         earlier = words.duration(first.at - last.span.until_at) if last.span else ""
         return f"none; the last was {last.label} {last.plan.title}, over {earlier} earlier"
 
+    def risk_sentence(self) -> str:
+        """The money at risk by the first broken promise; a larger sum that another puts at risk is named too. They are
+        not added up: one missing sum breaks several promises."""
+        if self.first is None:
+            return "none"
+        own = self.first.money_cents
+        most = max((broken.money_cents for _, broken in self.broken()), default=own)
+        return words.dollars(own) + (f" by this alone, up to {words.dollars(most)} by another" if most > own else "")
+
     def step_sentence(self) -> str:
         """Which runbook step was active at the first broken promise."""
         if self.first is None:

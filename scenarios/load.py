@@ -150,6 +150,8 @@ class _Reader:
         name = f"item {last + 1}" if isinstance(last, int) else last
         if kind == "extra_forbidden":
             near = did_you_mean(name, _keys_at(model, loc[:-1]))
+            if not near and path[0] == "faults" and len(path) == 3:
+                near = "; a fault's own parameters stand under params: {…}"
             self._add(path, f"unknown key {name}{near}", key=True)
         elif kind == "missing":
             self._add(path, f"the key {name} is missing")
