@@ -381,6 +381,14 @@ def faults() -> None:
     """
 
 
+def _values(stated: dict[str, Any]) -> str:
+    """What a parameter may be, from its JSON schema: `integer 2..60`, or its choices."""
+    if "const" in stated or "enum" in stated:
+        return " or ".join(str(choice) for choice in stated.get("enum", [stated.get("const")]))
+    low, high = stated.get("minimum", ""), stated.get("maximum", "")
+    return str(stated.get("type", "any")) + (f" {low}..{high}" if (low, high) != ("", "") else "")
+
+
 @faults.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def faults_list(as_json: bool) -> None:
@@ -396,8 +404,7 @@ def faults_list(as_json: bool) -> None:
         listed = {}
         for fault_id, fault in fault_injectors.registry().items():
             parameters = {
-                name: str(getattr(info.annotation, "__name__", info.annotation))
-                for name, info in fault.Params.model_fields.items()
+                name: _values(stated) for name, stated in fault.Params.model_json_schema().get("properties", {}).items()
             }
             listed[fault_id] = {
                 "kind": fault.kind,

@@ -6,6 +6,7 @@ However early Ctrl-C comes, it ends in one line and the exit code that shells ex
 from __future__ import annotations
 
 import sys
+import warnings
 
 from absence import __version__
 
@@ -21,6 +22,7 @@ def main() -> None:
     except KeyboardInterrupt:
         from absence.exit_codes import INTERRUPTED
 
+        warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that had been made and not begun: no news now
         print("Stopped. Nothing half-written was left behind.", file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code)

@@ -131,6 +131,7 @@ def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Fig
     """The run in six numbers."""
     bitten = sum(1 for fault in story.faults if fault.bites)
     paid_out = sum(1 for life in contests if life.status == "PAID_OUT")
+    cancelled = sum(1 for life in contests if life.status == "CANCELLED")
     collected = sum(of.collected_cents - of.refunded_cents for of in accounts.contests)
     paid = sum(of.paid_cents for of in accounts.contests)
     held = len(story.of(Status.PASS))
@@ -138,7 +139,9 @@ def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Fig
     differing = len(accounts.differing)
     return [
         Figure("Promises kept", f"{held:,} of {judged:,}"),
-        Figure("Contests paid out", f"{paid_out:,} of {len(contests):,}"),
+        Figure(
+            "Contests paid out", f"{paid_out:,} of {len(contests):,}", f"{cancelled:,} cancelled" if cancelled else ""
+        ),
         Figure(
             "Fees collected",
             words.dollars(collected),
@@ -147,9 +150,9 @@ def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Fig
         Figure("Prizes paid out", words.dollars(paid)),
         Figure("Faults that bit", f"{bitten:,} of {len(story.faults):,}"),
         Figure(
-            "Books that differ",
+            "Lines that differ",
             f"{differing:,} of {len(accounts.lines):,}",
-            "lines of the reconciliation",
+            "of the reconciliation",
             bad=differing > 0,
         ),
     ]

@@ -152,7 +152,9 @@ class Story:
             return "none"
         own = self.first.money_cents
         most = max((broken.money_cents for _, broken in self.broken()), default=own)
-        return words.dollars(own) + (f" by this alone, up to {words.dollars(most)} by another" if most > own else "")
+        if most <= own:
+            return words.dollars(own)
+        return f"{words.dollars(own)} by this alone, up to {words.dollars(most)} by another breach"
 
     def step_sentence(self) -> str:
         """Which runbook step was active at the first broken promise."""

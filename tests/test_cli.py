@@ -342,7 +342,7 @@ def test_every_fault_is_listed_with_all_that_it_declares() -> None:
     for fault in told.values():
         assert set(fault) == {"kind", "title", "seam", "parameters", "imitates", "exercises", "recovery"}
         assert all(fault[name] for name in fault if name != "parameters")
-    assert told["webhooks.delayed"]["parameters"] == {"delay_h": "int"}
+    assert told["webhooks.delayed"]["parameters"] == {"delay_h": "integer 2..60"}
     plain = absence("faults", "list").stdout
     assert all(f"{name} (" in plain for name in registry())
 

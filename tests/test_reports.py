@@ -370,6 +370,17 @@ def test_a_broken_promise_without_an_instant_is_said_to_have_none(made: Made) ->
     assert "no book says when it broke" in screen
 
 
+def test_a_first_breach_without_money_does_not_hide_what_the_others_put_at_risk(made: Made) -> None:
+    from dataclasses import replace
+
+    verdict = failing(made)
+    assert verdict.first_broken is not None
+    harmless = replace(verdict, first_broken=replace(verdict.first_broken, money_cents=0))
+    said = "$0.00 by this alone, up to $27.00 by another breach"
+    assert said in Page(files_of(made, harmless)["report.html"]).texts["verdict"]
+    assert any(said in line for line in console.lines(tell(made.evidence, harmless), replay_command="", report_path=""))
+
+
 @pytest.mark.parametrize(
     ("at", "said"),
     [
