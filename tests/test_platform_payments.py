@@ -617,7 +617,18 @@ def test_reconciliation_applies_what_no_webhook_told(platform: Platform) -> None
     assert platform.deliver(event).status == 200
     assert platform.row("webhook_inbox", event_id=event.id)["deliveries"] == 1
     assert platform.balances()[WALLET] == -FEE_CENTS
-    assert (through(platform), platform.signals.seen("contests")) == (START, 2)
+    assert through(platform) == START
+
+
+def test_the_first_good_pass_after_a_lock_wakes_the_contests_and_no_other_does(platform: Platform) -> None:
+    woken = []
+    for minutes in (0, 60, 10_000, 10_060):
+        platform.runtime.at = START + minutes * MINUTE_MS
+        before = platform.signals.seen("contests")
+        reconcile(platform)
+        woken.append(platform.signals.seen("contests") - before)
+    assert sum(woken[:2]) == 0
+    assert woken[2:] == [1, 0]
 
 
 def test_reconciliation_comes_every_hour_and_at_each_lock(platform: Platform) -> None:

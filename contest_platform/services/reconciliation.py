@@ -76,7 +76,7 @@ class ReconciliationService:
                 await self._ask_for_unpaid(began_at)
             await self._read_on(BALANCE, begun.balance_after, processor.list_balance_transactions, _apply_balance)
             await self._ask_about_disputes()
-            while await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at)):
+            while await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked)):
                 pass
             self._failed_at = None
         except PortError:
@@ -189,13 +189,14 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
 
 
-def _conclude(tx: Tx, began_at: int) -> bool:
+def _conclude(tx: Tx, began_at: int, locked: bool) -> bool:
     """Post what has become available; with nothing left of that, the pass was good. Returns whether there is more."""
     if _post_available(tx):
         return True
     webhooks.retry_waiting(tx)
     checkpoints.save(tx, RECONCILED, {"through": began_at})
-    tx.notify("contests")
+    if locked:
+        tx.notify("contests")  # Their entries may be final now.
     return False
 
 
