@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import resource
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import click
 
 from absence.pipeline import Stages, simulate_into
 from assertions.judge import Verdict, judge
-from contest_platform.store.sqlite import ddl
+from contest_platform.store.sqlite import connect
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.schemas import BOOKS
@@ -83,10 +82,9 @@ def floor(bare: Bare) -> float:
     and indexes, no triggers) in as many transactions; its lines as JSON, chained by SHA-256 into a file."""
     import simpy
 
-    connection = sqlite3.connect("", isolation_level=None)
-    for statement in ddl():
-        if not statement.lstrip().startswith("create trigger"):
-            connection.execute(statement)
+    connection = connect()
+    for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+        connection.execute(f"drop trigger {name}")
     gc.collect()
     with tempfile.TemporaryFile("wb") as journal:
         begun = time.perf_counter()
