@@ -13,18 +13,18 @@ from dataclasses import dataclass
 
 from contest_platform.http import Request
 from contest_platform.ports import PortError
+from contest_platform.store.schema import TABLES
 from evidence.books import BookSet
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
 from seams.draws import Draws
 from simulator import deployment
 from simulator.actors.hosts import HOSTS
-from simulator.actors.identity import PROBED_PATH, sign
+from simulator.actors.identity import ABSENT, PROBED_PATH, sign
 from simulator.kernel import Kernel
 from simulator.world import TOKEN_LIFE_S, World
 
 DAY_MS = 86_400_000
-ABSENT_ROLES = ("founder", "engineer")
 
 Progress = Callable[[int, int], None]
 """Called with (days done, days in all), the recovery phase included."""
@@ -63,7 +63,7 @@ def simulate(plan: Plan, journal: JournalWriter, books: BookSet, progress: Progr
             if progress is not None:
                 progress(day, days)
     finish(world)
-    inserts = sum(books[f"platform.{table}"].count for table in _tables(world.connection))
+    inserts = sum(books[f"platform.{table}"].count for table in TABLES)
     work = Work(kernel.events, inserts, world.database.transactions, journal.count, books["platform.audit_log"].count)
     world.connection.close()
     return work
@@ -104,10 +104,6 @@ def _fingerprint(world: World) -> None:
     book.note(now, "schema", deployment.schema_sha256(world.connection))
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    return [row[0] for row in connection.execute("select name from sqlite_master where type = 'table' order by name")]
-
-
 # --- the checklist -------------------------------------------------------------------------------------------------
 
 
@@ -127,7 +123,7 @@ async def _edge_answers(world: World) -> str:
 async def _access_is_revoked(world: World) -> str:
     let_in: list[str] = []
     for principal in world.plan.principals:
-        if principal.role not in ABSENT_ROLES:
+        if principal.role not in ABSENT:
             continue
         statuses = await world.identity.probe(principal.id)
         let_in += [principal.id for status in statuses.values() if status not in (401, 403)]
