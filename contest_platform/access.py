@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from contest_platform.http import Request
 from contest_platform.ports import PortError, Ports, Tx
@@ -116,7 +117,7 @@ def verify(token: str, key: bytes, now: int) -> Claims:
     """
     signed, _, signature = token.rpartition(".")
     try:
-        head, payload = (json.loads(_decode(part)) for part in signed.split("."))
+        head, payload = (orjson.loads(_decode(part)) for part in signed.split("."))
         proven = hmac.compare_digest(hmac.digest(key, signed.encode(), "sha256"), _decode(signature))
     except ValueError as error:
         raise DeniedError(401, ANONYMOUS, "malformed token") from error

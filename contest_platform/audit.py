@@ -5,20 +5,22 @@ Nothing else writes `audit_log`, and nothing ever changes it: each row binds the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from json.encoder import encode_basestring as quote
 from typing import Any
+
+import orjson
 
 from contest_platform.ports import Tx
 from contest_platform.store.schema import KEYS
 
 GENESIS = "0" * 64
 
-canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-"""The one JSON form of a value, for hashing and for columns that hold JSON."""
+
+def canonical(value: Any) -> str:
+    """The one JSON form of a value, for hashing and for columns that hold JSON: keys sorted, no space, UTF-8."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,8 @@ def append(
     if head is None:
         last = tx.one("select seq, hash from audit_log order by seq desc limit 1")
         head = (0, GENESIS) if last is None else (last["seq"], last["hash"])
-    seq, prev_hash = head[0] + 1, head[1]
     row = {
-        "seq": seq,
+        "seq": head[0] + 1,
         "at": tx.now,
         "actor": ctx.actor,
         "action": action,
@@ -56,24 +57,12 @@ def append(
         "reason": reason,
         "correlation": ctx.correlation,
         "cause": tx.cause,
-        "prev_hash": prev_hash,
+        "prev_hash": head[1],
     }
-    row["hash"] = digest = sha256(_line(row).encode()).hexdigest()
+    row["hash"] = sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
     tx.insert("audit_log", row)
-    tx.memo["audit.head"] = (seq, digest)
-    return int(seq)
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    """`canonical(row)`, written out because every change that the platform makes passes here."""
-    before, after = row["before"], row["after"]
-    return (
-        f'{{"action":{quote(row["action"])},"actor":{quote(row["actor"])},'
-        f'"after":{"null" if after is None else quote(after)},"at":{row["at"]},'
-        f'"before":{"null" if before is None else quote(before)},"cause":{quote(row["cause"])},'
-        f'"correlation":{quote(row["correlation"])},"prev_hash":"{row["prev_hash"]}",'
-        f'"reason":{quote(row["reason"])},"seq":{row["seq"]},"subject":{quote(row["subject"])}}}'
-    )
+    tx.memo["audit.head"] = (row["seq"], row["hash"])
+    return int(row["seq"])
 
 
 # --- audited writes of table rows ---------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ Invariant: what it lists can be played: entries come before the lock, the lock b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from contest_platform import audit
 from contest_platform.audit import Context, canonical
@@ -42,7 +43,7 @@ def create_contest(tx: Tx, ctx: Context, contest: Mapping[str, Any]) -> None:
         raise ValueError(f"contest {row['contest_id']}: expected opens_at < lock_at <= start_at < end_at")
     if row["fee_cents"] < FEE_CENTS_MIN:
         raise ValueError(f"contest {row['contest_id']}: expected a fee of {FEE_CENTS_MIN} cents at least")
-    ScoringConfig.from_json(json.loads(row["scoring"]))
+    ScoringConfig.from_json(orjson.loads(row["scoring"]))
     audit.insert(tx, ctx, "contests", row, "listed")
     tx.notify("contests")
     tx.notify("payments")
@@ -54,7 +55,7 @@ def _row(table: str, values: Mapping[str, Any], json_columns: tuple[str, ...]) -
     missing = [column.name for column in columns if not column.nullable and values.get(column.name) is None]
     if unknown or missing:
         raise ValueError(f"{table}: unknown columns {unknown}, missing columns {missing}")
-    row = {column.name: values.get(column.name) for column in columns}
+    row = {str(column.name): values.get(column.name) for column in columns}
     for name in json_columns:
         if not isinstance(row[name], str):
             row[name] = canonical(row[name])

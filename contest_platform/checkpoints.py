@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import orjson
 
 from contest_platform.audit import canonical
 from contest_platform.ports import Tx
@@ -17,7 +18,7 @@ _SAVE = """
 def read(tx: Tx, name: str) -> Any:
     """The value saved under `name`, or None."""
     row = tx.one("select value from checkpoints where name = :name", {"name": name})
-    return None if row is None else json.loads(row["value"])
+    return None if row is None else orjson.loads(row["value"])
 
 
 def save(tx: Tx, name: str, value: Any) -> None:
@@ -35,4 +36,4 @@ def between(tx: Tx, low: str, high: str, limit: int) -> list[tuple[str, Any]]:
         "select name, value from checkpoints where name >= :low and name < :high order by name limit :limit",
         {"low": low, "high": high, "limit": limit},
     )
-    return [(row["name"], json.loads(row["value"])) for row in rows]
+    return [(row["name"], orjson.loads(row["value"])) for row in rows]

@@ -5,9 +5,10 @@ A contest moves only along `STEPS`, one step a transaction, each when its condit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from contest_platform import audit
 from contest_platform.audit import Context
@@ -94,7 +95,7 @@ def _reconciled_after_lock(contest: Row, tx: Tx) -> int | None:
     if contest["entries_final"]:
         return None
     row = tx.one("select value, updated_at from checkpoints where name = 'payments.reconciled'")
-    if row is None or json.loads(row["value"])["through"] < contest["lock_at"]:
+    if row is None or orjson.loads(row["value"])["through"] < contest["lock_at"]:
         return None
     return int(row["updated_at"])
 

@@ -5,9 +5,10 @@ Invariant: an entry and its payment begin in one transaction, before anything is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
@@ -142,7 +143,7 @@ class EntriesService:
             return "contest_not_open"
         if not (isinstance(roster, list | tuple) and all(isinstance(golfer, str) for golfer in roster)):
             return "bad_roster"
-        if len(roster) != json.loads(contest["scoring"])["roster_size"] or len(set(roster)) != len(roster):
+        if len(roster) != orjson.loads(contest["scoring"])["roster_size"] or len(set(roster)) != len(roster):
             return "bad_roster"
         if seats.taken(tx, contest_id) >= contest["max_entries"]:
             return "contest_full"

@@ -5,10 +5,11 @@ Invariant: all that an answer changes is one transaction with the checkpoint, so
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import orjson
 
 from contest_platform import audit, checkpoints, errors
 from contest_platform.audit import Context
@@ -48,7 +49,7 @@ def checkpoint_name(tournament_id: str) -> str:
 
 def play_windows(play: str) -> tuple[tuple[int, int], ...]:
     """The column tournaments.play: [from, until) in which play is on."""
-    return tuple((from_at, until_at) for from_at, until_at in json.loads(play))
+    return tuple((from_at, until_at) for from_at, until_at in orjson.loads(play))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ def _tournament(row: Row) -> Tournament:
         id=row["tournament_id"],
         event_id=row["provider_event_id"],
         rounds=row["rounds"],
-        holes=len(json.loads(row["par"])),
+        holes=len(orjson.loads(row["par"])),
         starts_at=row["starts_at"],
         ends_at=row["ends_at"],
         play=play_windows(row["play"]),

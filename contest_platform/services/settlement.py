@@ -5,10 +5,11 @@ Only the holder of the settlement lease ends a pack, and every step can be taken
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
+
+import orjson
 
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
@@ -157,17 +158,17 @@ class SettlementService:
         return True
 
     def _outcomes(self, tx: Tx, contest: Row, rows: Sequence[Row], pool_cents: int) -> list[dict[str, Any]]:
-        config = scoring.ScoringConfig.from_json(json.loads(contest["scoring"]))
+        config = scoring.ScoringConfig.from_json(orjson.loads(contest["scoring"]))
         cards, scores_hash = scores.official_cards(tx, contest["tournament_id"], contest["cutoff_at"])
-        rosters = {row["entry_id"]: json.loads(row["roster"]) for row in rows}
+        rosters = {row["entry_id"]: orjson.loads(row["roster"]) for row in rows}
         absent = scoring.GolferCard("did_not_start", {})
         for roster in rosters.values():
             for golfer_id in roster:
                 cards.setdefault(golfer_id, absent)
-        golfers = scoring.score_golfers(config, json.loads(contest["par"]), contest["rounds"], cards)
+        golfers = scoring.score_golfers(config, orjson.loads(contest["par"]), contest["rounds"], cards)
         entry_scores = scoring.score_entries(config, golfers, rosters)
         places = scoring.rank(config, entry_scores)
-        table = prizes.prize_table(pool_cents, json.loads(contest["prize_shares_bp"]), len(rows))
+        table = prizes.prize_table(pool_cents, orjson.loads(contest["prize_shares_bp"]), len(rows))
         awards = prizes.split_prizes(places, table)
         return [
             {
@@ -321,4 +322,4 @@ def _scores_are_official(tx: Tx, contest: Row) -> bool:
     """Whether a full poll that began at or after the cut-off has succeeded: only then is nothing published before it
     still unknown to us."""
     row = tx.one("select value from checkpoints where name = 'full_poll:' || :t", {"t": contest["tournament_id"]})
-    return row is not None and json.loads(row["value"])["begun_at"] >= contest["cutoff_at"]
+    return row is not None and orjson.loads(row["value"])["begun_at"] >= contest["cutoff_at"]

@@ -6,10 +6,11 @@ Invariant: an event's effect and its row in `webhook_inbox` are one transaction,
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import orjson
 
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.access import header
@@ -301,7 +302,7 @@ class WebhooksService:
         )
         if problem is None:
             try:
-                event = of_body(json.loads(request.raw))
+                event = of_body(orjson.loads(request.raw))
             except (ValueError, KeyError, TypeError):
                 problem = "the body is not an event"
         if problem is not None:

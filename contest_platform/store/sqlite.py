@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import UniqueConstraint
@@ -97,13 +98,23 @@ SETTLEMENT_TRIGGERS = (
     _refuses_replace("settlement_packs", "settlement packs are not replaced"),
 )
 
-_INSERTS = {
-    name: (
-        f"insert into {name} ({', '.join(table.columns.keys())}) values ({', '.join('?' * len(table.columns))})",
-        tuple(table.columns.keys()),
-    )
+
+@cache
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+
+
+@cache
+def _upsert(table: str, columns: tuple[str, ...]) -> str:
+    new = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in KEYS[table])
+    return f"{_insert(table, columns)} on conflict ({', '.join(KEYS[table])}) do update set {new}"
+
+
+_ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
+    name: (_insert(name, tuple(table.columns.keys())), itemgetter(*table.columns.keys()))
     for name, table in TABLES.items()
 }
+"""By table: the insert of a whole row, and what takes its values out of a mapping."""
 
 
 def connect(path: str = "") -> sqlite3.Connection:
@@ -131,10 +142,10 @@ def create(connection: sqlite3.Connection) -> None:
 class SqliteTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    __slots__ = ("_cursor", "_execute", "_executemany", "cause", "changes", "memo", "now", "statements", "topics")
+    __slots__ = ("_cursor", "_execute", "cause", "changes", "memo", "now", "statements", "topics")
 
-    def __init__(self, connection: sqlite3.Connection, now: int, cause: str) -> None:
-        self._execute, self._executemany, self._cursor = connection.execute, connection.executemany, connection.cursor
+    def __init__(self, cursor: sqlite3.Cursor, now: int, cause: str) -> None:
+        self._cursor, self._execute = cursor, cursor.execute
         self.now, self.cause = now, cause
         self.topics: list[str] = []
         self.statements = 0
@@ -151,7 +162,7 @@ class SqliteTx:
 
     def tuples(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         self.statements += 1
-        cursor = self._cursor()
+        cursor = self._cursor.connection.cursor()
         cursor.row_factory = None
         return cursor.execute(sql, params or ()).fetchall()
 
@@ -162,25 +173,18 @@ class SqliteTx:
         return count
 
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
-        statement, columns = _INSERTS[table]
-        self._execute(statement, [row[column] for column in columns])
+        statement, values = _ROWS[table]
+        self._execute(statement, values(row))
         self.changes += 1
         self.statements += 1
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        places = ", ".join("?" * len(columns))
-        self._executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", rows)
+        self._cursor.executemany(_insert(table, tuple(columns)), rows)
         self.statements += 1
         self.changes += len(rows)
 
     def upsert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        places = ", ".join("?" * len(columns))
-        new = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in KEYS[table])
-        self._executemany(
-            f"insert into {table} ({', '.join(columns)}) values ({places}) "
-            f"on conflict ({', '.join(KEYS[table])}) do update set {new}",
-            rows,
-        )
+        self._cursor.executemany(_upsert(table, tuple(columns)), rows)
         self.statements += 1
         self.changes += len(rows)
 
@@ -191,12 +195,13 @@ class SqliteTx:
 
 def transact(connection: sqlite3.Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
     """Run `fn` in one transaction. Any exception rolls back and is raised on."""
-    tx = SqliteTx(connection, now, cause)
-    connection.execute("begin immediate")
+    cursor = connection.cursor()  # one for all: a cursor for each statement costs as much as a cheap statement
+    tx = SqliteTx(cursor, now, cause)
+    cursor.execute("begin immediate")
     try:
         result = fn(tx)
     except BaseException:
-        connection.execute("rollback")
+        cursor.execute("rollback")
         raise
-    connection.execute("commit")
+    cursor.execute("commit")
     return result, tx
