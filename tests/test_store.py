@@ -344,7 +344,7 @@ def test_a_transaction_that_failed_may_be_run_again() -> None:
 def test_a_process_that_dies_within_a_transaction_leaves_nothing(path: str) -> None:
     connection = sqlite.connect(path)
     connection.execute("begin immediate")
-    checkpoint(sqlite.SqliteTx(connection, NOW, "ev-1"))
+    checkpoint(sqlite.SqliteTx(connection.cursor(), NOW, "ev-1"))
     connection.close()
     assert rows(sqlite.connect(path), "checkpoints") == []
 

@@ -31,6 +31,8 @@ class ScoreAuditService:
         self._ports = ports
         self._through: int | None = None
         """The last audit instant dealt with."""
+        self._replays: dict[str, scores.Replay] = {}
+        """Of each tournament that was audited the night before."""
 
     def jobs(self) -> Sequence[Job]:
         return (Job("scores.audit", "score_audit", HOUR_MS, self._due, self._work),)
@@ -47,7 +49,8 @@ class ScoreAuditService:
         return self._through + DAY_MS
 
     async def _work(self) -> None:
-        await self._ports.store.transact("score_audit.replay", _audit_played)
+        known = self._replays
+        self._replays = await self._ports.store.transact("score_audit.replay", lambda tx: _audit_played(tx, known))
         self._through = audit_instant(self._ports.runtime.now())
 
 
@@ -56,8 +59,9 @@ def _last_at(tx: Tx) -> int | None:
     return None if row is None else row["at"]
 
 
-def _audit_played(tx: Tx) -> None:
+def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> dict[str, scores.Replay]:
     """Audit every tournament that was played, or of which something came in, in the day before."""
+    replays: dict[str, scores.Replay] = {}
     since = tx.now - DAY_MS
     fresh = {
         row["tournament_id"]
@@ -69,17 +73,20 @@ def _audit_played(tx: Tx) -> None:
         tournament_id = row["tournament_id"]
         played = any(from_at <= tx.now and until_at > since for from_at, until_at in play_windows(row["play"]))
         if played or tournament_id in fresh:
-            _audit(tx, tournament_id)
+            replays[tournament_id] = scores.replay(tx, tournament_id, known.get(tournament_id))
+            _audit(tx, tournament_id, replays[tournament_id].cells)
+    return replays
 
 
-def _audit(tx: Tx, tournament_id: str) -> None:
-    replayed = scores.replay(tx, tournament_id)
+def _audit(tx: Tx, tournament_id: str, replayed: Mapping[scores.Cell, int]) -> None:
     rows = tx.tuples(
         "select golfer_id, round, hole, strokes from hole_scores where tournament_id = :t", {"t": tournament_id}
     )
     shown = {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in rows}
-    holes = replayed.keys() | shown.keys()
-    mismatches = 0 if replayed == shown else sum(replayed.get(hole) != shown.get(hole) for hole in holes)
+    holes, mismatches = len(shown), 0
+    if replayed != shown:
+        known_to_either = replayed.keys() | shown.keys()
+        holes, mismatches = len(known_to_either), sum(replayed.get(hole) != shown.get(hole) for hole in known_to_either)
     last = tx.one("select max(audit_id) as audit_id from score_audits")
     audit.insert(
         tx,
@@ -89,7 +96,7 @@ def _audit(tx: Tx, tournament_id: str) -> None:
             "audit_id": ((last["audit_id"] if last is not None else None) or 0) + 1,
             "tournament_id": tournament_id,
             "at": tx.now,
-            "holes": len(holes),
+            "holes": holes,
             "mismatches": mismatches,
         },
         "replayed from receipts",

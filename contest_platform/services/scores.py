@@ -6,6 +6,7 @@ Invariant: nothing here reads `hole_scores`; what was admitted, and when it was 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import cast
 
@@ -18,7 +19,7 @@ Cell = tuple[str, int, int]
 # Batches number the order in which values of a hole were told, which is the order in which they were published.
 _ADMITTED = """
     select golfer_id, round, hole, strokes from ingestion_receipts
-    where tournament_id = :t and verdict in ('ADMIT', 'CORRECTION') and published_at <= :until
+    where batch_id > :after and tournament_id = :t and verdict in ('ADMIT', 'CORRECTION') and published_at <= :until
     order by batch_id, n
 """
 _FOR_EVER = (1 << 63) - 1
@@ -46,11 +47,23 @@ def scores_hash(cells: Mapping[Cell, int]) -> str:
     return sha256("".join(lines).encode()).hexdigest()
 
 
-def replay(tx: Tx, tournament_id: str) -> dict[Cell, int]:
-    """Every hole's current score, recomputed from all receipts."""
-    return _last_values(tx, tournament_id, _FOR_EVER)
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Every hole's current score by the receipts of the batches up to `through`."""
+
+    through: int
+    cells: dict[Cell, int]
 
 
-def _last_values(tx: Tx, tournament_id: str, until: int) -> dict[Cell, int]:
-    rows = tx.tuples(_ADMITTED, {"t": tournament_id, "until": until})
+def replay(tx: Tx, tournament_id: str, known: Replay | None) -> Replay:
+    """Every hole's current score, recomputed from all receipts: from those since `known`, if it is given, for receipts
+    are only added to."""
+    last = tx.one("select max(batch_id) as batch_id from ingestion_batches")
+    through = int((last["batch_id"] if last is not None else None) or 0)
+    before = Replay(0, {}) if known is None else known
+    return Replay(through, before.cells | _last_values(tx, tournament_id, _FOR_EVER, after=before.through))
+
+
+def _last_values(tx: Tx, tournament_id: str, until: int, after: int = 0) -> dict[Cell, int]:
+    rows = tx.tuples(_ADMITTED, {"t": tournament_id, "until": until, "after": after})
     return {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in rows}

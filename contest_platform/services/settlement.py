@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -23,6 +23,9 @@ ACTOR = "system:settlement"
 LEASE = "settlement"
 LEASE_MS = 10 * MINUTE_MS
 PACKS_PER_TRANSACTION = 50
+
+_Official: TypeAlias = dict[tuple[str, int], tuple[dict[str, scoring.GolferCard], str]]
+"""What one pass of the daemon has read: the official cards of a tournament at a cut-off, and their scores_hash."""
 
 _READY = """
     select c.*, t.par, t.rounds from contests c join tournaments t on t.tournament_id = c.tournament_id
@@ -66,15 +69,16 @@ class SettlementService:
             "settlement.ready",
             lambda tx: [dict(row) for row in tx.all(_READY, {"now": tx.now}) if _scores_are_official(tx, row)],
         )
+        official: _Official = {}
         for contest in ready:
-            if not await self._settle(contest):
+            if not await self._settle(contest, official):
                 return
 
-    async def _settle(self, contest: Row) -> bool:
+    async def _settle(self, contest: Row, official: _Official) -> bool:
         """Settle one contest; one that cannot be settled holds up no other. False: another daemon holds the lease."""
         transact = self._ports.store.transact
         try:
-            if not await transact("settlement.open", lambda tx: self._open(tx, contest)):
+            if not await transact("settlement.open", lambda tx: self._open(tx, contest, official)):
                 return False
         except ValueError as error:
             detail = str(error)
@@ -112,7 +116,7 @@ class SettlementService:
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
-    def _open(self, tx: Tx, contest: Row) -> bool:
+    def _open(self, tx: Tx, contest: Row, official: _Official) -> bool:
         """Fix the outcomes and create the packs, all or none. False: another daemon holds the lease.
 
         Raises ValueError when the contest's rules cannot be applied to its scores.
@@ -138,7 +142,7 @@ class SettlementService:
             tx, ctx, "rake", f"rake:{contest_id}", debit=escrow, credit=ledger.rake(contest_id),
             cents=money.rake_cents, reason="the platform's share",
         )  # fmt: skip
-        for outcome in self._outcomes(tx, contest, rows, money.pool_cents):
+        for outcome in self._outcomes(tx, contest, rows, money.pool_cents, official):
             pack = {
                 "pack_id": self._ports.ids.new("pack", outcome["entry_id"]),
                 "contest_id": contest_id,
@@ -157,9 +161,15 @@ class SettlementService:
             audit.insert(tx, ctx, "outcome_pack_links", link, "the pack's outcome")
         return True
 
-    def _outcomes(self, tx: Tx, contest: Row, rows: Sequence[Row], pool_cents: int) -> list[dict[str, Any]]:
+    def _outcomes(
+        self, tx: Tx, contest: Row, rows: Sequence[Row], pool_cents: int, official: _Official
+    ) -> list[dict[str, Any]]:
         config = scoring.ScoringConfig.from_json(orjson.loads(contest["scoring"]))
-        cards, scores_hash = scores.official_cards(tx, contest["tournament_id"], contest["cutoff_at"])
+        event = contest["tournament_id"], contest["cutoff_at"]
+        if event not in official:
+            official[event] = scores.official_cards(tx, *event)
+        told, scores_hash = official[event]
+        cards = dict(told)
         rosters = {row["entry_id"]: orjson.loads(row["roster"]) for row in rows}
         absent = scoring.GolferCard("did_not_start", {})
         for roster in rosters.values():
