@@ -46,8 +46,9 @@ def append(
     if head is None:
         last = tx.one("select seq, hash from audit_log order by seq desc limit 1")
         head = (0, GENESIS) if last is None else (last["seq"], last["hash"])
+    seq = int(head[0]) + 1
     row = {
-        "seq": head[0] + 1,
+        "seq": seq,
         "at": tx.now,
         "actor": ctx.actor,
         "action": action,
@@ -61,8 +62,8 @@ def append(
     }
     row["hash"] = sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
     tx.insert("audit_log", row)
-    tx.memo["audit.head"] = (row["seq"], row["hash"])
-    return int(row["seq"])
+    tx.memo["audit.head"] = (seq, row["hash"])
+    return seq
 
 
 # --- audited writes of table rows ---------------------------------------------------------------------------------
