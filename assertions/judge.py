@@ -117,7 +117,7 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(
         plan.scenario,
         plan.seed,
-        plan.sha256(),
+        evidence.plan_sha256,
         merge([result.status for result in results]),
         results,
         _first_broken(results, facts(evidence).spans),

@@ -10,13 +10,15 @@ from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property, lru_cache, partial
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from evidence import journal
-from evidence.books import Row, book_path, open_parquet, read_columns, read_rows
+from evidence.books import CHUNK_ROWS, Row, book_path, open_parquet, read_columns
 from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest
 from evidence.plan import Plan
 from evidence.schemas import BOOKS, BookSchema
@@ -59,13 +61,22 @@ class Evidence:
     def plan(self) -> Plan:
         """Raises NotARun when plan.json cannot be read as a plan."""
         try:
-            return Plan.model_validate_json((self.path / PLAN).read_bytes())
+            return Plan.model_validate_json(self._plan_bytes)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise NotARun(
                 f"{self.path / PLAN} is no plan that this version can read: {place}: {first['msg']}"
             ) from None
+
+    @cached_property
+    def plan_sha256(self) -> str:
+        """The SHA-256 of plan.json as it stands on the disk, which is what the manifest states of it."""
+        return sha256(self._plan_bytes).hexdigest()
+
+    @cached_property
+    def _plan_bytes(self) -> bytes:
+        return (self.path / PLAN).read_bytes()
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -88,14 +99,27 @@ class Evidence:
     def rows(self, book: str, *columns: str) -> Iterator[Row]:
         """The rows of a book in key order, as tuples of the columns asked for (all, if none is named). Instants are
         integer milliseconds. Raises UnknownName and BookDamaged."""
+        return chain.from_iterable(zip(*chunk, strict=True) for chunk in self.chunks(book, *columns))
+
+    def chunks(self, book: str, *columns: str) -> Iterator[list[list[Any]]]:
+        """The same, column by column: a list of values for each column asked for, of some rows at a time (of all rows,
+        where the book is kept) and never of none. The lists are the evidence's own: they are to be read only."""
         kept = self._kept.get(book) or self._load(book)
         wanted = columns or tuple(kept.schema.columns)
         for name in wanted:
             if name not in kept.schema.columns:
                 raise UnknownName(f"column of {book}", name, list(kept.schema.columns))
         if kept.table is None:
-            return read_rows(book_path(self.path / BOOK_DIRECTORY, book), kept.schema, wanted)
-        return zip(*map(kept.column, wanted), strict=True)
+            return self._streamed(book, kept.schema, wanted)
+        return iter([list(map(kept.column, wanted))] if kept.rows else [])
+
+    def _streamed(self, book: str, schema: BookSchema, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
+        import pyarrow as pa
+
+        with open_parquet(book_path(self.path / BOOK_DIRECTORY, book), schema) as file:
+            held = [name for name in file.schema_arrow.names if name in columns]
+            for batch in file.iter_batches(batch_size=CHUNK_ROWS, columns=held, use_threads=False):
+                yield read_columns(pa.Table.from_batches([batch]), schema, columns)
 
     def records(self, book: str, *columns: str) -> list[Any]:
         """The rows as named tuples: a new list on every call. For a book of millions of rows use `rows`."""

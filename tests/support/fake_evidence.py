@@ -14,6 +14,9 @@ from evidence.journal import Event
 from evidence.plan import Plan
 from evidence.schemas import BOOKS
 
+CHUNK_ROWS = 5
+"""So few that what belongs together is often in two chunks, as it can be in a large run."""
+
 
 class FakeEvidence:
     """`books`: rows by book; a column that a row leaves out is null, one that the schema does not know is an error."""
@@ -38,6 +41,15 @@ class FakeEvidence:
             raise KeyError(f"{book} has no columns {sorted(unknown)}")
         ordered = sorted(self.books[book], key=lambda row: tuple(row[name] for name in schema.key))
         return iter([tuple(row.get(name) for name in wanted) for row in ordered])
+
+    def chunks(self, book: str, *columns: str) -> Iterator[list[list[Any]]]:
+        rows = list(self.rows(book, *columns))
+        for start in range(0, len(rows), CHUNK_ROWS):
+            yield list(map(list, zip(*rows[start : start + CHUNK_ROWS], strict=True)))
+
+    @property
+    def plan_sha256(self) -> str:
+        return self.plan.sha256()
 
     def count(self, book: str) -> int:
         return len(self.books[book])
