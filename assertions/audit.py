@@ -6,6 +6,7 @@ Invariant: what has to be audited is counted in the books of the others, and the
 
 from __future__ import annotations
 
+from json.encoder import encode_basestring as quote
 from typing import TYPE_CHECKING
 
 from assertions.facts import facts
@@ -172,7 +173,7 @@ def external_effects_are_audited(evidence: Evidence) -> Finding:
     found = Finding("objects at the processor", 0, len(truth.effects))
     for object_id in truth.effects:
         found.saw += 1
-        if object_id not in named:
+        if quote(object_id) not in named:
             at, amount, kind = cents[object_id]
             found.breaks(
                 f"the platform's key made the {kind} {object_id} over {dollars(amount)} at {instant(at)}, and no audit "

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from assertions.images import posted, posting
 from assertions.once import once
-from assertions.trail import posted, posting
 
 if TYPE_CHECKING:
     from evidence.run import Evidence

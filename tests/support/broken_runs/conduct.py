@@ -92,6 +92,13 @@ def a_posting_was_edited(evidence: FakeEvidence) -> None:
 
 
 @breaks("audit.rows_match_images")
+def two_postings_were_edited_against_each_other(evidence: FakeEvidence) -> None:
+    debit, credit = evidence.books["platform.ledger_postings"][:2]
+    debit["amount_cents"] += 100
+    credit["amount_cents"] -= 100
+
+
+@breaks("audit.rows_match_images")
 def a_transaction_was_posted_without_audit(evidence: FakeEvidence) -> None:
     evidence.books["platform.ledger_transactions"].append(
         {"txn_id": 999, "business_key": "prize:x", "kind": "prize", "at": PAID}

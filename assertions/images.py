@@ -1,0 +1,74 @@
+"""What stands for an audited row: a number for its image, the same whether worked out from the audit or from the book.
+
+Invariant: images are compared by their canonical text, column by column, and only their sums are kept. Python's hash of
+text differs from process to process: a fingerprint is compared within one, and never told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from json.encoder import encode_basestring as quote
+from typing import Any
+
+from evidence.columns import TEXT
+from evidence.schemas import Column
+
+
+def columns_of(image: str) -> list[str]:
+    """Each column of an image, a flat JSON object in its canonical text, as `name":value`.
+
+    Within a string a quote is escaped, so one that follows a comma stands between two columns and nowhere else.
+    """
+    return image[2:-1].split(',"') if image.startswith('{"') and image.endswith("}") else [image]
+
+
+def values_of(image: str | None) -> dict[str, Any]:
+    """The columns of an image by name: none, where it is no JSON object."""
+    try:
+        values = json.loads(image or "{}")
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def fingerprint(columns: list[str]) -> int:
+    """What stands for a row, or for some columns of it: an update subtracts what was and adds what is."""
+    return sum(map(hash, columns))
+
+
+def fingerprints(kinds: Mapping[str, Column], values: Sequence[Sequence[Any]]) -> Iterator[int]:
+    """The fingerprints of the whole images of many rows, from the values of each column."""
+    hashes = [_hashes(name, kind, column) for (name, kind), column in zip(kinds.items(), values, strict=True)]
+    return map(sum, zip(*hashes, strict=True))
+
+
+def _hashes(name: str, kind: Column, values: Sequence[Any]) -> list[int]:
+    null = hash(f'{name}":null')
+    if kind in TEXT:
+        return [null if value is None else hash(f'{name}":{quote(value)}') for value in values]
+    if kind is Column.BOOL:
+        return [hash(f'{name}":{json.dumps(value)}') for value in values]
+    return [null if value is None else hash(f'{name}":{value}') for value in values]
+
+
+def posted(business_key: str | None, kind: str | None) -> int:
+    """What stands for a ledger transaction without its postings."""
+    return hash(f'{{"business_key":{_text(business_key)},"kind":{_text(kind)}')
+
+
+def posting(account: str | None, cents: int | None) -> int:
+    """What stands for a posting: a transaction is the sum of itself and its postings, in whatever order they stand."""
+    return hash(f"{_text(account)[1:]},{cents}")
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else quote(value)
+
+
+def audited_post(after: str) -> int:
+    """What stands for the transaction, with its postings, that the audit row of a posting tells of."""
+    transaction, has_postings, postings = after.partition(',"postings":[["')
+    if has_postings and postings.endswith("]]}"):
+        return hash(transaction) + sum(map(hash, postings[:-3].split('],["')))
+    return hash(after.removesuffix(',"postings":[]}'))
