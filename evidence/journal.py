@@ -10,14 +10,15 @@ import re
 from array import array
 from collections.abc import Iterator
 from hashlib import sha256
+from json.encoder import c_make_encoder  # type: ignore[attr-defined]
 from json.encoder import encode_basestring as _quote
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 GENESIS = "0" * 64
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-
+# Canonical JSON: keys in order, no spaces, no NaN. JSONEncoder.encode would make this encoder anew for every event.
+_encode = c_make_encoder(None, json.JSONEncoder().default, _quote, None, ":", ",", True, False, False)
 
 _AT = re.compile(rb'"at":(-?\d+)')
 """Only the actor stands before it, and the quotes of a string within a string are escaped."""
@@ -39,11 +40,11 @@ class JournalWriter:
         # The canonical JSON of the whole line, keys in order; written out because it is the hottest line of a run.
         body = (
             f'{{"actor":{_quote(actor)},"at":{at:d},"cause":{"null" if cause is None else _quote(cause)},'
-            f'"data":{_encode(data)},"id":"e{number}","kind":{_quote(kind)},"prev":"{self.head}",'
+            f'"data":{"".join(_encode(data, 0))},"id":"e{number}","kind":{_quote(kind)},"prev":"{self.head}",'
             f'"subject":{_quote(subject)}'
-        )
-        self.head = head = sha256(f"{body}}}".encode()).hexdigest()
-        self._write(f'{body},"hash":"{head}"}}\n'.encode())
+        ).encode()
+        self.head = head = sha256(body + b"}").hexdigest()
+        self._write(b'%b,"hash":"%b"}\n' % (body, head.encode()))
         return f"e{number}"
 
 
