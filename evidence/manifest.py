@@ -50,14 +50,15 @@ class Seal:
     def of(cls, run_dir: Path, books: Mapping[str, BookDigest], code_sha256: str) -> Seal:
         """The seal of the plan and journal in `run_dir`. Raises OSError, and JournalBroken for a journal cut short."""
         plan = (run_dir / PLAN).read_bytes()
-        digest = sha256(plan)
+        plan_sha256 = sha256(plan)
+        digest = plan_sha256.copy()
         with (run_dir / JOURNAL).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
         events, head = journal.tail(run_dir / JOURNAL)
         rows = {name: book.sha256 for name, book in books.items()}
         identity = sha256(canonical({"books": rows, "code": code_sha256, "digest": digest.hexdigest()}))
-        return cls(digest.hexdigest(), identity.hexdigest(), sha256(plan).hexdigest(), events, head, books)
+        return cls(digest.hexdigest(), identity.hexdigest(), plan_sha256.hexdigest(), events, head, books)
 
 
 class BookEntry(Model):
@@ -160,9 +161,11 @@ def code_sha256(packages: Iterable[Path], suffixes: tuple[str, ...] = CODE_SUFFI
     Where the packages lie on the disk makes no difference."""
     digest = sha256()
     for package in sorted(packages, key=lambda path: path.name):
-        for path in sorted(path for path in package.rglob("*") if path.suffix in suffixes and path.is_file()):
-            name = f"{package.name}/{path.relative_to(package).as_posix()}"
-            digest.update(f"{name}\0{file_sha256(path)}\n".encode())
+        root = os.fspath(package)
+        found = [os.path.join(inner, name) for inner, _, names in os.walk(root) for name in names]
+        for path in sorted(path for path in found if path.endswith(suffixes) and os.path.isfile(path)):
+            name = f"{package.name}{path.removeprefix(root)}"
+            digest.update(f"{name}\0{sha256(Path(path).read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
