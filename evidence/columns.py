@@ -8,7 +8,7 @@ Arrow arrays are built from buffers: `pyarrow.array` would import pandas for the
 from __future__ import annotations
 
 import json
-from array import array
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -52,13 +52,13 @@ def encode(kind: Column, values: Sequence[Any]) -> Any:
     try:
         buffers = pack(values)
     except TypeError:
-        present = bytes([value is not None for value in values])
-        absent = present.count(0)
+        absent = values.count(None)
         if not absent:
             raise
-        bitmap = _bits(present)
-        everyone = absent == len(values)
-        buffers = pack([filler] * absent if everyone else [filler if value is None else value for value in values])
+        if absent == len(values):
+            return pa.nulls(absent, arrow_type(kind))
+        bitmap = _bits(bytes([value is not None for value in values]))
+        buffers = pack([filler if value is None else value for value in values])
     return pa.Array.from_buffers(arrow_type(kind), len(values), [bitmap, *buffers], absent)
 
 
@@ -81,7 +81,10 @@ def _bits(flags: bytes) -> Any:
 def _pack_integers(values: Sequence[Any]) -> list[Any]:
     import pyarrow as pa
 
-    return [pa.py_buffer(array("q", values))]
+    try:
+        return [pa.py_buffer(struct.pack(f"<{len(values)}q", *values))]
+    except struct.error as error:
+        raise TypeError(str(error)) from None
 
 
 def _pack_booleans(values: Sequence[Any]) -> list[Any]:
@@ -178,7 +181,7 @@ def _fixed_part(kind: Column, values: Any, present: Any) -> Any:
 def _text_parts(values: Any, present: Any) -> tuple[Any, Any]:
     _, offset_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offset_buffer, "<i4", len(values) + 1, values.offset * 4)
-    sizes = np.diff(offsets)
+    sizes = offsets[1:] - offsets[:-1]
     data = memoryview(data_buffer if data_buffer is not None else b"")[offsets[0] : offsets[-1]]
     if present is not None and sizes[present == 0].any():
         data = memoryview(np.frombuffer(data, np.uint8)[np.repeat(present, sizes) == 1])
