@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from contest_platform.ports import Tx
-from contest_platform.store.schema import KEYS
+from contest_platform.store.tables import KEYS
 
 GENESIS = "0" * 64
 

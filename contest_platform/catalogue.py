@@ -14,7 +14,7 @@ from contest_platform import audit
 from contest_platform.audit import Context, canonical
 from contest_platform.domain.scoring import ScoringConfig
 from contest_platform.ports import Tx
-from contest_platform.store.schema import TABLES
+from contest_platform.store.tables import TABLES
 
 ACTOR = "system:catalogue"
 FEE_CENTS_MIN = 50
@@ -52,10 +52,10 @@ def create_contest(tx: Tx, ctx: Context, contest: Mapping[str, Any]) -> None:
 def _row(table: str, values: Mapping[str, Any], json_columns: tuple[str, ...]) -> dict[str, Any]:
     columns = TABLES[table].columns
     unknown = [name for name in values if name not in columns]
-    missing = [column.name for column in columns if not column.nullable and values.get(column.name) is None]
+    missing = [name for name in TABLES[table].required if values.get(name) is None]
     if unknown or missing:
         raise ValueError(f"{table}: unknown columns {unknown}, missing columns {missing}")
-    row = {str(column.name): values.get(column.name) for column in columns}
+    row = {name: values.get(name) for name in columns}
     for name in json_columns:
         if not isinstance(row[name], str):
             row[name] = canonical(row[name])

@@ -21,7 +21,7 @@ def code_sha256() -> str:
     """Over the names and bytes of the platform's source files, in the order of their names."""
     root = Path(contest_platform.__file__).parent
     digest = sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql")):
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from contest_platform.http import Request
 from contest_platform.ports import PortError
-from contest_platform.store.schema import TABLES
+from contest_platform.store.tables import TABLES
 from evidence.books import BookSet
 from evidence.journal import JournalWriter
 from evidence.plan import Plan

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from contest_platform.store import schema, sqlite
-from contest_platform.store.schema import APPEND_ONLY, KEYS, TABLES
+from contest_platform.statuses import PACK_STATUSES
+from contest_platform.store import sqlite
+from contest_platform.store.compile import SCHEMA_SQL, compiled
+from contest_platform.store.schema import APPEND_ONLY, METADATA
+from contest_platform.store.tables import KEYS, TABLES
 from evidence.schemas.platform import BOOKS
 from evidence.schemas.types import Column
 
@@ -48,7 +51,7 @@ def connection(request: pytest.FixtureRequest, path: str) -> Iterator[sqlite3.Co
 def values(table: str, changed: bool = False) -> dict[str, Any]:
     """A row of `table`: the same for the same arguments; `changed` differs in every column."""
     row: dict[str, Any] = {}
-    for column in TABLES[table].columns:
+    for column in METADATA.tables[table].columns:
         kind = str(column.type)
         row[column.name] = OTHER[kind] if changed else {"TEXT": column.name, "BOOLEAN": 1}.get(kind, 5)
     if "verdict" in row:
@@ -228,7 +231,7 @@ def test_a_pack_starts_pending(connection: sqlite3.Connection, state: str) -> No
 def test_packs_know_four_states_and_no_other(packs: sqlite3.Connection) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="status_is_known"):
         end(packs, status="SETTLED")
-    assert set(schema.PACK_STATUSES) == {"PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"}
+    assert set(PACK_STATUSES) == {"PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"}
 
 
 def test_a_pack_is_not_deleted(packs: sqlite3.Connection) -> None:
@@ -288,18 +291,30 @@ def test_the_tables_are_the_platforms_books_column_for_column() -> None:
         "BIGINT": {Column.AT, Column.CENTS},
         "BOOLEAN": {Column.BOOL},
     }
-    assert {f"platform.{name}" for name in TABLES} == set(BOOKS)
-    for name, table in TABLES.items():
+    assert {f"platform.{name}" for name in METADATA.tables} == set(BOOKS)
+    for name, table in METADATA.tables.items():
         book = BOOKS[f"platform.{name}"]
         assert table.columns.keys() == list(book.columns), name
-        assert KEYS[name] == book.key, name
+        assert tuple(table.primary_key.columns.keys()) == book.key, name
         for column in table.columns:
             assert book.columns[column.name] in kinds[str(column.type)], f"{name}.{column.name}"
 
 
+def test_the_compiled_schema_is_what_the_schema_says() -> None:
+    assert SCHEMA_SQL.read_text() == compiled(), "schema.py or compile.py has changed: run `make schema`, and review"
+
+
+def test_the_platform_knows_the_tables_as_the_schema_says_them() -> None:
+    assert set(TABLES) == set(METADATA.tables)
+    for name, table in METADATA.tables.items():
+        assert TABLES[name].columns == tuple(table.columns.keys())
+        assert TABLES[name].required == tuple(column.name for column in table.columns if not column.nullable)
+        assert TABLES[name].key == KEYS[name] == tuple(table.primary_key.columns.keys())
+
+
 def test_the_database_has_the_columns_that_the_schema_says() -> None:
     connection = sqlite.connect()
-    for name, table in TABLES.items():
+    for name, table in METADATA.tables.items():
         assert [row["name"] for row in connection.execute(f"pragma table_info({name})")] == table.columns.keys()
 
 

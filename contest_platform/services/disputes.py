@@ -14,7 +14,7 @@ from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.ports import BalanceTransaction, Dispute, Tx
 from contest_platform.services import payments
-from contest_platform.store.schema import DISPUTE_STATUSES
+from contest_platform.statuses import DISPUTE_STATUSES
 
 RANK = {status: rank for rank, status in enumerate(DISPUTE_STATUSES)}
 """A status gives way only to a later one: events come out of order, and a bank may yet take back that we lost."""

@@ -1,6 +1,6 @@
-"""The schema, once, for every store: tables, checks, and which tables are append-only or have a single writer.
+"""The schema, once, for every store: tables, checks, and which tables are append-only.
 
-What a trigger can enforce is enforced in the database: convention alone does not survive a hurried human.
+A running platform does not import this: it works with what compile.py has made of it, schema.sql.
 """
 
 from __future__ import annotations
@@ -23,6 +23,20 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from contest_platform.statuses import (
+    ATTEMPT_OUTCOMES,
+    CONTEST_STATUSES,
+    DISPUTE_STATUSES,
+    ENTRY_STATUSES,
+    INBOX_STATUSES,
+    ORDER_STATUSES,
+    PACK_STATUSES,
+    PAYMENT_STATUSES,
+    REFUND_STATUSES,
+    TRANSFER_STATUSES,
+    VERDICTS,
+)
+
 METADATA = MetaData()
 
 APPEND_ONLY = (
@@ -36,28 +50,6 @@ APPEND_ONLY = (
     "quarantine_resolutions",
 )
 """Tables in which a row, once written, is neither changed nor removed nor replaced."""
-
-CONTEST_STATUSES = ("SCHEDULED", "LOCKED", "LIVE", "COMPLETE", "SETTLED", "PAID_OUT", "CANCELLED", "ERROR")
-ENTRY_STATUSES = ("PENDING_PAYMENT", "VALID", "ABANDONED", "WITHDRAWN", "REFUNDED")
-PAYMENT_STATUSES = ("CREATED", "CAPTURED", "REFUNDED", "CANCELED")
-INBOX_STATUSES = ("WAITING", "APPLIED", "DUPLICATE", "IGNORED")
-REFUND_STATUSES = ("PENDING", "DONE", "FAILED_TERMINAL")
-DISPUTE_STATUSES = (
-    "warning_needs_response",
-    "warning_under_review",
-    "needs_response",
-    "under_review",
-    "warning_closed",
-    "lost",
-    "won",
-)
-"""Stripe's words for the status of a dispute, from the earliest to the last."""
-PACK_STATUSES = ("PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING")
-TRANSFER_STATUSES = ("PENDING", "SUBMITTED", "PAID", "RETRYABLE", "FAILED_TERMINAL", "REVERSED")
-ATTEMPT_OUTCOMES = ("SUCCEEDED", "REJECTED", "UNKNOWN")
-VERDICTS = ("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT")
-ORDER_STATUSES = ("ISSUED", "DELIVERED", "ACKNOWLEDGED", "COMPLETED", "FAILED", "EXPIRED")
-
 
 def _table(name: str, spec: str, *extras: SchemaItem) -> None:
     """Define a table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents.
@@ -547,9 +539,3 @@ _table(
     reason text
     """,
 )
-
-TABLES = dict(METADATA.tables)
-
-KEYS: dict[str, tuple[str, ...]] = {
-    name: tuple(column.name for column in table.primary_key.columns) for name, table in TABLES.items()
-}

@@ -6,97 +6,15 @@ A transaction commits as a whole or leaves nothing; an append-only row cannot be
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import UniqueConstraint
-from sqlalchemy.dialects import sqlite as dialect
-from sqlalchemy.schema import CreateIndex, CreateTable
-
 from contest_platform.ports import Row
-from contest_platform.store.schema import APPEND_ONLY, KEYS, METADATA, TABLES
+from contest_platform.store.tables import DDL, KEYS, TABLES
 
 T = TypeVar("T")
-
-
-@cache
-def ddl() -> tuple[str, ...]:
-    """Every statement that makes an empty database ready, in order."""
-    return tuple(_ddl())
-
-
-def _ddl() -> Iterator[str]:
-    for table in METADATA.sorted_tables:
-        yield str(CreateTable(table).compile(dialect=dialect.dialect()))
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            yield str(CreateIndex(index).compile(dialect=dialect.dialect()))
-    for name in APPEND_ONLY:
-        yield from append_only_triggers(name)
-    yield from SETTLEMENT_TRIGGERS
-
-
-def append_only_triggers(table: str) -> Iterator[str]:
-    """Refuse UPDATE and DELETE, and what replaces a row."""
-    for event in ("update", "delete"):
-        yield (
-            f"create trigger {table}_refuses_{event} before {event} on {table} "
-            f"begin select raise(abort, '{table} is append-only'); end"
-        )
-    yield _refuses_replace(table, f"{table} is append-only")
-
-
-def _refuses_replace(table: str, message: str) -> str:
-    """Refuse an INSERT of anything unique that exists: INSERT OR REPLACE removes the row that has it, and gets past a
-    DELETE trigger unless recursive_triggers is on, which each connection decides for itself (SQLite documentation,
-    CREATE TRIGGER)."""
-    taken = " or ".join(
-        f"exists (select 1 from {table} where {' and '.join(f'{column} = new.{column}' for column in key)})"
-        for key in _unique_keys(table)
-    )
-    return (
-        f"create trigger {table}_refuses_replace before insert on {table} when {taken} "
-        f"begin select raise(abort, '{message}'); end"
-    )
-
-
-def _unique_keys(table: str) -> list[tuple[str, ...]]:
-    """Every set of columns that no two rows of `table` share."""
-    constraints = [one.columns for one in TABLES[table].constraints if isinstance(one, UniqueConstraint)]
-    indexes = [index.columns for index in TABLES[table].indexes if index.unique]
-    return [KEYS[table], *sorted(tuple(column.name for column in columns) for columns in (*constraints, *indexes))]
-
-
-SETTLEMENT_TRIGGERS = (
-    # Only the holder of the settlement lease may end a pack; what has ended never changes.
-    """
-    create trigger settlement_packs_daemon_authority before update on settlement_packs
-    when old.status <> 'PENDING'
-    or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id
-    or new.status <> old.status and (
-        new.terminalized_at is null
-        or not exists (
-            select 1 from leases where name = 'settlement' and holder = new.settled_by
-            and epoch = new.lease_epoch and expires_at > new.terminalized_at))
-    begin select raise(abort, 'only the settlement daemon may leave PENDING, once, under its lease'); end
-    """,
-    """
-    create trigger settlement_packs_start_pending before insert on settlement_packs
-    when new.status <> 'PENDING'
-    begin select raise(abort, 'a settlement pack starts PENDING'); end
-    """,
-    """
-    create trigger settlement_packs_refuse_delete before delete on settlement_packs
-    begin select raise(abort, 'settlement packs are not deleted'); end
-    """,
-    """
-    create trigger settlement_packs_execute_linked before update of status on settlement_packs
-    when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
-    begin select raise(abort, 'a pack is executed only through its outcome link'); end
-    """,
-    _refuses_replace("settlement_packs", "settlement packs are not replaced"),
-)
 
 
 @cache
@@ -111,7 +29,7 @@ def _upsert(table: str, columns: tuple[str, ...]) -> str:
 
 
 _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
-    name: (_insert(name, tuple(table.columns.keys())), itemgetter(*table.columns.keys()))
+    name: (_insert(name, table.columns), itemgetter(*table.columns))
     for name, table in TABLES.items()
 }
 """By table: the insert of a whole row, and what takes its values out of a mapping."""
@@ -134,7 +52,7 @@ def create(connection: sqlite3.Connection) -> None:
     if connection.execute("select 1 from sqlite_master where name = 'contests'").fetchone():
         return
     connection.execute("begin immediate")
-    for statement in ddl():
+    for statement in DDL:
         connection.execute(statement)
     connection.execute("commit")
 

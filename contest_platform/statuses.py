@@ -1,0 +1,24 @@
+"""The words in which the platform keeps where something stands. The database refuses every other (see store/schema.py)."""
+
+from __future__ import annotations
+
+CONTEST_STATUSES = ("SCHEDULED", "LOCKED", "LIVE", "COMPLETE", "SETTLED", "PAID_OUT", "CANCELLED", "ERROR")
+ENTRY_STATUSES = ("PENDING_PAYMENT", "VALID", "ABANDONED", "WITHDRAWN", "REFUNDED")
+PAYMENT_STATUSES = ("CREATED", "CAPTURED", "REFUNDED", "CANCELED")
+INBOX_STATUSES = ("WAITING", "APPLIED", "DUPLICATE", "IGNORED")
+REFUND_STATUSES = ("PENDING", "DONE", "FAILED_TERMINAL")
+DISPUTE_STATUSES = (
+    "warning_needs_response",
+    "warning_under_review",
+    "needs_response",
+    "under_review",
+    "warning_closed",
+    "lost",
+    "won",
+)
+"""Stripe's words for the status of a dispute, from the earliest to the last."""
+PACK_STATUSES = ("PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING")
+TRANSFER_STATUSES = ("PENDING", "SUBMITTED", "PAID", "RETRYABLE", "FAILED_TERMINAL", "REVERSED")
+ATTEMPT_OUTCOMES = ("SUCCEEDED", "REJECTED", "UNKNOWN")
+VERDICTS = ("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT")
+ORDER_STATUSES = ("ISSUED", "DELIVERED", "ACKNOWLEDGED", "COMPLETED", "FAILED", "EXPIRED")
