@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench proof schema lock clean
+.PHONY: run test lint bench proof snapshots lock clean
 
 run: $(READY)  ## the main job: fourteen simulated days, judged and reported
 	@$(BIN)/absence run $(ARGS)
@@ -27,8 +27,9 @@ bench: $(READY)  ## the default run against its floor, cost per entry, memory, s
 proof: $(READY)  ## what takes too long for every change: many seeds, many kills
 	@$(BIN)/python -m pytest -n auto -q tests/proof $(ARGS)
 
-schema: $(READY)  ## compile the database schema into schema.sql, which is reviewed with the change
+snapshots: $(READY)  ## renew schema.sql (from the SQLAlchemy schema) and names.txt (from Faker), for review
 	@$(BIN)/python -m contest_platform.store.compile
+	@$(BIN)/python -m scenarios.compile_names
 
 lock:  ## renew requirements.lock: names, versions and hashes only
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

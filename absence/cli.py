@@ -91,25 +91,25 @@ def run(
     absence run --feed masters2026_feed_deltas.csv --seed 7
     """
     with reported(as_json):
-        with _loading():
+        with _staying():
             from absence.pipeline import Stages, execute
             from absence.progress import Bar, Budget
             from scenarios import load, make_plan
 
-        stages = Stages()
-        with stages.measure("plan"):
-            loaded = load(scenario)
-            if only or no_faults:
-                loaded = loaded.with_faults(only)
-            plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
+            stages = Stages()
+            with stages.measure("plan"):
+                loaded = load(scenario)
+                if only or no_faults:
+                    loaded = loaded.with_faults(only)
+                plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
         with Bar(shown=not as_json) as bar:
             outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say)
         _conclude(outcome, as_json)
 
 
 @contextmanager
-def _loading() -> Iterator[None]:
-    """Modules come to stay: looking for garbage among them would cost a tenth of the time that they take."""
+def _staying() -> Iterator[None]:
+    """Modules and the plan come to stay: looking for garbage among them would cost a fifth of the time they take."""
     gc.disable()
     try:
         yield
@@ -122,7 +122,8 @@ def _conclude(outcome: Any, as_json: bool) -> None:
     """Print what a run came to and exit with its code."""
     from absence.pipeline import replay_command
 
-    verdict, path = outcome.verdict, outcome.published.path
+    story, path = outcome.story, outcome.published.path
+    verdict = story.verdict
     code = BY_STATUS[verdict.status.value]
     if as_json:
         first = verdict.first_broken
@@ -132,7 +133,7 @@ def _conclude(outcome: Any, as_json: bool) -> None:
                 "exit_code": int(code),
                 "run_dir": str(path),
                 "report": str(path / "report.html"),
-                "digest": outcome.digest,
+                "digest": story.digest,
                 "existed": outcome.published.existed,
                 "first_broken": None
                 if first is None
@@ -149,19 +150,17 @@ def _conclude(outcome: Any, as_json: bool) -> None:
             }
         )
     else:
-        from evidence.run import Evidence
-
-        _print_summary(Evidence.open(path), verdict, replay_command(path), path / "report.html")
+        _print_summary(story, replay_command(path), path / "report.html")
         if outcome.published.existed:
             click.echo("This run existed already, the same in every fact: nothing was written.")
     sys.exit(code)
 
 
-def _print_summary(evidence: Any, verdict: Any, replay: str, report: Path) -> None:
+def _print_summary(story: Any, replay: str, report: Path) -> None:
     from reports.console import summary
 
     markup = wants_markup()
-    print_lines(summary(evidence, verdict, replay_command=replay, report_path=str(report), markup=markup), markup)
+    print_lines(summary(story, replay_command=replay, report_path=str(report), markup=markup), markup)
 
 
 # --- what is done with a run ---------------------------------------------------------------------------------------
@@ -226,25 +225,28 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
     absence report runs/default-s1-0123456789 --out judged-again
     """
     with reported(as_json):
-        from absence.pipeline import replay_command, write_reports
+        from absence.pipeline import replay_command
         from assertions.judge import judge
         from evidence.run import Evidence
+        from reports import tell, write_all
 
         _open(run_dir)
         if not _verified(run_dir, None, as_json, evidence_only=True):
             sys.exit(ExitCode.STATE_CORRUPT)
         evidence = Evidence.open(run_dir)
         verdict = judge(evidence)
+        story = tell(evidence, verdict)
+        replay = replay_command(run_dir)
         target = run_dir
         if out is not None:
             target = out
             out.mkdir(parents=True, exist_ok=True)
-            write_reports(evidence, verdict, lambda name, content: _write(out / name, content), run_dir)
+            write_all(evidence, story, lambda name, content: _write(out / name, content), replay_command=replay)
             _write(out / "verdict.json", verdict.to_json().encode())
         if as_json:
             click.echo(verdict.to_json(), nl=False)
         else:
-            _print_summary(evidence, verdict, replay_command(run_dir), target / "report.html")
+            _print_summary(story, replay, target / "report.html")
         sys.exit(BY_STATUS[verdict.status.value])
 
 

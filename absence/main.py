@@ -5,6 +5,8 @@ However early Ctrl-C comes, it ends in one line and the exit code that shells ex
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 import warnings
 
@@ -15,6 +17,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"absence {__version__}")
         return
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # no plugin has a say in a run, and looking for some takes time
     try:
         from absence.cli import invoke
 
@@ -25,4 +28,6 @@ def main() -> None:
         warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that had been made and not begun: no news now
         print("Stopped. Nothing half-written was left behind.", file=sys.stderr)
         code = INTERRUPTED
+    finally:
+        gc.freeze()  # the interpreter would look for garbage in what ends with it
     sys.exit(code)

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import absence
-from assertions.judge import Verdict, judge
+from assertions.judge import judge
 from evidence import manifest
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import Published, RunWriter
+from reports import tell, write_all
+from reports.story import Story
 from simulator.run import Progress, Work, simulate
 
 PACKAGES = (
@@ -60,11 +62,10 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """What a run came to. `digest` is what a replay must reproduce."""
+    """What a run came to, and how to tell it."""
 
-    verdict: Verdict
+    story: Story
     published: Published
-    digest: str
     work: Work
     stages: Stages
 
@@ -99,7 +100,7 @@ def execute(
     """
     stages = stages or Stages()
     with RunWriter(out, name) as writer:
-        work, digest = simulate_into(writer, plan, stages, progress)
+        work, _ = simulate_into(writer, plan, stages, progress)
         evidence = Evidence.open(writer.path)
         announce("judging")
         with stages.measure("judge"):
@@ -107,18 +108,13 @@ def execute(
         writer.write("verdict.json", verdict.to_json().encode())
         announce("reporting")
         with stages.measure("report"):
-            write_reports(evidence, verdict, writer.write, writer.target)
+            story = tell(evidence, verdict)
+            write_all(evidence, story, writer.write, replay_command=replay_command(writer.target))
         writer.write("log.jsonl", stages.log(writer.target.name))
         with stages.measure("publish"):
             published = writer.publish()
-    return RunOutcome(verdict, published, digest, work, stages)
+    return RunOutcome(story, published, work, stages)
 
 
 def replay_command(run_dir: Path) -> str:
     return f"absence replay {run_dir}"
-
-
-def write_reports(evidence: Evidence, verdict: Verdict, write: Callable[[str, bytes], None], run_dir: Path) -> None:
-    from reports import write_all
-
-    write_all(evidence, verdict, write, replay_command=replay_command(run_dir))

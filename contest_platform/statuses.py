@@ -1,4 +1,5 @@
-"""The words in which the platform keeps where something stands. The database refuses every other (see store/schema.py)."""
+"""The words in which the platform keeps where something stands. The database refuses every other word (see
+store/schema.py)."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def _escaped(text: str) -> str:
 
 def quoted(text: object) -> str:
     """`text` as a beancount string."""
-    clean = words.printable(str(text)).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{clean}"'
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def render(evidence: Evidence) -> bytes:
@@ -99,7 +99,7 @@ def render(evidence: Evidence) -> bytes:
     for account in sorted(balances):
         # The tolerance is written out: beancount would infer half a cent's worth from the digits.
         tail.append(f"{closing} balance {names[account]}  {words.decimal(balances[account])} ~ 0.00 USD\n")
-    return "".join(head + body + tail).encode(errors="replace")
+    return words.printable("".join(head + body + tail)).encode(errors="replace")
 
 
 def _transactions(evidence: Evidence) -> Iterator[tuple[tuple[Any, ...], list[tuple[str, int]]]]:

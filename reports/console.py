@@ -9,27 +9,18 @@ from typing import TYPE_CHECKING
 
 from assertions.model import Result, Status
 from reports import words
-from reports.story import SYMBOLS, Story, headline, tell, why_not_exercised
+from reports.story import SYMBOLS, Story, headline, why_not_exercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from assertions.judge import Verdict
-    from evidence.run import Evidence
 
 LINES_MAX = 25
 NAMED_MAX = 6
 _STYLES = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.INCONCLUSIVE: "bold yellow"}
 
 
-def summary(
-    evidence: Evidence, verdict: Verdict, *, replay_command: str, report_path: str, markup: bool = False
-) -> list[str]:
+def summary(story: Story, *, replay_command: str, report_path: str, markup: bool = False) -> list[str]:
     """At most LINES_MAX lines. With `markup` they are rich markup, else plain text."""
-    return lines(tell(evidence, verdict), replay_command=replay_command, report_path=report_path, markup=markup)
-
-
-def lines(story: Story, *, replay_command: str, report_path: str, markup: bool = False) -> list[str]:
     say = _Say(markup)
     plan = story.plan
     status = f"{SYMBOLS[story.status]} {story.status.value}"

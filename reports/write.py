@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING
 from reports import beancount, html, junit, markdown, postmortem, trace
 from reports.history import lives, timeline
 from reports.money import account_for
-from reports.story import tell
 
 if TYPE_CHECKING:
-    from assertions.judge import Verdict
     from evidence.run import Evidence
+    from reports.story import Story
 
 
-def write_all(
-    evidence: Evidence, verdict: Verdict, write: Callable[[str, bytes], None], *, replay_command: str
-) -> None:
+def write_all(evidence: Evidence, story: Story, write: Callable[[str, bytes], None], *, replay_command: str) -> None:
     """Hand each file to `write(name, content)`: report.html, report.md, junit.xml, trace.json, ledger.beancount and,
     unless the verdict is PASS, postmortem.md. `replay_command` is printed as the command that replays the run."""
-    story = tell(evidence, verdict)
     contests = lives(evidence, story.end_at)
     events = timeline(evidence, story, contests)
     accounts = account_for(evidence, story.end_at)

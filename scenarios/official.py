@@ -5,8 +5,6 @@ Invariant: later publications win, cell by cell and golfer by golfer; glitches c
 
 from __future__ import annotations
 
-from collections import Counter
-
 from evidence.plan import Tournament
 
 Cell = tuple[str, int, int]
@@ -31,12 +29,10 @@ def final_statuses(tournament: Tournament) -> dict[str, str]:
 
 def finishers(tournament: Tournament) -> list[str]:
     """Golfers who are active to the end and played every hole, the lowest total first (ties by id)."""
-    cells, statuses = final_cells(tournament), final_statuses(tournament)
-    totals: Counter[str] = Counter()
-    holes: Counter[str] = Counter()
-    for (golfer, _, _), strokes in cells.items():
-        totals[golfer] += strokes
-        holes[golfer] += 1
+    statuses = final_statuses(tournament)
+    cards: dict[str, list[int]] = {}
+    for (golfer, _, _), strokes in final_cells(tournament).items():
+        cards.setdefault(golfer, []).append(strokes)
     every = tournament.rounds * len(tournament.par)
-    done = [g for g in totals if holes[g] == every and statuses[g] == "active"]
-    return sorted(done, key=lambda g: (totals[g], g))
+    done = [g for g, card in cards.items() if len(card) == every and statuses[g] == "active"]
+    return sorted(done, key=lambda g: (sum(cards[g]), g))

@@ -1,6 +1,6 @@
-"""Names of people, from Faker's tables by keyed draws.
+"""People: customers, golfers and staff, with names from Faker's tables by keyed draws.
 
-Invariant: Faker gives its tables and no chance: the same draws give the same people.
+Invariant: the same draws give the same people.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from evidence.plan import Entrant, Golfer, Principal
 from seams.draws import GOLDEN, Draws, mix
 
 
 @cache
-def _tables() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    from faker.providers.person.en_US import Provider  # costs a fifth of a second, so only when a plan is made
-
-    return tuple(sorted(set(Provider.first_names))), tuple(sorted(set(Provider.last_names)))
+def _names() -> list[list[str]]:
+    """First names and last names: compile_names.py makes the file."""
+    return [names.split() for names in Path(__file__).with_name("names.txt").read_text().split("\n\n")]
 
 
 def _pick(options: Sequence[str], bits: int) -> str:
@@ -26,7 +26,7 @@ def _pick(options: Sequence[str], bits: int) -> str:
 
 def _name(bits: int) -> tuple[str, str]:
     """First and last name for 64 drawn bits."""
-    first, last = _tables()
+    first, last = _names()
     return _pick(first, mix(bits + GOLDEN)), _pick(last, mix(bits + 2 * GOLDEN))
 
 
@@ -61,7 +61,7 @@ def golfers(draws: Draws, count: int) -> list[Golfer]:
 
 def principals(draws: Draws, founders: int, engineers: int, ops: int) -> list[Principal]:
     """The humans with access, with ids `role:name`, each name once."""
-    first, _ = _tables()
+    first, _ = _names()
     names = iter(draws.shuffled(sorted({name.lower() for name in first if name.isalpha()}), "principals"))
     people = []
     for _ in range(founders):

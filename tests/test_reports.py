@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def files_of(made: Made, verdict: Verdict) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    write_all(made.evidence, verdict, files.__setitem__, replay_command=REPLAY)
+    write_all(made.evidence, tell(made.evidence, verdict), files.__setitem__, replay_command=REPLAY)
     return files
 
 
@@ -289,7 +289,8 @@ def test_escaped_markdown_is_one_line_without_live_markup(text: str) -> None:
 
 
 def test_the_terminal_says_it_in_a_few_lines_and_obeys_no_name(made: Made) -> None:
-    lines = console.summary(made.evidence, failing(made), replay_command=REPLAY, report_path="runs/x/report.html")
+    story = tell(made.evidence, failing(made))
+    lines = console.summary(story, replay_command=REPLAY, report_path="runs/x/report.html")
     text = "\n".join(lines)
     assert len(lines) <= console.LINES_MAX
     assert lines[0].startswith("✕ FAIL  2 of 16 promises broken.")
@@ -302,8 +303,9 @@ def test_the_terminal_says_it_in_a_few_lines_and_obeys_no_name(made: Made) -> No
 
 def test_markup_for_the_terminal_prints_as_the_plain_lines(made: Made) -> None:
     asked = {"replay_command": REPLAY, "report_path": "runs/[red]x/report.html"}
-    plain = console.summary(made.evidence, failing(made), **asked)
-    marked = console.summary(made.evidence, failing(made), **asked, markup=True)
+    story = tell(made.evidence, failing(made))
+    plain = console.summary(story, **asked)
+    marked = console.summary(story, **asked, markup=True)
     out = io.StringIO()
     terminal = Console(file=out, width=400, highlight=False, emoji=False)
     for line in marked:
@@ -378,7 +380,8 @@ def test_a_first_breach_without_money_does_not_hide_what_the_others_put_at_risk(
     harmless = replace(verdict, first_broken=replace(verdict.first_broken, money_cents=0))
     said = "$0.00 by this alone, up to $27.00 by another breach"
     assert said in Page(files_of(made, harmless)["report.html"]).texts["verdict"]
-    assert any(said in line for line in console.lines(tell(made.evidence, harmless), replay_command="", report_path=""))
+    lines = console.summary(tell(made.evidence, harmless), replay_command="", report_path="")
+    assert any(said in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -406,11 +409,11 @@ def test_the_same_run_gives_the_same_bytes_in_another_process_zone_and_hash_seed
 ) -> None:
     script = (
         "import sys, hashlib; from pathlib import Path; from evidence.run import Evidence;"
-        "from reports import write_all;"
+        "from reports import tell, write_all;"
         "from tests.support.report_run import Made; from tests.support.report_verdicts import failing;"
         f"evidence = Evidence.open(Path({str(made.evidence.path)!r}));"
         "made = Made(evidence, evidence.plan); found = {};"
-        f"write_all(evidence, failing(made), found.__setitem__, replay_command={REPLAY!r});"
+        f"write_all(evidence, tell(evidence, failing(made)), found.__setitem__, replay_command={REPLAY!r});"
         "print({name: hashlib.sha256(content).hexdigest() for name, content in sorted(found.items())})"
     )
     env = os.environ | {"TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "77", "LC_ALL": "C"}

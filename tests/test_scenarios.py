@@ -16,6 +16,7 @@ from evidence.plan import Plan
 from fault_injectors import registry
 from scenarios import ScenarioInvalid, load, make_plan, shipped
 from scenarios.binding import Offer
+from scenarios.compile_names import NAMES, compiled
 from scenarios.feed import DAY, HOUR, MINUTE
 from scenarios.model import Prizes, TopHeavy
 from scenarios.official import final_cells, final_statuses, finishers
@@ -384,3 +385,8 @@ def test_the_same_seed_gives_the_same_bytes_in_any_process_and_another_seed_othe
         )
         assert done.stdout.strip() == plan.sha256()
     assert make_plan(load("default"), 2).sha256() != plan.sha256()
+
+
+def test_the_names_are_those_of_faker() -> None:
+    """A newer Faker may have others: `make snapshots` takes them over, which changes every plan."""
+    assert NAMES.read_text() == compiled()

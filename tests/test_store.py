@@ -301,7 +301,7 @@ def test_the_tables_are_the_platforms_books_column_for_column() -> None:
 
 
 def test_the_compiled_schema_is_what_the_schema_says() -> None:
-    assert SCHEMA_SQL.read_text() == compiled(), "schema.py or compile.py has changed: run `make schema`, and review"
+    assert SCHEMA_SQL.read_text() == compiled(), "schema.py or compile.py has changed: run `make snapshots`, and review"
 
 
 def test_the_platform_knows_the_tables_as_the_schema_says_them() -> None:

@@ -1,4 +1,5 @@
-"""Compiles the schema into what an embedded store executes: `python -m contest_platform.store.compile` (`make schema`).
+"""Compiles the schema into schema.sql, for the embedded store: `python -m contest_platform.store.compile` (`make
+snapshots`).
 
 What a trigger can enforce is enforced in the database: convention alone does not survive a hurried human.
 """
@@ -17,7 +18,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from contest_platform.store.schema import APPEND_ONLY, METADATA
 
 SCHEMA_SQL = Path(__file__).with_name("schema.sql")
-HEADING = "-- Made from schema.py and compile.py by `make schema`, and compared with them by the tests. Not to be edited."
+HEADING = "-- Made of schema.py and compile.py by `make snapshots`, and compared with them by a test. Not to be edited."
 
 
 def compiled() -> str:
@@ -67,8 +68,8 @@ def _unique_keys(table: str) -> list[tuple[str, ...]]:
     described = METADATA.tables[table]
     constraints = [one.columns for one in described.constraints if isinstance(one, UniqueConstraint)]
     indexes = [index.columns for index in described.indexes if index.unique]
-    key, *others = ([column.name for column in columns] for columns in (described.primary_key, *constraints, *indexes))
-    return [tuple(key), *sorted(map(tuple, others))]
+    others = sorted(tuple(column.name for column in columns) for columns in (*constraints, *indexes))
+    return [tuple(column.name for column in described.primary_key.columns), *others]
 
 
 _SETTLEMENT_TRIGGERS = (

@@ -51,6 +51,7 @@ APPEND_ONLY = (
 )
 """Tables in which a row, once written, is neither changed nor removed nor replaced."""
 
+
 def _table(name: str, spec: str, *extras: SchemaItem) -> None:
     """Define a table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents.
     The first line is the key."""

@@ -1,4 +1,4 @@
--- Made from schema.py and compile.py by `make schema`, and compared with them by the tests. Not to be edited.
+-- Made of schema.py and compile.py by `make snapshots`, and compared with them by a test. Not to be edited.
 
 CREATE TABLE access_log (
     n INTEGER NOT NULL,

@@ -24,7 +24,7 @@ def run(seed: int, out: Path) -> RunOutcome:
         outcome = execute(make_plan(load("default"), seed), out)
     except ScenarioInvalid as invalid:
         pytest.skip(f"seed {seed} makes no plan: {invalid}")
-    verdict = outcome.verdict
+    verdict = outcome.story.verdict
     if verdict.status.value == "INCONCLUSIVE":
         assert verdict.not_exercised, "inconclusive, and nothing is named"
         pytest.skip(f"seed {seed} is inconclusive: {'; '.join(missing.what for missing in verdict.not_exercised)}")
@@ -34,16 +34,16 @@ def run(seed: int, out: Path) -> RunOutcome:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_default_run_passes_whatever_the_seed(seed: int, tmp_path: Path) -> None:
     outcome = run(seed, tmp_path)
-    first = outcome.verdict.first_broken
+    first = outcome.story.first
     assert first is None, f"seed {seed}: {first and first.assertion}: {first and first.message}"
-    assert outcome.verdict.status.value == "PASS"
+    assert outcome.story.status.value == "PASS"
 
 
 @pytest.mark.parametrize("seed", SEEDS[::TWICE_EVERY])
 def test_the_same_seed_gives_the_same_run_in_another_process(seed: int, tmp_path: Path) -> None:
     here = run(seed, tmp_path / "here")
     told = process("run", "--seed", str(seed), "--out", tmp_path / "there", "--json", env=ELSEWHERE)
-    assert told.json["digest"] == here.digest
+    assert told.json["digest"] == here.story.digest
     one, two = (Manifest.read(path / "manifest.json") for path in (here.published.path, Path(told.json["run_dir"])))
     assert one.books == two.books
     assert one.identity == two.identity
