@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from evidence.plan import Contest, EntryPlan, Plan, Scoring, Tournament
-from scenarios import people, recording
+from scenarios import people
 from scenarios.binding import Offer, bind_faults
 from scenarios.errors import Located, ScenarioInvalid
 from scenarios.feed import DAY, HOUR, MINUTE, generate
@@ -164,6 +164,8 @@ class _Planner:
             path = self.feed
         name = f"{model.name} {suffix[1:]}".rstrip()
         if path is not None:
+            from scenarios import recording  # few plans need it
+
             return recording.load(path, id=model.id + suffix, name=name, day_at=day_at)
         return generate(self.draws, id=model.id + suffix, name=name, day_at=day_at, golfers=model.golfers)
 
