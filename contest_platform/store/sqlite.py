@@ -29,8 +29,7 @@ def _upsert(table: str, columns: tuple[str, ...]) -> str:
 
 
 _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
-    name: (_insert(name, table.columns), itemgetter(*table.columns))
-    for name, table in TABLES.items()
+    name: (_insert(name, table.columns), itemgetter(*table.columns)) for name, table in TABLES.items()
 }
 """By table: the insert of a whole row, and what takes its values out of a mapping."""
 
