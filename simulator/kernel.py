@@ -354,9 +354,10 @@ class TaskRuntime:
         return self._kernel.running.cause or ""
 
     def sleep_until(self, at: int) -> Awaitable[None]:
-        self._guard()
-        kernel = self._kernel
-        return Moment(kernel, max(0, at - kernel._now))
+        if self._incarnation is not None:
+            self._incarnation.guard()
+        delay_ms = at - self._kernel._now
+        return Moment(self._kernel, delay_ms if delay_ms > 0 else 0)
 
     def spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         self._guard(coro)
