@@ -7,17 +7,21 @@ caused each and its count of events so far, never by the order of unrelated code
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from heapq import heappush
+from contextlib import suppress
+from functools import cached_property
+from heapq import heappop, heappush
+from inspect import CORO_RUNNING, getcoroutinestate
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from simpy.core import Environment
-from simpy.events import NORMAL, URGENT, Event, EventPriority, Process, Timeout
+from simpy.events import NORMAL, PENDING, URGENT, Event, EventPriority
 
 from contest_platform.ports import ConnectionLost, DeadlineExceeded, PortError, Runtime, Signals
 from evidence.journal import JournalWriter
-from seams.draws import GOLDEN, Draws
+from seams.draws import Draws
 from simulator.driver import Driver, Life
-from simulator.leaves import Gate, Sleep, Wait
+from simulator.leaves import Gate, Moment, Wait
 from simulator.signals import ProcessSignals, SignalHub
 
 T = TypeVar("T")
@@ -25,11 +29,23 @@ Outcome = tuple[bool, Any]
 """How a coroutine ended: (True, value) or (False, exception). SimPy rebuilds exceptions that cross it; values pass."""
 
 FIRST = EventPriority(URGENT - 1)
-_MASK = (1 << 64) - 1
 
 
 class DeadIncarnationError(BaseException):
     """A crashed process tried to touch the world. Not an Exception: the platform's own handlers never see it."""
+
+
+class Origin:
+    """What events come from: a task or, outside of all tasks, the world. `cause` is the journal event that it handles,
+    `scheduled` counts its events, and `names` the tasks that it has begun by name."""
+
+    key: int
+    cause: str | None = None
+    scheduled = 0
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.names: dict[str, int] = {}
 
 
 class Kernel(Environment):
@@ -37,54 +53,64 @@ class Kernel(Environment):
 
     def __init__(self, draws: Draws, journal: JournalWriter, starts_at: int) -> None:
         super().__init__(starts_at)
+        self._now: int
+        self._queue: Any = []
+        """(instant, priority, event)"""
         self.draws = draws
         self.journal = journal
         self.events = 0
         self.on_failure: Callable[[Incarnation, Exception], None] | None = None
         self.failed = False
-        self._root_key = draws.bits("kernel.root")
-        self._root_events = 0
-        self._root_names: dict[str, int] = {}
-        self.root_cause: str | None = None
+        self.running = Origin(draws.bits("kernel.root"))
         self.runtime: Runtime = TaskRuntime(self, None)
         self.signals = SignalHub(self)
 
-    def schedule(self, event: Event, priority: int = NORMAL, delay: Any = 0) -> None:
-        """Queue `event`. The tie-break is SplitMix64 of the causing task's key and count, then order of scheduling."""
-        task = self._active_proc
-        if event is task and event._ok and not event.callbacks:
-            event.callbacks = None  # type: ignore[assignment]  # It has ended and nobody waits for it.
-            return
-        if task is None:
-            self._root_events = n = self._root_events + 1
-            x = self._root_key + n * GOLDEN & _MASK
-        else:
-            task.scheduled = n = task.scheduled + 1  # type: ignore[attr-defined]
-            x = task.key + n * GOLDEN & _MASK  # type: ignore[attr-defined]
-        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-        self.events = eid = self.events + 1
-        entry: Any = (self._now + delay, priority, ((x ^ (x >> 31)) << 40) + eid, event)
-        heappush(self._queue, entry)
+    def schedule(self, event: Moment, priority: EventPriority = NORMAL, delay: int = 0) -> None:  # type: ignore[override]
+        """Queue `event` as the next of what runs now: the order of ties follows from these two (see Moment)."""
+        event.origin = origin = self.running
+        event.number = origin.scheduled = origin.scheduled + 1
+        self.events += 1
+        heappush(self._queue, (self._now + delay, priority, event))
+
+    def would_be_next(self, priority: EventPriority) -> bool:
+        """Whether an event of this instant and `priority` would be the next to happen, whatever its key: then what it
+        would do can be done at once."""
+        queue = self._queue
+        return not queue or queue[0][0] > self._now or queue[0][1] > priority
+
+    def step(self) -> None:
+        self._now, _, event = heappop(self._queue)
+        callbacks, event.callbacks = event.callbacks, None
+        for callback in callbacks or ():
+            callback(event)
+
+    def run(self, until: float | Event | None = None) -> Any:
+        """Have everything happen that is due before the instant `until`, or until that event has; None: everything.
+        Returns the event's value."""
+        queue, step = self._queue, self.step
+        if isinstance(until, Event):
+            while until.callbacks is not None:
+                step()
+            return until.value
+        end = inf if until is None else until
+        while queue and queue[0][0] < end:
+            step()
+        if until is not None:
+            self._now = int(until)
+        return None
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
-    def start(self, coro: Coroutine[Any, Any, Any], name: str, incarnation: Incarnation | None = None) -> Task:
-        """Begin to run `coro`. In an incarnation it dies with it; without one it belongs to the world."""
-        return Task(self, coro, name, incarnation)
+    def start(self, coro: Coroutine[Any, Any, T], name: str, incarnation: Incarnation | None = None) -> Task[T]:
+        """Begin to run `coro` soon. In an incarnation it dies with it; without one it belongs to the world."""
+        return Task(self, coro, name, incarnation).begin_soon()
 
-    def key_of(self, name: str) -> int:
-        """The key of the next task of this name that the running task starts: unrelated tasks have no part in it."""
-        task = self._active_proc
-        parent, names = (self._root_key, self._root_names) if task is None else (task.key, task.names)  # type: ignore[attr-defined]
-        count = names[name] = names.get(name, 0) + 1
-        return self.draws.bits("task", parent, name, count)
-
-    def call(self, work: Coroutine[Any, Any, T], name: str) -> Pending[T]:
-        return Pending(self, work, name, None)
+    def call(self, work: Coroutine[Any, Any, T], name: str) -> Task[T]:
+        """`work` runs on its own once awaited: giving up on it does not stop it."""
+        return Task(self, work, name, None)
 
     def never(self) -> Awaitable[None]:
-        return Wait(Event(self))
+        return Gate(self)
 
     def fail(self, error: Exception) -> None:
         """End the run with `error` before anything else happens, whatever the running task makes of it."""
@@ -95,31 +121,24 @@ class Kernel(Environment):
         def end(_: Event) -> None:
             raise error
 
-        last = Event(self)
-        last._ok, last._value, last.callbacks = True, None, [end]
-        self.schedule(last, FIRST)
+        Moment(self, priority=FIRST).callbacks.append(end)
 
     # --- causes --------------------------------------------------------------------------------------------------
 
     def cause(self) -> str | None:
-        task = self._active_proc
-        return self.root_cause if task is None else task.cause  # type: ignore[attr-defined]
+        return self.running.cause
 
     def set_cause(self, event_id: str | None) -> None:
-        task = self._active_proc
-        if task is None:
-            self.root_cause = event_id
-        else:
-            task.cause = event_id  # type: ignore[attr-defined]
+        self.running.cause = event_id
 
     def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
         try:
-            event_id = self.journal.append(int(self._now), actor, kind, subject, self.cause(), data)
+            event_id = self.journal.append(int(self._now), actor, kind, subject, self.running.cause, data)
         except Exception as error:
             # Whose record it was to be has no part in it: not a failure of that process, but the end of the run.
             self.fail(error)
             raise
-        self.set_cause(event_id)
+        self.running.cause = event_id
         return event_id
 
     # --- platform processes -----------------------------------------------------------------------------------------
@@ -147,7 +166,7 @@ async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, 
     if not incarnation.alive:
         work.close()
         raise ConnectionLost(name)
-    task = Task(kernel, work, name, incarnation, awaited=False)
+    task = Task(kernel, work, name, incarnation, awaited=False).begin()
     await Wait(task)
     ok, value = task.outcome()
     if not ok or not incarnation.alive:
@@ -155,77 +174,134 @@ async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, 
     return value  # type: ignore[no-any-return]
 
 
-class Task(Process):
-    """A running coroutine. Its value is an Outcome. `cause` is the journal event that it is handling.
+class Task(Event, Origin, Generic[T]):
+    """A running coroutine, awaited for what it gives or raises. Giving up on it does not stop it.
 
     `awaited` says that somebody takes its exception; otherwise that is a failure of the process, or of the world.
     """
 
+    env: Kernel
+
     def __init__(
         self,
         kernel: Kernel,
-        coro: Coroutine[Any, Any, Any],
+        coro: Coroutine[Any, Any, T],
         name: str,
         incarnation: Incarnation | None,
         awaited: bool = True,
     ) -> None:
-        self.key = kernel.key_of(name)
-        self.names: dict[str, int] = {}
-        self.scheduled = 0
-        self.cause = kernel.cause()
-        self.incarnation = incarnation
-        self._coro = coro
-        self._killed = False
-        if incarnation is not None:
-            incarnation.tasks[self] = None
-        # Its first event is its own: to start one task more moves none of its parent's events.
-        parent, kernel._active_proc = kernel._active_proc, self
-        super().__init__(kernel, self._main(kernel, coro, incarnation, awaited))  # type: ignore[arg-type]
-        kernel._active_proc = parent
+        self.env = kernel
+        self.callbacks = []
+        self._coro, self._name, self._incarnation, self._awaited = coro, name, incarnation, awaited
+        self._parent: Origin | None = None
 
-    async def _main(
-        self, kernel: Kernel, coro: Coroutine[Any, Any, Any], incarnation: Incarnation | None, awaited: bool
-    ) -> Outcome:
-        try:
-            return True, await coro
-        except DeadIncarnationError as error:
-            return False, error
-        except Exception as error:
-            if incarnation is None:
-                # An error in the world's own code is our bug, which no platform code may take for an answer.
-                failed = not awaited or not isinstance(error, PortError)
-            else:
-                failed = not awaited and incarnation.alive
-            if failed and not kernel.failed:
-                if incarnation is not None and kernel.on_failure is not None:
-                    kernel.on_failure(incarnation, error)
-                else:
-                    kernel.fail(error)
-            return False, error
-        finally:
-            if incarnation is not None:
-                incarnation.tasks.pop(self, None)
+    def _be_born(self) -> None:
+        """Whoever runs now is the parent. What a task schedules is its own, so one more moves nobody's events."""
+        self._parent = parent = self.env.running
+        self._nth = parent.names[self._name] = parent.names.get(self._name, 0) + 1
+        self.names = {}
+        self.cause = parent.cause
+        if self._incarnation is not None:
+            self._incarnation.tasks[self] = None
+
+    @cached_property
+    def key(self) -> int:  # type: ignore[override]
+        """Unrelated tasks have no part in it."""
+        assert self._parent is not None, "only a task that has begun causes events"
+        return self.env.draws.bits("task", self._parent.key, self._name, self._nth)
+
+    def begin(self) -> Task[T]:
+        """Have whoever runs now, and is about to wait for it, begin it. One that has begun is left alone."""
+        if self._parent is None:
+            if not self.env.would_be_next(URGENT):
+                return self.begin_soon()
+            self._be_born()
+            self.scheduled = 1
+            self._resume(self)
+        return self
+
+    def begin_soon(self) -> Task[T]:
+        """Begin it once whoever runs now waits for something; of several, in the order of their keys."""
+        kernel = self.env
+        self._be_born()
+        parent, kernel.running = kernel.running, self
+        Moment(kernel, priority=URGENT).callbacks.append(self._resume)
+        kernel.running = parent
+        return self
 
     def _resume(self, event: Event) -> None:
-        if not self._killed:
-            super()._resume(event)
+        if self._value is not PENDING:
+            return
+        kernel, incarnation = self.env, self._incarnation
+        before, kernel.running = kernel.running, self
+        outcome: Outcome | None = None
+        try:
+            self._coro.send(None).callbacks.append(self._resume)
+        except StopIteration as end:
+            outcome = True, end.value
+        except DeadIncarnationError as error:
+            outcome = False, error
+        except Exception as error:
+            self._raised(error)
+            outcome = False, error
+        if outcome is not None:
+            self._end(outcome, waited_for=event is self)
+        elif incarnation is not None and not incarnation.alive:
+            self.kill()
+        kernel.running = before
+
+    def _end(self, outcome: Outcome, waited_for: bool) -> None:
+        self._ok, self._value = True, outcome
+        if self._incarnation is not None:
+            self._incarnation.tasks.pop(self, None)
+        if self.env.would_be_next(NORMAL):
+            self._tell(self)
+        elif self.callbacks or waited_for:
+            Moment(self.env).callbacks.append(self._tell)
+        else:
+            self.callbacks = None  # type: ignore[assignment]
+
+    def _raised(self, error: Exception) -> None:
+        kernel, incarnation = self.env, self._incarnation
+        if incarnation is None:
+            # An error in the world's own code is our bug, which no platform code may take for an answer.
+            failed = not self._awaited or not isinstance(error, PortError)
+        else:
+            failed = not self._awaited and incarnation.alive
+        if failed and not kernel.failed:
+            if incarnation is not None and kernel.on_failure is not None:
+                kernel.on_failure(incarnation, error)
+            else:
+                kernel.fail(error)
+
+    def _tell(self, _: Event) -> None:
+        """Whoever waits for the end goes on."""
+        callbacks, self.callbacks = self.callbacks, None  # type: ignore[assignment]
+        for callback in callbacks:
+            callback(self)
 
     def outcome(self) -> Outcome:
         """How the coroutine ended; only once it has."""
         return self.value  # type: ignore[return-value]
 
+    def __await__(self) -> Generator[Event, Any, T]:
+        if self.begin().callbacks is not None:
+            yield self
+        ok, value = self._value
+        if ok:
+            return value  # type: ignore[no-any-return]
+        raise value
+
     def kill(self) -> None:
-        """Stop at once. The coroutine is closed, so its `finally` blocks do run, with every port dead."""
-        if self.env.active_process is self:
+        """Stop where it waits. The coroutine is closed, so its `finally` blocks do run, with every port dead. One that
+        runs, or has what it waits for begun, dies at its next wait."""
+        if getcoroutinestate(self._coro) == CORO_RUNNING:
             return
-        self._killed = True
-        for coro in (self._generator, self._coro):
-            try:
-                coro.close()
-            except (DeadIncarnationError, Exception):
-                # It raised while unwinding, or awaited and so ignored the exit. Either way it is gone.
-                continue
-        self.succeed((False, DeadIncarnationError("killed")))
+        self._ok, self._value = True, (False, DeadIncarnationError("killed"))
+        # It may raise while unwinding, or await and so ignore the exit. Either way it is gone.
+        with suppress(DeadIncarnationError, Exception):
+            self._coro.close()
+        Moment(self.env).callbacks.append(self._tell)
 
 
 class Incarnation:
@@ -236,7 +312,7 @@ class Incarnation:
     def __init__(self, name: str, number: int) -> None:
         self.name, self.number = name, number
         self.alive = True
-        self.tasks: dict[Task, None] = {}
+        self.tasks: dict[Task[Any], None] = {}
 
     def guard(self) -> None:
         """Raise if this process has died: called first by everything that it can reach the world through."""
@@ -251,36 +327,6 @@ class Incarnation:
         for task in list(self.tasks):
             task.kill()
         self.tasks.clear()
-
-
-class Pending(Generic[T]):
-    """A call that runs on its own once awaited: giving up on it does not stop it."""
-
-    __slots__ = ("_args", "_task")
-
-    def __init__(
-        self, kernel: Kernel, work: Coroutine[Any, Any, T], name: str, incarnation: Incarnation | None
-    ) -> None:
-        self._args = (kernel, work, name, incarnation)
-        self._task: Task | None = None
-
-    def begin(self) -> Task:
-        if self._task is None:
-            self._task = Task(*self._args)
-        return self._task
-
-    def __await__(self) -> Generator[Event, Any, T]:
-        task = self.begin()
-        if task.callbacks is not None:
-            yield task
-        return _unwrap(task.outcome())  # type: ignore[no-any-return]
-
-
-def _unwrap(outcome: Outcome) -> Any:
-    ok, value = outcome
-    if ok:
-        return value
-    raise value
 
 
 # --- the Runtime and Signals ports ------------------------------------------------------------------------------------
@@ -302,19 +348,20 @@ class TaskRuntime:
             self._incarnation.guard()
 
     def now(self) -> int:
-        return self._kernel._now  # type: ignore[return-value]
+        return self._kernel._now
 
     def cause(self) -> str:
-        return self._kernel.cause() or ""
+        return self._kernel.running.cause or ""
 
     def sleep_until(self, at: int) -> Awaitable[None]:
-        self._guard()
-        kernel = self._kernel
-        return Sleep(kernel, max(0, at - kernel._now))
+        if self._incarnation is not None:
+            self._incarnation.guard()
+        delay_ms = at - self._kernel._now
+        return Moment(self._kernel, delay_ms if delay_ms > 0 else 0)
 
     def spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         self._guard(coro)
-        Task(self._kernel, coro, name, self._incarnation, awaited=False)
+        Task(self._kernel, coro, name, self._incarnation, awaited=False).begin_soon()
 
     def deadline(self, call: Awaitable[T], after_ms: int) -> Awaitable[T]:
         self._guard(call)
@@ -322,17 +369,17 @@ class TaskRuntime:
 
     async def _deadline(self, call: Awaitable[T], after_ms: int) -> T:
         kernel = self._kernel
-        if isinstance(call, Pending):
-            task = call.begin()
-        elif isinstance(call, Coroutine):
-            task = Task(kernel, call, "deadline", self._incarnation)
-        else:
-            raise TypeError(f"deadline() takes a port call or a coroutine, not {type(call).__name__}")
-        if task.callbacks is not None:
-            await Gate(kernel, task, Timeout(kernel, after_ms))
-        if not task.triggered:
-            raise DeadlineExceeded(f"no answer within {after_ms} ms")
-        return _unwrap(task.outcome())  # type: ignore[no-any-return]
+        if not isinstance(call, Task):
+            if not isinstance(call, Coroutine):
+                raise TypeError(f"deadline() takes a port call or a coroutine, not {type(call).__name__}")
+            call = Task(kernel, call, "deadline", self._incarnation)
+        if call.begin().callbacks is not None:
+            gate = Gate(kernel, after_ms)
+            call.callbacks.append(gate.open)
+            await gate
+            if call.callbacks is not None:
+                raise DeadlineExceeded(f"no answer within {after_ms} ms")
+        return await call
 
     def gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> Awaitable[None]:
         self._guard(*calls)
@@ -350,11 +397,9 @@ class TaskRuntime:
                     errors.append(error)
 
         try:
-            for task in [
-                Task(self._kernel, worker(), "gather", self._incarnation) for _ in range(min(limit, len(calls)))
-            ]:
-                if task.callbacks is not None:
-                    await Wait(task)
+            workers = [self._kernel.start(worker(), "gather", self._incarnation) for _ in range(min(limit, len(calls)))]
+            for task in workers:
+                await Wait(task)
         finally:
             for call in queue:
                 call.close()

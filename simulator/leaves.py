@@ -3,14 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from simpy.core import Environment
-from simpy.events import PENDING, Event, Timeout
+from simpy.events import NORMAL, Event, EventPriority
+
+from seams.draws import GOLDEN, mix
+
+if TYPE_CHECKING:
+    from simulator.kernel import Kernel, Origin
+
+
+class Moment(Event):
+    """Happens `delay_ms` from now. `origin` and `number` say whose event it is, and which of them."""
+
+    origin: Origin
+    number: int
+
+    def __init__(self, kernel: Kernel, delay_ms: int = 0, priority: EventPriority = NORMAL) -> None:
+        self.env = kernel
+        self.callbacks = []
+        kernel.schedule(self, priority, delay_ms)
+
+    @cached_property
+    def tie(self) -> int:
+        return mix(self.origin.key + self.number * GOLDEN)
+
+    def __lt__(self, other: Moment) -> bool:
+        """Which of two events of one instant and priority comes first. Keys are drawn only where there are two."""
+        return self.tie < other.tie
+
+    def __await__(self) -> Generator[Event, Any, None]:
+        yield self
+
+
+class Gate(Moment):
+    """Happens when it is opened, or `delay_ms` from now at the latest (None: never by itself). Who awaits it goes on at
+    once, before anything else happens: open it while no task runs."""
+
+    def __init__(self, kernel: Kernel, delay_ms: int | None = None) -> None:
+        if delay_ms is None:
+            Event.__init__(self, kernel)
+        else:
+            super().__init__(kernel, delay_ms)
+
+    def open(self, _: Event) -> None:
+        callbacks, self.callbacks = self.callbacks, None  # type: ignore[assignment]
+        for callback in callbacks or ():
+            callback(self)
 
 
 class Wait:
-    """Awaits an event and returns nothing."""
+    """Awaits the end of an event, whatever it was, and returns nothing."""
 
     __slots__ = ("_event",)
 
@@ -20,32 +64,3 @@ class Wait:
     def __await__(self) -> Generator[Event, Any, None]:
         if self._event.callbacks is not None:
             yield self._event
-
-
-class Sleep(Timeout):
-    def __await__(self) -> Generator[Event, Any, None]:
-        yield self
-
-
-class Gate(Event):
-    """Happens with the first of `events`, in the same step: who awaits it goes on before anything else happens."""
-
-    def __init__(self, env: Environment, *events: Event) -> None:
-        super().__init__(env)
-        for event in events:
-            if event.callbacks is None:
-                self._open(event)
-            else:
-                event.callbacks.append(self._open)
-
-    def _open(self, _: Event) -> None:
-        # Called by the kernel while no task runs, so the waiter may be resumed here and now.
-        if self._value is PENDING:
-            self._ok, self._value = True, None
-            callbacks, self.callbacks = self.callbacks, None  # type: ignore[assignment]
-            for callback in callbacks:
-                callback(self)
-
-    def __await__(self) -> Generator[Event, Any, None]:
-        if self.callbacks is not None:
-            yield self

@@ -31,11 +31,8 @@ class Process:
 
     def __init__(self, unit: Unit, life: Life, session: Session) -> None:
         self.unit, self.life, self.session = unit, life, session
+        self.actor = f"system:{unit.name}"
         self.app: App | None = None
-
-    @property
-    def actor(self) -> str:
-        return f"system:{self.unit.name}"
 
 
 class Processes:

@@ -62,7 +62,7 @@ def simulate(plan: Plan, journal: JournalWriter, books: BookSet, progress: Progr
             kernel.run(until=min(plan.starts_at + day * DAY_MS, plan.recovery_until_at))
             if progress is not None:
                 progress(day, days)
-    finish(world)
+        finish(world)
     inserts = sum(books[f"platform.{table}"].count for table in TABLES)
     work = Work(kernel.events, inserts, world.database.transactions, journal.count, books["platform.audit_log"].count)
     world.connection.close()
@@ -184,9 +184,9 @@ async def _preflight(world: World) -> None:
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """A run makes many small objects and few cycles: collect a tenth as often, and put things back after."""
+    """A run makes many small objects and few cycles: collect a hundredth as often, and put things back after."""
     thresholds = gc.get_threshold()
-    gc.set_threshold(thresholds[0] * 20, *thresholds[1:])
+    gc.set_threshold(thresholds[0] * 100, *thresholds[1:])
     try:
         yield
     finally:

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from simpy.events import Timeout
-
-from simulator.leaves import Gate
+from simulator.leaves import Gate, Moment
 
 if TYPE_CHECKING:
     from simulator.kernel import Incarnation, Kernel
@@ -32,13 +30,13 @@ class SignalHub:
         self._counts[topic] = self._counts.get(topic, 0) + 1
         self._causes[topic] = self._kernel.cause()
         for gate in self._waiting.pop(topic, ()):
-            if not gate.triggered:
-                gate.succeed()
+            if gate.callbacks is not None:
+                Moment(self._kernel).callbacks.append(gate.open)
 
     async def wait(self, topic: str, seen: int, until: int | None, idle_cause: str | None) -> None:
         kernel = self._kernel
         if self.seen(topic) == seen:
-            gate = Gate(kernel) if until is None else Gate(kernel, Timeout(kernel, max(0, until - kernel.now)))
+            gate = Gate(kernel, None if until is None else max(0, until - kernel._now))
             waiting = self._waiting.setdefault(topic, [])
             waiting.append(gate)
             await gate

@@ -6,7 +6,7 @@ Whatever drives it, the world is built only from the plan: same plan, same code,
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import fault_injectors
@@ -49,7 +49,7 @@ class World:
 
     def __init__(self, plan: Plan, driver: Driver, books: BookSet) -> None:
         self.plan, self.driver, self.books = plan, driver, books
-        self.runtime = driver.runtime
+        self.runtime, self.call, self.never, self.record = driver.runtime, driver.call, driver.never, driver.record
         self.draws = Draws(plan.root_key)
         self.connection = sqlite.connect()
         self._bites = books["injector.bites"]
@@ -83,17 +83,6 @@ class World:
             "database.edit": self._pull_edit,
             "dashboard.transfer": self._pull_transfer,
         }
-
-    # --- what actors and wires use -----------------------------------------------------------------------------------
-
-    def call(self, work: Coroutine[Any, Any, T], name: str) -> Awaitable[T]:
-        return self.driver.call(work, name)
-
-    def never(self) -> Awaitable[None]:
-        return self.driver.never()
-
-    def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
-        return self.driver.record(actor, kind, subject, **data)
 
     # --- wiring ------------------------------------------------------------------------------------------------------
 

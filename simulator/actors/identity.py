@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import orjson
 
 from contest_platform.http import Request
 from contest_platform.ports import Introspection, PortError
@@ -152,7 +153,7 @@ class IdentityActor:
 def sign(claims: Mapping[str, Any], key: bytes) -> str:
     """A JSON Web Token, compact form, HS256 (RFC 7515 §3.1, RFC 7519)."""
     header = _b64(b'{"alg":"HS256","typ":"JWT"}')
-    payload = _b64(json.dumps(claims, sort_keys=True, separators=(",", ":")).encode())
+    payload = _b64(orjson.dumps(claims, option=orjson.OPT_SORT_KEYS))
     signature = _b64(hmac.digest(key, f"{header}.{payload}".encode(), "sha256"))
     return f"{header}.{payload}.{signature}"
 

@@ -48,7 +48,7 @@ def entity_of(metadata: Mapping[str, str]) -> str:
 
 def _request_hash(params: Mapping[str, Any]) -> str:
     """SHA-256 of the parameters as compact JSON with sorted keys: a caller can compute it too, and compare."""
-    return sha256(encode(params).encode()).hexdigest()
+    return sha256(encode(params)).hexdigest()
 
 
 class ProcessorActor:
@@ -387,11 +387,11 @@ class ProcessorActor:
             record = self._events.put(EventRecord(event_id, kind, now, snapshot, key, previous))
             body = event(record)
             raw, object_id = encode(body), body["data"]["object"]["id"]
-            self._events_book.note(event_id, kind, object_id, now, raw)
+            self._events_book.note(event_id, kind, object_id, now, raw.decode())
             world.record("processor", "event.created", event_id, type=kind, object=object_id)
             if is_subscribed(kind):
                 about = self._intents.find(snapshot.intent_id) if isinstance(snapshot, Dispute) else snapshot
-                self._webhooks.send(event_id, raw.encode(), entity_of(about.metadata))
+                self._webhooks.send(event_id, raw, entity_of(about.metadata))
         self._outbox.clear()
 
 

@@ -5,8 +5,11 @@ Invariant: revision n of an event is its first n publications, corrections inclu
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
 
 from contest_platform.ports import ScoreAnswer
 from evidence.plan import Glitch, Publication, Tournament
@@ -93,9 +96,10 @@ class ProviderActor:
     ) -> int:
         """The next revision of `event`. Returns how many of its cells are corrections."""
         event_id, revision = event.plan.event_id, event.revision + 1
-        current, totals, changes, note = event.current, event.totals, event.changes, self._publications.note
+        current, totals, changes = event.current, event.totals, event.changes
+        rows: list[tuple[Any, ...]] = []
         corrections = 0
-        for golfer, round_, hole, strokes in cells:
+        for n, (golfer, round_, hole, strokes) in enumerate(cells, self._publications.count + 1):
             key = (golfer, round_, hole)
             before = current.get(key)
             corrected = before is not None and before[0] != strokes
@@ -104,7 +108,8 @@ class ProviderActor:
             player_round = (golfer, round_)
             totals[player_round] = totals.get(player_round, 0) + strokes - (0 if before is None else before[0])
             changes.append((golfer, round_, hole, strokes, at))
-            note(event_id, revision, at, golfer, round_, hole, strokes, corrected)
+            rows.append((n, event_id, revision, at, golfer, round_, hole, strokes, corrected))
+        self._publications.extend(rows)
         for golfer, status in statuses:
             event.statuses[golfer] = status
             event.status_changes.append((revision, golfer, status))
@@ -208,7 +213,8 @@ def _served(event: _Event, since: int | None) -> ScoreAnswer:
         since = min(max(since, 0), event.revision)
         cells = tuple(event.changes[event.marks[since] :])
         touched = {(cell[0], cell[1]): totals[cell[0], cell[1]] for cell in cells}
-        statuses = {golfer: status for revision, golfer, status in event.status_changes if revision > since}
+        changed = bisect_right(event.status_changes, since, key=itemgetter(0))
+        statuses = {golfer: status for _, golfer, status in event.status_changes[changed:]}
     return ScoreAnswer(
         event_id=event.plan.event_id,
         revision=event.revision,

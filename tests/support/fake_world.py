@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from contest_platform.http import Request, Response
@@ -34,6 +34,10 @@ class ListBook:
 
     def note(self, *values: Any) -> int:
         return self.add(self.count + 1, *values)
+
+    def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for row in rows:
+            self.add(*row)
 
 
 class FakeEdge:
