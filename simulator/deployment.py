@@ -5,11 +5,12 @@ Taken at the start and at the end of a run; in an absence window nobody deploys,
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+import apsw
 
 import contest_platform
 from contest_platform.audit import canonical
@@ -31,7 +32,7 @@ def config_sha256(config: Config) -> str:
     return sha256(canonical(asdict(config)).encode()).hexdigest()
 
 
-def schema_sha256(connection: sqlite3.Connection) -> str:
+def schema_sha256(connection: apsw.Connection) -> str:
     """Over the definition of every table, index and trigger."""
     rows = connection.execute("select type, name, sql from sqlite_master where sql is not null order by type, name")
     return sha256("\n".join(f"{row[0]} {row[1]} {row[2]}" for row in rows).encode()).hexdigest()

@@ -5,9 +5,10 @@ Every port of a process first asks whether that life is over; once it is, nothin
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
+
+import apsw
 
 from contest_platform import units
 from contest_platform.app import App
@@ -102,7 +103,7 @@ class Processes:
 class ProcessStore:
     """The Store port of one process: a transaction takes no simulated time and is on record once it has committed."""
 
-    def __init__(self, driver: Driver, connection: sqlite3.Connection, process: Process) -> None:
+    def __init__(self, driver: Driver, connection: apsw.Connection, process: Process) -> None:
         self._driver, self._connection, self._process = driver, connection, process
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:

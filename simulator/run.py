@@ -6,10 +6,11 @@ The evidence written here is all that the judgement will see.
 from __future__ import annotations
 
 import gc
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+import apsw
 
 from contest_platform.http import Request
 from contest_platform.ports import PortError
@@ -152,7 +153,7 @@ async def _log_refuses_edits(world: World) -> str:
         world.connection.execute("savepoint preflight")
         try:
             world.connection.execute(statement)
-        except sqlite3.IntegrityError:
+        except apsw.ConstraintError:
             continue
         finally:
             world.connection.execute("rollback to preflight")

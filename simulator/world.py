@@ -168,7 +168,6 @@ class World:
         self.provider.close_books()
         self.database.end()
         cursor = self.connection.cursor()
-        cursor.row_factory = None
         for name, schema in BOOKS.items():
             if schema.party != "platform":
                 continue

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
+import apsw
 import jwt
 import pytest
 from freezegun import freeze_time
@@ -237,19 +237,19 @@ def test_a_dead_process_asks_nobody() -> None:
 # --- the database server -------------------------------------------------------------------------------------------
 
 
-def a_database() -> tuple[FakeWorld, DatabaseServer, sqlite3.Connection]:
+def a_database() -> tuple[FakeWorld, DatabaseServer, apsw.Connection]:
     world, connection = FakeWorld(), connect()
     for n, (account, cents) in enumerate([("assets:a", 500), ("liabilities:b", -500)], 1):
         connection.execute("insert into ledger_postings values (1, ?, ?, ?)", (n, account, cents))
     return world, DatabaseServer(world), connection  # type: ignore[arg-type]
 
 
-def triggers(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def triggers(connection: apsw.Connection) -> list[tuple[Any, ...]]:
     rows = connection.execute("select name, sql from sqlite_master where type = 'trigger' order by name")
     return [tuple(row) for row in rows]
 
 
-def amounts(connection: sqlite3.Connection) -> list[int]:
+def amounts(connection: apsw.Connection) -> list[int]:
     return [row[0] for row in connection.execute("select amount_cents from ledger_postings order by txn_id, n")]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from contest_platform import audit, ledger
@@ -21,15 +21,15 @@ CTX = Context("system:test", "c1")
 NOW = 1_767_571_200_000
 
 
-def write(connection: sqlite3.Connection, fn: Callable[[Tx], Any], now: int = NOW) -> Any:
+def write(connection: apsw.Connection, fn: Callable[[Tx], Any], now: int = NOW) -> Any:
     return sqlite.transact(connection, now, "ev-7", fn)[0]
 
 
-def rows(connection: sqlite3.Connection, sql: str) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(sql)]
+def rows(connection: apsw.Connection, sql: str) -> list[dict[str, Any]]:
+    return sqlite.query(connection, sql)
 
 
-def log(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+def log(connection: apsw.Connection) -> list[dict[str, Any]]:
     return rows(connection, "select * from audit_log order by seq")
 
 
@@ -40,7 +40,7 @@ def a_user(user_id: str = "u1") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def three_rows() -> sqlite3.Connection:
+def three_rows() -> apsw.Connection:
     connection = sqlite.connect()
     write(connection, lambda tx: audit.insert(tx, CTX, "users", a_user(), "signed up: naïve"))
     write(connection, lambda tx: audit.append(tx, CTX, "refuse.entry", "contests/c1", reason="contest_full"))
@@ -140,11 +140,11 @@ def test_the_transaction_knows_the_last_audit_row_it_wrote() -> None:
 # --- the ledger -------------------------------------------------------------------------------------------------------
 
 
-def post(connection: sqlite3.Connection, key: str, *postings: tuple[str, int]) -> Any:
+def post(connection: apsw.Connection, key: str, *postings: tuple[str, int]) -> Any:
     return write(connection, lambda tx: ledger.post(tx, CTX, "capture", key, postings, "because"))
 
 
-def postings(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def postings(connection: apsw.Connection) -> list[tuple[Any, ...]]:
     found = rows(connection, "select txn_id, n, account, amount_cents from ledger_postings order by txn_id, n")
     return [tuple(row.values()) for row in found]
 

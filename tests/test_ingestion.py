@@ -47,7 +47,7 @@ def glitch(kind: Any, from_min: int, until_min: int, *cells: tuple[str, int, int
 
 
 def official(world: IngestionWorld, cutoff_at: int) -> tuple[dict[str, Any], str]:
-    return scores.official_cards(SqliteTx(world.db.cursor(), 0, ""), "t1", cutoff_at)
+    return scores.official_cards(SqliteTx(world.db, 0, ""), "t1", cutoff_at)
 
 
 def complete(world: IngestionWorld, hold_ms: int = DAY) -> int:

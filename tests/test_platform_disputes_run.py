@@ -10,6 +10,7 @@ import pytest
 
 from assertions.judge import Verdict, judge
 from contest_platform.http import Request
+from contest_platform.store.sqlite import query
 from evidence.journal import JournalWriter
 from evidence.run import Evidence
 from evidence.schemas import BOOKS
@@ -39,7 +40,7 @@ class Fortnight(NamedTuple):
 async def _withdraw(world: World, at: int, done: list[str]) -> None:
     """The first customer whose entry is valid asks for his fee back, and notes that he was promised it."""
     await world.runtime.sleep_until(at)
-    entry = dict(world.connection.execute("select * from entries where status = 'VALID' order by entry_id").fetchone())
+    entry = query(world.connection, "select * from entries where status = 'VALID' order by entry_id")[0]
     token = world.identity.issue(f"customer:{entry['user_id']}", TOKEN_LIFE_S)
     headers = {"Authorization": f"Bearer {token}"}
     body = {"entry_id": entry["entry_id"]}
@@ -55,7 +56,7 @@ async def _withdraw(world: World, at: int, done: list[str]) -> None:
 async def _dispute(world: World, at: int, skip: int, decided_at: int | None, won: bool, done: dict[str, str]) -> None:
     await world.runtime.sleep_until(at)
     sql = "select intent_id from payments p join entries e using (entry_id) where e.status = 'VALID' order by 1"
-    intent_id = world.connection.execute(sql).fetchall()[skip]["intent_id"]
+    intent_id = query(world.connection, sql)[skip]["intent_id"]
     dispute_id = world.processor.open_dispute(intent_id)
     done[dispute_id] = "needs_response"
     if decided_at is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from contest_platform.statuses import PACK_STATUSES
@@ -35,13 +35,12 @@ def path(template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["the platform's own connection", "another connection, recursive triggers off"])
-def connection(request: pytest.FixtureRequest, path: str) -> Iterator[sqlite3.Connection]:
+def connection(request: pytest.FixtureRequest, path: str) -> Iterator[apsw.Connection]:
     """Both see the same database: what protects it must be in the file, not in the connection."""
     own = sqlite.connect(path)
     if request.param.startswith("another"):
         own.close()
-        own = sqlite3.connect(path, isolation_level=None)
-        own.row_factory = sqlite3.Row
+        own = apsw.Connection(path)
         own.execute("pragma recursive_triggers = off")
     own.execute("pragma synchronous = off")
     yield own
@@ -59,22 +58,22 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
     return row
 
 
-def insert(connection: sqlite3.Connection, table: str, row: dict[str, Any], verb: str = "insert") -> None:
+def insert(connection: apsw.Connection, table: str, row: dict[str, Any], verb: str = "insert") -> None:
     names = ", ".join(row)
     places = ", ".join(f":{name}" for name in row)
     connection.execute(f"{verb} into {table} ({names}) values ({places})", row)
 
 
-def rows(connection: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(f"select * from {table}")]
+def rows(connection: apsw.Connection, table: str) -> list[dict[str, Any]]:
+    return sqlite.query(connection, f"select * from {table}")
 
 
 def unique_keys(table: str) -> list[tuple[str, ...]]:
     """As the database itself tells them, not as our code does."""
     fresh = sqlite.connect()
-    indexes = [row["name"] for row in fresh.execute(f"pragma index_list({table})") if row["unique"]]
-    keys = [tuple(row["name"] for row in fresh.execute(f"pragma index_info({name})")) for name in indexes]
-    whole = tuple(row["name"] for row in fresh.execute(f"pragma table_info({table})") if row["pk"])
+    indexes = [row["name"] for row in sqlite.query(fresh, f"pragma index_list({table})") if row["unique"]]
+    keys = [tuple(row["name"] for row in sqlite.query(fresh, f"pragma index_info({name})")) for name in indexes]
+    whole = tuple(row["name"] for row in sqlite.query(fresh, f"pragma table_info({table})") if row["pk"])
     return sorted({whole, *keys})
 
 
@@ -87,33 +86,33 @@ UNIQUE_KEYS = [(table, key) for table in APPEND_ONLY for key in unique_keys(tabl
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["update {table} set {key} = {key}", "delete from {table}"])
 def test_an_append_only_row_is_neither_changed_nor_removed(
-    connection: sqlite3.Connection, table: str, statement: str
+    connection: apsw.Connection, table: str, statement: str
 ) -> None:
     insert(connection, table, values(table))
-    with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+    with pytest.raises(apsw.ConstraintError, match=f"{table} is append-only"):
         connection.execute(statement.format(table=table, key=KEYS[table][0]))
     assert rows(connection, table) == [values(table)]
 
 
 @pytest.mark.parametrize(("table", "key"), UNIQUE_KEYS)
 def test_an_append_only_row_is_not_replaced_by_one_that_shares_anything_unique(
-    connection: sqlite3.Connection, table: str, key: tuple[str, ...]
+    connection: apsw.Connection, table: str, key: tuple[str, ...]
 ) -> None:
     insert(connection, table, values(table))
     usurper = {**values(table, changed=True), **{name: values(table)[name] for name in key}}
-    with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+    with pytest.raises(apsw.ConstraintError, match=f"{table} is append-only"):
         insert(connection, table, usurper, "insert or replace")
     assert rows(connection, table) == [values(table)]
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: sqlite3.Connection, table: str) -> None:
+def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: apsw.Connection, table: str) -> None:
     insert(connection, table, values(table))
     row = values(table, changed=True) | {name: values(table)[name] for name in KEYS[table]}
     names = ", ".join(row)
     places = ", ".join(f":{name}" for name in row)
     key = ", ".join(KEYS[table])
-    with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+    with pytest.raises(apsw.ConstraintError, match=f"{table} is append-only"):
         connection.execute(
             f"insert into {table} ({names}) values ({places}) on conflict ({key}) do update set {KEYS[table][0]} = 99",
             row,
@@ -122,7 +121,7 @@ def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: sqlite3.
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_another_row_may_be_appended(connection: sqlite3.Connection, table: str) -> None:
+def test_another_row_may_be_appended(connection: apsw.Connection, table: str) -> None:
     insert(connection, table, values(table))
     insert(connection, table, values(table, changed=True))
     assert len(rows(connection, table)) == 2
@@ -149,7 +148,7 @@ END: dict[str, Any] = {
 
 
 @pytest.fixture
-def packs(connection: sqlite3.Connection) -> sqlite3.Connection:
+def packs(connection: apsw.Connection) -> apsw.Connection:
     """One linked pack PENDING, and the settlement lease held by daemon-2."""
     insert(connection, "settlement_packs", PACK)
     insert(connection, "outcome_pack_links", {"pack_id": "p1", "outcome_id": "o1", "linked_at": NOW})
@@ -157,17 +156,17 @@ def packs(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
-def end(connection: sqlite3.Connection, **changed: Any) -> None:
+def end(connection: apsw.Connection, **changed: Any) -> None:
     row = {**END, **changed}
     places = ", ".join(f"{name} = :{name}" for name in row)
     connection.execute(f"update settlement_packs set {places} where pack_id = 'p1'", row)
 
 
-def status(connection: sqlite3.Connection) -> list[str]:
+def status(connection: apsw.Connection) -> list[str]:
     return [row["status"] for row in rows(connection, "settlement_packs")]
 
 
-def test_the_holder_of_the_lease_ends_a_pack(packs: sqlite3.Connection) -> None:
+def test_the_holder_of_the_lease_ends_a_pack(packs: apsw.Connection) -> None:
     end(packs)
     assert status(packs) == ["EXECUTED"]
 
@@ -186,15 +185,15 @@ def test_the_holder_of_the_lease_ends_a_pack(packs: sqlite3.Connection) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("into", ["EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"])
-def test_nobody_else_ends_a_pack(packs: sqlite3.Connection, wrong: dict[str, Any], into: str) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon may leave PENDING"):
+def test_nobody_else_ends_a_pack(packs: apsw.Connection, wrong: dict[str, Any], into: str) -> None:
+    with pytest.raises(apsw.ConstraintError, match="only the settlement daemon may leave PENDING"):
         end(packs, status=into, **wrong)
     assert status(packs) == ["PENDING"]
 
 
-def test_nobody_ends_a_pack_without_a_lease(packs: sqlite3.Connection) -> None:
+def test_nobody_ends_a_pack_without_a_lease(packs: apsw.Connection) -> None:
     packs.execute("delete from leases")
-    with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon"):
+    with pytest.raises(apsw.ConstraintError, match="only the settlement daemon"):
         end(packs)
 
 
@@ -203,56 +202,56 @@ def test_nobody_ends_a_pack_without_a_lease(packs: sqlite3.Connection) -> None:
     [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "daemon-2"}, {"fail_reason_code": "x"}],
     ids=str,
 )
-def test_a_pack_ends_once_and_stays_as_it_ended(packs: sqlite3.Connection, again: dict[str, Any]) -> None:
+def test_a_pack_ends_once_and_stays_as_it_ended(packs: apsw.Connection, again: dict[str, Any]) -> None:
     end(packs)
     before = rows(packs, "settlement_packs")
-    with pytest.raises(sqlite3.IntegrityError, match="once"):
+    with pytest.raises(apsw.ConstraintError, match="once"):
         end(packs, **again)
-    with pytest.raises(sqlite3.IntegrityError, match="once"):
+    with pytest.raises(apsw.ConstraintError, match="once"):
         packs.execute(f"update settlement_packs set {next(iter(again))} = :v", {"v": next(iter(again.values()))})
     assert rows(packs, "settlement_packs") == before
 
 
-def test_a_pack_without_a_link_is_not_executed(packs: sqlite3.Connection) -> None:
+def test_a_pack_without_a_link_is_not_executed(packs: apsw.Connection) -> None:
     packs.execute("delete from outcome_pack_links")
-    with pytest.raises(sqlite3.IntegrityError, match="only through its outcome link"):
+    with pytest.raises(apsw.ConstraintError, match="only through its outcome link"):
         end(packs)
     end(packs, status="ORPHANED_OUTCOME_MISSING")
     assert status(packs) == ["ORPHANED_OUTCOME_MISSING"]
 
 
 @pytest.mark.parametrize("state", ["EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"])
-def test_a_pack_starts_pending(connection: sqlite3.Connection, state: str) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="starts PENDING"):
+def test_a_pack_starts_pending(connection: apsw.Connection, state: str) -> None:
+    with pytest.raises(apsw.ConstraintError, match="starts PENDING"):
         insert(connection, "settlement_packs", {**PACK, "status": state})
     assert rows(connection, "settlement_packs") == []
 
 
-def test_packs_know_four_states_and_no_other(packs: sqlite3.Connection) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="status_is_known"):
+def test_packs_know_four_states_and_no_other(packs: apsw.Connection) -> None:
+    with pytest.raises(apsw.ConstraintError, match="status_is_known"):
         end(packs, status="SETTLED")
     assert set(PACK_STATUSES) == {"PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"}
 
 
-def test_a_pack_is_not_deleted(packs: sqlite3.Connection) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="not deleted"):
+def test_a_pack_is_not_deleted(packs: apsw.Connection) -> None:
+    with pytest.raises(apsw.ConstraintError, match="not deleted"):
         packs.execute("delete from settlement_packs")
     assert status(packs) == ["PENDING"]
 
 
 @pytest.mark.parametrize("fresh", [{"pack_id": "p1", "entry_id": "e9"}, {"pack_id": "p9", "entry_id": "e1"}], ids=str)
-def test_an_ended_pack_is_not_replaced_by_a_pending_one(packs: sqlite3.Connection, fresh: dict[str, Any]) -> None:
+def test_an_ended_pack_is_not_replaced_by_a_pending_one(packs: apsw.Connection, fresh: dict[str, Any]) -> None:
     end(packs)
-    with pytest.raises(sqlite3.IntegrityError, match="not replaced"):
+    with pytest.raises(apsw.ConstraintError, match="not replaced"):
         insert(packs, "settlement_packs", {**PACK, **fresh}, "insert or replace")
     assert status(packs) == ["EXECUTED"]
 
 
-def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: sqlite3.Connection) -> None:
+def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: apsw.Connection) -> None:
     end(packs)
     insert(packs, "settlement_packs", {**PACK, "pack_id": "p2", "entry_id": "e2"})
     for column, value in (("pack_id", "p1"), ("entry_id", "e1")):
-        with pytest.raises(sqlite3.IntegrityError, match="only the settlement daemon"):
+        with pytest.raises(apsw.ConstraintError, match="only the settlement daemon"):
             packs.execute(f"update or replace settlement_packs set {column} = ? where pack_id = 'p2'", (value,))
     assert status(packs) == ["EXECUTED", "PENDING"]
 
@@ -272,7 +271,7 @@ def test_a_payout_moves_money_once_an_entry_and_fails_only_with_a_reason() -> No
             "a_failure_has_a_reason",
         ),
     ):
-        with pytest.raises(sqlite3.IntegrityError, match=name):
+        with pytest.raises(apsw.ConstraintError, match=name):
             insert(connection, "transfers", {**transfer, **wrong})
 
 
@@ -280,7 +279,7 @@ def test_a_customer_enters_a_contest_once() -> None:
     connection = sqlite.connect()
     entry = {**values("entries"), "status": "VALID"}
     insert(connection, "entries", entry)
-    with pytest.raises(sqlite3.IntegrityError, match=r"entries.contest_id, entries.user_id"):
+    with pytest.raises(apsw.ConstraintError, match=r"entries.contest_id, entries.user_id"):
         insert(connection, "entries", {**entry, "entry_id": "other"})
 
 
@@ -315,7 +314,7 @@ def test_the_platform_knows_the_tables_as_the_schema_says_them() -> None:
 def test_the_database_has_the_columns_that_the_schema_says() -> None:
     connection = sqlite.connect()
     for name, table in METADATA.tables.items():
-        assert [row["name"] for row in connection.execute(f"pragma table_info({name})")] == table.columns.keys()
+        assert [row["name"] for row in sqlite.query(connection, f"pragma table_info({name})")] == table.columns.keys()
 
 
 # --- transactions -----------------------------------------------------------------------------------------------------
@@ -359,7 +358,7 @@ def test_a_transaction_that_failed_may_be_run_again() -> None:
 def test_a_process_that_dies_within_a_transaction_leaves_nothing(path: str) -> None:
     connection = sqlite.connect(path)
     connection.execute("begin immediate")
-    checkpoint(sqlite.SqliteTx(connection.cursor(), NOW, "ev-1"))
+    checkpoint(sqlite.SqliteTx(connection, NOW, "ev-1"))
     connection.close()
     assert rows(sqlite.connect(path), "checkpoints") == []
 
@@ -372,18 +371,18 @@ def test_what_was_committed_is_there_after_a_restart(path: str) -> None:
 
 
 def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
-    class DiesHalfway(sqlite3.Connection):
-        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+    class DiesHalfway(apsw.Connection):
+        def execute(self, sql: str, *args: Any) -> apsw.Cursor:
             if "settlement_packs_refuse_delete" in sql:
                 raise KeyboardInterrupt
             return super().execute(sql, *args)
 
     path = str(tmp_path / "new.db")
-    connection = sqlite3.connect(path, isolation_level=None, factory=DiesHalfway)
+    connection = DiesHalfway(path)
     with pytest.raises(KeyboardInterrupt):
         sqlite.create(connection)
     connection.close()
-    assert rows(sqlite3.connect(path), "sqlite_master") == []
+    assert rows(apsw.Connection(path), "sqlite_master") == []
 
 
 def test_two_writers_do_not_interleave(path: str) -> None:
@@ -392,7 +391,7 @@ def test_two_writers_do_not_interleave(path: str) -> None:
 
     def fn(tx: sqlite.SqliteTx) -> None:
         checkpoint(tx)
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
+        with pytest.raises(apsw.BusyError):
             sqlite.transact(second, NOW, "ev-2", lambda other: checkpoint(other, "b"))
 
     sqlite.transact(first, NOW, "ev-1", fn)

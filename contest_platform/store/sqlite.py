@@ -5,16 +5,18 @@ A transaction commits as a whole or leaves nothing; an append-only row cannot be
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
+
+import apsw
 
 from contest_platform.ports import Row
 from contest_platform.store.tables import DDL, KEYS, TABLES
 
 T = TypeVar("T")
+Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 
 
 @cache
@@ -34,19 +36,21 @@ _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
 """By table: the insert of a whole row, and what takes its values out of a mapping."""
 
 
-def connect(path: str = "") -> sqlite3.Connection:
-    """A database ready for use. The empty path is a private database in memory: a temporary one on disk did not survive
-    a rollback after its page cache had spilled (measured, 3.40.1: "database disk image is malformed")."""
-    connection = sqlite3.connect(
-        path or ":memory:", isolation_level=None, cached_statements=512, check_same_thread=False
-    )
-    connection.row_factory = sqlite3.Row
+BUSY_MS = 5_000
+
+
+def connect(path: str = "") -> apsw.Connection:
+    """A database ready for use; the empty path is a private one in memory."""
+    connection = apsw.Connection(path or ":memory:", statementcachesize=512)
+    connection.set_busy_timeout(BUSY_MS)
+    # One plan a statement: otherwise a range of bound values is planned anew at every execution, and may be otherwise.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.execute("pragma recursive_triggers = on")
     create(connection)
     return connection
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create(connection: apsw.Connection) -> None:
     """Make an empty database ready, all or nothing: half a schema would pass for a whole one at the next start."""
     if connection.execute("select 1 from sqlite_master where name = 'contests'").fetchone():
         return
@@ -56,13 +60,35 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("commit")
 
 
+_names: dict[str, tuple[str, ...]] = {}
+
+
+def columns(cursor: apsw.Cursor, sql: str) -> tuple[str, ...]:
+    """The columns that `sql` gives, which `cursor` has begun; none when it has no row to give."""
+    names = _names.get(sql)
+    if names is None:
+        try:
+            names = _names[sql] = tuple(name for name, *_ in cursor.get_description())
+        except apsw.ExecutionCompleteError:
+            return ()
+    return names
+
+
+def query(cursor: apsw.Cursor | apsw.Connection, sql: str, params: Params = None) -> list[dict[str, Any]]:
+    """The rows that `sql` gives, as mappings."""
+    begun = cursor.execute(sql, params)
+    names = columns(begun, sql)
+    return [dict(zip(names, row, strict=True)) for row in begun]
+
+
 class SqliteTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    __slots__ = ("_cursor", "_execute", "cause", "changes", "memo", "now", "statements", "topics")
+    __slots__ = ("_connection", "_cursor", "_execute", "cause", "changes", "memo", "now", "statements", "topics")
 
-    def __init__(self, cursor: sqlite3.Cursor, now: int, cause: str) -> None:
-        self._cursor, self._execute = cursor, cursor.execute
+    def __init__(self, connection: apsw.Connection, now: int, cause: str) -> None:
+        self._connection, self._cursor = connection, connection.cursor()
+        self._execute = self._cursor.execute
         self.now, self.cause = now, cause
         self.topics: list[str] = []
         self.statements = 0
@@ -71,21 +97,22 @@ class SqliteTx:
 
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None:
         self.statements += 1
-        return self._execute(sql, params or ()).fetchone()  # type: ignore[no-any-return]
+        cursor = self._execute(sql, params)
+        names, row = columns(cursor, sql), cursor.fetchone()
+        return None if row is None else dict(zip(names, row, strict=True))
 
     def all(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         self.statements += 1
-        return self._execute(sql, params or ()).fetchall()
+        return query(self._cursor, sql, params)  # type: ignore[return-value]
 
     def tuples(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         self.statements += 1
-        cursor = self._cursor.connection.cursor()
-        cursor.row_factory = None
-        return cursor.execute(sql, params or ()).fetchall()
+        return self._execute(sql, params).fetchall()
 
     def run(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         self.statements += 1
-        count = self._execute(sql, params or ()).rowcount
+        self._execute(sql, params)
+        count = self._connection.changes()
         self.changes += count
         return count
 
@@ -110,15 +137,14 @@ class SqliteTx:
             self.topics.append(topic)
 
 
-def transact(connection: sqlite3.Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
+def transact(connection: apsw.Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
     """Run `fn` in one transaction. Any exception rolls back and is raised on."""
-    cursor = connection.cursor()  # one for all: a cursor for each statement costs as much as a cheap statement
-    tx = SqliteTx(cursor, now, cause)
-    cursor.execute("begin immediate")
+    tx = SqliteTx(connection, now, cause)
+    connection.execute("begin immediate")
     try:
         result = fn(tx)
     except BaseException:
-        cursor.execute("rollback")
+        connection.execute("rollback")
         raise
-    cursor.execute("commit")
+    connection.execute("commit")
     return result, tx

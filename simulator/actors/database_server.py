@@ -5,8 +5,9 @@ Invariant: every session is one row of database.sessions, written when it closes
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
+
+import apsw
 
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
@@ -74,7 +75,7 @@ class DatabaseServer:
     def edit(
         self,
         principal: str,
-        connection: sqlite3.Connection,
+        connection: apsw.Connection,
         table: str,
         set: Mapping[str, str],
         where: str,
@@ -94,18 +95,19 @@ class DatabaseServer:
             triggers = _triggers(connection, table) if bypass else {}
             for name in triggers:
                 run(f"drop trigger {name}")
-            session.writes = run(f"update {table} set {assignments} where {where}").rowcount
+            run(f"update {table} set {assignments} where {where}")
+            session.writes = connection.changes()
             for sql in triggers.values():
                 run(sql)
             run("commit")
-        except sqlite3.IntegrityError:
+        except apsw.ConstraintError:
             session.writes = 0
             run("rollback")
         self._world.record(principal, "database.edited", table, bypass=bypass, writes=session.writes)
         session.close()
         return session
 
-    async def pull_edit(self, action: Action, note: NoteAction, connection: sqlite3.Connection) -> None:
+    async def pull_edit(self, action: Action, note: NoteAction, connection: apsw.Connection) -> None:
         """The lever database.edit, on the platform's database."""
         params = action.params
         session = self.edit(
@@ -114,15 +116,15 @@ class DatabaseServer:
         note(action, str(session.number))
 
 
-def _counted(session: Session, connection: sqlite3.Connection) -> Callable[[str], sqlite3.Cursor]:
-    def run(sql: str) -> sqlite3.Cursor:
+def _counted(session: Session, connection: apsw.Connection) -> Callable[[str], apsw.Cursor]:
+    def run(sql: str) -> apsw.Cursor:
         session.statements += 1
         return connection.execute(sql)
 
     return run
 
 
-def _triggers(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+def _triggers(connection: apsw.Connection, table: str) -> dict[str, str]:
     """The triggers of `table`: name -> the statement that creates it."""
     rows = connection.execute(
         "select name, sql from sqlite_master where type = 'trigger' and tbl_name = ? order by name", (table,)

@@ -352,7 +352,7 @@ class ContestWorld:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
-        return [dict(row) for row in self.connection.execute(sql, params)]
+        return sqlite.query(self.connection, sql, params)
 
     def row(self, table: str, **where: Any) -> dict[str, Any]:
         clause = " and ".join(f"{name} = ?" for name in where)

@@ -69,7 +69,7 @@ class Deployment:
         return self.ports[-1]
 
     def leases(self) -> list[str]:
-        return [row["name"] for row in self.connection.execute("select name from leases")]
+        return [str(name) for (name,) in self.connection.execute("select name from leases")]
 
 
 class Idle:

@@ -149,7 +149,7 @@ class IngestionWorld(FakeWorld):
     # --- its tables -------------------------------------------------------------------------------------------------
 
     def all(self, sql: str, *params: Any) -> list[dict[str, Any]]:
-        return [dict(row) for row in self.db.execute(sql, params)]
+        return sqlite.query(self.db, sql, params)
 
     def table(self, name: str) -> list[dict[str, Any]]:
         return self.all(f"select * from {name} order by 1, 2")

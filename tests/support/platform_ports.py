@@ -435,7 +435,7 @@ class Platform:
     # --- looking ---------------------------------------------------------------------------------------------------
 
     def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
-        return [dict(row) for row in self.store.connection.execute(sql, params)]
+        return sqlite.query(self.store.connection, sql, params)
 
     def row(self, table: str, **where: Any) -> dict[str, Any]:
         clause = " and ".join(f"{name} = ?" for name in where)
