@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +21,7 @@ from evidence.schemas import VERSION, BookSchema, Column
 TEXT = (Column.STR, Column.JSON)
 
 
+@cache
 def arrow_type(kind: Column) -> Any:
     import pyarrow as pa
 
@@ -30,6 +32,7 @@ def arrow_type(kind: Column) -> Any:
     return pa.timestamp("ms", tz="UTC") if kind is Column.AT else pa.int64()
 
 
+@lru_cache(maxsize=256)
 def arrow_schema(schema: BookSchema) -> Any:
     """The Arrow schema of a book: int64 cents, string ids, UTC instants; party, row and version as metadata."""
     import pyarrow as pa

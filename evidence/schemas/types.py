@@ -18,7 +18,7 @@ class Column(Enum):
     JSON = "json"  # canonical JSON text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BookSchema:
     """One book: who keeps it, what a row is, its columns in order, and the columns that order it totally.
 
