@@ -21,7 +21,7 @@ CHUNK_ROWS = 4096
 """Rows of a row group: few enough that the cells of a column stay in the processor's cache while it is packed."""
 _PIECE_ROWS = 256
 _PARQUET = {
-    # Measured on 50 books of 65,000 rows: dictionaries cost more time than they save bytes, and zstd makes the files half
+    # Measured on 50 books of 65,000 rows: dictionaries cost more time than they save bytes, and zstd makes files half
     # as large for a third more time to write and to read them.
     "compression": "lz4",
     "use_dictionary": False,

@@ -36,16 +36,17 @@ class JournalWriter:
 
     def append(self, at: int, actor: str, kind: str, subject: str, cause: str | None, data: dict[str, Any]) -> str:
         """Append one event and return its id. `data` holds logical facts only: no floats, no session or row ids."""
-        self.count = number = self.count + 1
+        self.count += 1
+        event_id = f"e{self.count}"
         # The canonical JSON of the whole line, keys in order; written out because it is the hottest line of a run.
         body = (
             f'{{"actor":{_quote(actor)},"at":{at:d},"cause":{"null" if cause is None else _quote(cause)},'
-            f'"data":{"".join(_encode(data, 0))},"id":"e{number}","kind":{_quote(kind)},"prev":"{self.head}",'
+            f'"data":{"".join(_encode(data, 0))},"id":"{event_id}","kind":{_quote(kind)},"prev":"{self.head}",'
             f'"subject":{_quote(subject)}'
         ).encode()
         self.head = head = sha256(body + b"}").hexdigest()
         self._write(b'%b,"hash":"%b"}\n' % (body, head.encode()))
-        return f"e{number}"
+        return event_id
 
 
 class Event(NamedTuple):
