@@ -144,6 +144,15 @@ def test_what_is_not_a_row_is_refused_with_its_row_and_column(
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize("values", [(5, 7), (5, 7, "h", "extra")])
+def test_a_numbered_row_of_a_wrong_width_is_refused_and_not_counted(tmp_path: Path, values: tuple[Any, ...]) -> None:
+    anchor = BookSet(tmp_path)["anchor.heads"]
+    anchor.note(1, 1, "h")
+    with pytest.raises(BookRefused, match=f"row 2 has {len(values) + 1} values, the schema 4 columns"):
+        anchor.note(*values)
+    assert anchor.note(2, 2, "h") == 2
+
+
 def test_a_boolean_is_not_just_any_number(tmp_path: Path) -> None:
     with pytest.raises(BookRefused, match="row 1, column allowed: takes bool, not 2"):
         write_book(tmp_path, "platform.access_log", [(1, 0, "p", "a", "r", 2, None)])
