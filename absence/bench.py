@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 
+from absence import collecting
 from absence.pipeline import Stages, simulate_into
 from assertions.judge import Verdict, judge
 from contest_platform.store.sqlite import connect
@@ -65,7 +66,11 @@ class Bare:
 def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
     """Simulate, seal and judge `plan` in a scratch directory: wall-clock seconds of all of it, and by stage."""
     stages = Stages()
-    with tempfile.TemporaryDirectory(prefix="absence-bench-") as scratch, RunWriter(Path(scratch), "run") as writer:
+    with (
+        tempfile.TemporaryDirectory(prefix="absence-bench-") as scratch,
+        collecting.rarely(),
+        RunWriter(Path(scratch), "run") as writer,
+    ):
         gc.collect()
         begun = time.perf_counter()
         work, _ = simulate_into(writer, plan, stages, None)

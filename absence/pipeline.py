@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import absence
+from absence import collecting
 from assertions.judge import judge
 from evidence import manifest
 from evidence.journal import JournalWriter
@@ -99,7 +100,7 @@ def execute(
     half-written run.
     """
     stages = stages or Stages()
-    with RunWriter(out, name) as writer:
+    with collecting.rarely(), RunWriter(out, name) as writer:
         work, _ = simulate_into(writer, plan, stages, progress)
         evidence = Evidence.open(writer.path)
         announce("judging")

@@ -5,20 +5,16 @@ Each line carries the hash of the line before it and its own, so an altered even
 
 from __future__ import annotations
 
-import json
 import re
 from array import array
 from collections.abc import Iterator
 from hashlib import sha256
-from json.encoder import c_make_encoder  # type: ignore[attr-defined]
-from json.encoder import encode_basestring as _quote
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-GENESIS = "0" * 64
+import orjson
 
-# Canonical JSON: keys in order, no spaces, no NaN. JSONEncoder.encode would make this encoder anew for every event.
-_encode = c_make_encoder(None, json.JSONEncoder().default, _quote, None, ":", ",", True, False, False)
+GENESIS = "0" * 64
 
 _AT = re.compile(rb'"at":(-?\d+)')
 """Only the actor stands before it, and the quotes of a string within a string are escaped."""
@@ -38,14 +34,19 @@ class JournalWriter:
         """Append one event and return its id. `data` holds logical facts only: no floats, no session or row ids."""
         self.count += 1
         event_id = f"e{self.count}"
-        # The canonical JSON of the whole line, keys in order; written out because it is the hottest line of a run.
-        body = (
-            f'{{"actor":{_quote(actor)},"at":{at:d},"cause":{"null" if cause is None else _quote(cause)},'
-            f'"data":{"".join(_encode(data, 0))},"id":"{event_id}","kind":{_quote(kind)},"prev":"{self.head}",'
-            f'"subject":{_quote(subject)}'
-        ).encode()
-        self.head = head = sha256(body + b"}").hexdigest()
-        self._write(b'%b,"hash":"%b"}\n' % (body, head.encode()))
+        event = {
+            "actor": actor,
+            "at": at,
+            "cause": cause,
+            "data": data,
+            "id": event_id,
+            "kind": kind,
+            "prev": self.head,
+            "subject": subject,
+        }
+        line = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
+        self.head = head = sha256(line).hexdigest()
+        self._write(b'%b,"hash":"%b"}\n' % (line[:-1], head.encode()))
         return event_id
 
 
@@ -77,7 +78,7 @@ def read(path: Path, verify: bool = True) -> Iterator[Event]:
         for number, raw in enumerate(lines, 1):
             expected_id = f"e{number}"
             try:
-                line = json.loads(raw.decode())
+                line = orjson.loads(raw)
                 body_hash, prev = line["hash"], line["prev"]
                 marker = f',"hash":"{body_hash}"}}\n'.encode()
                 event = Event(*map(line.__getitem__, Event._fields))
@@ -121,7 +122,7 @@ def tail(path: Path) -> tuple[int, str]:
     if not count:
         return 0, GENESIS
     try:
-        head = json.loads(last)["hash"]
+        head = orjson.loads(last)["hash"]
     except (ValueError, LookupError, TypeError, RecursionError):
         raise JournalBroken(count, f"e{count}", "is not a journal line") from None
     return count, str(head)

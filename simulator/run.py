@@ -5,9 +5,7 @@ The evidence written here is all that the judgement will see.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -56,14 +54,13 @@ def simulate(plan: Plan, journal: JournalWriter, books: BookSet, progress: Progr
     kernel.record("harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed)
     world = World(plan, kernel, books)
     kernel.on_failure = lambda life, error: _died(world, life.name, error)
-    with _fewer_collections():
-        world.runtime.spawn(begin(world), "preflight")
-        days = -(-(plan.recovery_until_at - plan.starts_at) // DAY_MS)
-        for day in range(1, days + 1):
-            kernel.run(until=min(plan.starts_at + day * DAY_MS, plan.recovery_until_at))
-            if progress is not None:
-                progress(day, days)
-        finish(world)
+    world.runtime.spawn(begin(world), "preflight")
+    days = -(-(plan.recovery_until_at - plan.starts_at) // DAY_MS)
+    for day in range(1, days + 1):
+        kernel.run(until=min(plan.starts_at + day * DAY_MS, plan.recovery_until_at))
+        if progress is not None:
+            progress(day, days)
+    finish(world)
     inserts = sum(books[f"platform.{table}"].count for table in TABLES)
     work = Work(kernel.events, inserts, world.database.transactions, journal.count, books["platform.audit_log"].count)
     world.connection.close()
@@ -181,14 +178,3 @@ async def _preflight(world: World) -> None:
             failures.append(f"{item}: {detail}")
     if failures:
         raise PreflightFailed(failures)
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    """A run makes many small objects and few cycles: collect a hundredth as often, and put things back after."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(thresholds[0] * 100, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
