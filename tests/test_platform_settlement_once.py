@@ -57,7 +57,7 @@ def test_a_daemon_that_was_paused_beyond_its_lease_yields_to_its_successor() -> 
     world, first = ready()
     [contest] = world.rows("select c.*, t.par, t.rounds from contests c join tournaments t using (tournament_id)")
     second = world.life(SettlementService)
-    assert world.write(lambda tx: first._open(tx, contest)) is True
+    assert world.write(lambda tx: first._open(tx, contest, {})) is True
     world.runtime.at += LEASE_MS
     assert world.write(lambda tx: second._open(tx, contest)) is True
     story = world.story()
@@ -73,7 +73,7 @@ def test_a_daemon_that_was_paused_beyond_its_lease_yields_to_its_successor() -> 
 def test_the_database_refuses_a_daemon_that_believes_in_an_expired_lease(taken_over: bool) -> None:
     world, first = ready()
     [contest] = world.rows("select c.*, t.par, t.rounds from contests c join tournaments t using (tournament_id)")
-    world.write(lambda tx: first._open(tx, contest))
+    world.write(lambda tx: first._open(tx, contest, {}))
     world.runtime.at += LEASE_MS
     if taken_over:
         second = world.life(SettlementService)
