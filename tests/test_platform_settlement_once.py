@@ -59,7 +59,7 @@ def test_a_daemon_that_was_paused_beyond_its_lease_yields_to_its_successor() -> 
     second = world.life(SettlementService)
     assert world.write(lambda tx: first._open(tx, contest, {})) is True
     world.runtime.at += LEASE_MS
-    assert world.write(lambda tx: second._open(tx, contest)) is True
+    assert world.write(lambda tx: second._open(tx, contest, {})) is True
     story = world.story()
     assert world.write(lambda tx: first._execute(tx, contest)) is False
     world.write(lambda tx: first._close(tx, contest))
@@ -77,7 +77,7 @@ def test_the_database_refuses_a_daemon_that_believes_in_an_expired_lease(taken_o
     world.runtime.at += LEASE_MS
     if taken_over:
         second = world.life(SettlementService)
-        world.write(lambda tx: second._open(tx, contest))
+        world.write(lambda tx: second._open(tx, contest, {}))
     pack = world.rows(
         "select p.*, l.outcome_id, o.entry_id as outcome_of, o.score, o.place, o.prize_cents, o.scores_hash"
         " from settlement_packs p join outcome_pack_links l using (pack_id) join outcomes o using (outcome_id)"

@@ -59,7 +59,8 @@ def _refuses_replace(table: str, message: str) -> str:
     )
     return (
         f"create trigger {table}_refuses_replace before insert on {table}\nwhen {taken}\n"
-        f"begin select raise(abort, '{message}'); end"
+        # Not abort: for a statement that may have to be undone alone SQLite copies every page that it changes.
+        f"begin select raise(fail, '{message}'); end"
     )
 
 

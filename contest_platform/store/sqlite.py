@@ -21,7 +21,8 @@ Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 
 @cache
 def _insert(table: str, columns: tuple[str, ...]) -> str:
-    return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+    # Or fail, not abort: see _refuses_replace. What fails, fails the transaction, which is rolled back as a whole.
+    return f"insert or fail into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
 
 
 @cache
