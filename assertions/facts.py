@@ -8,24 +8,14 @@ from __future__ import annotations
 
 from array import array
 from functools import cached_property
-from hashlib import sha256
+from itertools import repeat
 from typing import TYPE_CHECKING, cast
 from weakref import ref
 
+from assertions.official import Official, Published
 from assertions.once import once
 from assertions.oracles import prizes, scoring
-from assertions.rows import (
-    Cell,
-    ContestRow,
-    Intent,
-    Official,
-    Publication,
-    Refund,
-    Standing,
-    Transfer,
-    TransferRequest,
-    read,
-)
+from assertions.rows import ContestRow, Intent, Refund, Standing, Transfer, TransferRequest, apart, read
 from assertions.windows import Span, deadline, spans
 from assertions.words import MINUTE_MS
 
@@ -198,14 +188,14 @@ class Facts:
     # --- scores --------------------------------------------------------------------------------------------------
 
     @cached_property
-    def publications(self) -> dict[str, list[Publication]]:
-        """What the provider officially published of each tournament of the plan, in its order."""
-        of_event = {item.event_id: item.id for item in self.plan.tournaments}
-        found: dict[str, list[Publication]] = {item.id: [] for item in self.plan.tournaments}
-        events = self.evidence.rows("provider.publications", "event_id")
-        for (event_id,), row in zip(events, read(self.evidence, "provider.publications", Publication), strict=True):
-            if event_id in of_event:
-                found[of_event[event_id]].append(row)
+    def publications(self) -> dict[str, Published]:
+        """What the provider officially published of each tournament of the plan."""
+        columns = ("n", "published_at", "strokes", "golfer_id", "round", "hole")
+        by_event = apart(self.evidence, "provider.publications", "event_id", *columns)
+        found = {}
+        for tournament in self.plan.tournaments:
+            n, at, strokes, *cell = by_event.get(tournament.event_id, [[] for _ in columns])
+            found[tournament.id] = Published(n, at, list(zip(repeat(tournament.id), *cell)), strokes)
         return found
 
     @cached_property
@@ -230,30 +220,14 @@ class Facts:
 
     def _official_until(self, tournament: Tournament, at: int) -> Official:
         """The official scores at `at`; those of an earlier instant, when nothing was published between the two."""
-        published = sum([row.published_at <= at for row in self.publications[tournament.id]])
-        changed = sum([changed_at <= at for changed_at, _, _ in self._statuses.get(tournament.event_id, ())])
-        key = (tournament.id, published, changed)
+        published, statuses = self.publications[tournament.id], self._statuses.get(tournament.event_id, [])
+        scores = sum([published_at <= at for published_at in published.published_at])
+        changes = sum([published_at <= at for published_at, _, _ in statuses])
+        key = (tournament.id, scores, changes)
         known = self._distinct_officials.get(key)
         if known is None:
-            known = self._distinct_officials[key] = self._official(tournament, at)
+            known = self._distinct_officials[key] = Official(tournament, published, statuses, at)
         return known
-
-    def _official(self, tournament: Tournament, at: int) -> Official:
-        cells: dict[Cell, int] = {}
-        for _, published_at, golfer_id, number, hole, strokes in self.publications[tournament.id]:
-            if published_at <= at:
-                if strokes is None:
-                    cells.pop((golfer_id, number, hole), None)
-                else:
-                    cells[golfer_id, number, hole] = strokes
-        statuses = {golfer.id: "active" for golfer in tournament.golfers}
-        for published_at, golfer_id, status in self._statuses.get(tournament.event_id, ()):
-            if published_at <= at:
-                statuses[golfer_id] = status
-        lines = "".join(
-            f"{golfer}|{number}|{hole}|{strokes}\n" for (golfer, number, hole), strokes in sorted(cells.items())
-        )
-        return Official(cells, statuses, sha256(lines.encode()).hexdigest())
 
     # --- contests ------------------------------------------------------------------------------------------------
 
@@ -306,9 +280,7 @@ class Facts:
         rosters = {intent.entry_id: self._rosters[contest.id, intent.user_id] for intent in entries}
         rules = scoring.ScoringRules.from_mapping(contest.scoring.model_dump())
         tournament = self.tournaments[contest.tournament_id]
-        by_golfer = scoring.golfer_scores(
-            rules, tournament.par, tournament.rounds, _cards(tournament, self.official_for(contest.id))
-        )
+        by_golfer = scoring.golfer_scores(rules, tournament.par, tournament.rounds, self.official_for(contest.id).cards)
         scores = scoring.entry_scores(rules, by_golfer, rosters)
         places = scoring.places(rules, scores)
         table = prizes.prize_table(self.money(contest.id).pool_cents, contest.prize_shares_bp, len(entries))
@@ -402,17 +374,3 @@ class Facts:
 def facts(evidence: Evidence) -> Facts:
     """The facts of this evidence."""
     return once(evidence, Facts)
-
-
-def _cards(tournament: Tournament, official: Official) -> dict[str, scoring.Card]:
-    """The cards of the field. What was published of others, or of rounds beyond the scheduled ones, is on no card."""
-    holes = len(tournament.par)
-    blank: dict[str, list[list[int | None]]] = {
-        golfer.id: [[None] * holes for _ in range(tournament.rounds)] for golfer in tournament.golfers
-    }
-    for (golfer, number, hole), strokes in official.cells.items():
-        if golfer in blank and number <= tournament.rounds:
-            blank[golfer][number - 1][hole - 1] = strokes
-    return {
-        golfer: scoring.Card(official.statuses[golfer], tuple(map(tuple, rounds))) for golfer, rounds in blank.items()
-    }

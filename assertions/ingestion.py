@@ -5,41 +5,62 @@ Invariant: what is official is read from the provider's book of publications, ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.facts import facts
 from assertions.feed import owed_publications, receipts
 from assertions.model import Finding, assertion
+from assertions.official import Hole
 from assertions.once import once
-from assertions.rows import Cell
 from assertions.words import DAY_MS, dollars, instant
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
 
-def _hole(tournament: str, cell: Cell) -> str:
-    return f"{tournament}, {cell[0]}, round {cell[1]}, hole {cell[2]}"
+def _told(hole: Hole) -> str:
+    return f"{hole[0]}, {hole[1]}, round {hole[2]}, hole {hole[3]}"
+
+
+def _subject(hole: Hole) -> str:
+    return "hole_scores/" + "/".join(map(str, hole))
 
 
 class _Official:
-    """By tournament, what its holes have to be in the end: the last score published until the last cut-off of its
-    contests. `later` holds what was published after it: the platform may have heard of that, and need not."""
+    """What the holes of tournaments with contests have to be in the end: the last score published until the last
+    cut-off. `later` holds what was published after it: the platform may have heard of that, and need not."""
 
     def __init__(self, evidence: Evidence) -> None:
         known = facts(evidence)
-        self.holes: dict[str, dict[Cell, int]] = {}
-        self.later: dict[str, dict[Cell, set[int | None]]] = {}
+        self.holes: dict[Hole, int] = {}
+        self.later: dict[Hole, set[int | None]] = {}
+        self.cutoffs: dict[str, int] = {}
         for tournament in known.tournaments:
             until_at = known.last_cutoff_at(tournament)
-            if until_at is None:
-                continue
-            self.holes[tournament] = known.official(tournament, until_at).cells
-            later = self.later[tournament] = {}
-            for row in known.publications[tournament]:
-                if row.published_at > until_at:
-                    later.setdefault((row.golfer_id, row.round, row.hole), set()).add(row.strokes)
-        self.count = sum(map(len, self.holes.values()))
+            if until_at is not None:
+                self.cutoffs[tournament] = until_at
+                self.holes.update(known.official(tournament, until_at).holes)
+                for published_at, hole, strokes in zip(*known.publications[tournament][1:], strict=True):
+                    if published_at > until_at:
+                        self.later.setdefault(hole, set()).add(strokes)
+
+
+class _Scores(NamedTuple):
+    """The platform's scores, column by column."""
+
+    hole: list[Hole]
+    strokes: list[int]
+    published_at: list[int]
+
+
+def _scores(evidence: Evidence) -> _Scores:
+    found = _Scores([], [], [])
+    columns = ("strokes", "published_at", "tournament_id", "golfer_id", "round", "hole")
+    for strokes, published_at, *hole in evidence.chunks("platform.hole_scores", *columns):
+        found.hole.extend(zip(*hole, strict=True))
+        found.strokes.extend(strokes)
+        found.published_at.extend(published_at)
+    return found
 
 
 @assertion(
@@ -47,19 +68,14 @@ class _Official:
     "Every hole score that the provider published before the cut-off was received",
 )
 def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
-    received = receipts(evidence).received
-    found = Finding("publications", 0, 0)
-    for tournament, publications in owed_publications(evidence).items():
-        for row in publications:
-            found.owed += 1
-            found.saw += 1
-            if row.n not in received:
-                cell = (row.golfer_id, row.round, row.hole)
-                found.breaks(
-                    f"the provider published {row.strokes} strokes for {_hole(tournament, cell)} at "
-                    f"{instant(row.published_at)}, and the platform has no receipt of it",
-                    f"provider.publications/{row.n}", row.published_at,
-                )  # fmt: skip
+    owed = owed_publications(evidence)
+    found = Finding("publications", len(owed), len(owed))
+    for row in receipts(evidence).unheard(owed):
+        found.breaks(
+            f"the provider published {row.strokes} strokes for {_told(row.hole)} at {instant(row.published_at)}, and "
+            f"the platform has no receipt of it",
+            f"provider.publications/{row.n}", row.published_at,
+        )  # fmt: skip
     return found
 
 
@@ -68,32 +84,22 @@ def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
     "Every hole score of the platform is the official one, and none is missing or made up",
 )
 def scores_equal_official(evidence: Evidence) -> Finding:
-    official = once(evidence, _Official)
-    found = Finding("hole scores", 0, official.count)
-    seen: dict[str, set[Cell]] = {tournament: set() for tournament in official.holes}
-    for tournament, golfer, number, hole, strokes, published_at in evidence.rows(
-        "platform.hole_scores", "tournament_id", "golfer_id", "round", "hole", "strokes", "published_at"
-    ):
-        if tournament not in seen:
-            continue
-        cell = (golfer, number, hole)
-        found.saw += 1
-        seen[tournament].add(cell)
-        due = official.holes[tournament].get(cell)
-        if strokes != due and strokes not in official.later[tournament].get(cell, ()):
+    official, scores = once(evidence, _Official), once(evidence, _scores)
+    found = Finding("hole scores", sum([hole[0] in official.cutoffs for hole in scores.hole]), len(official.holes))
+    for hole, strokes, published_at in zip(*scores, strict=True):
+        due = official.holes.get(hole)
+        if strokes != due and hole[0] in official.cutoffs and strokes not in official.later.get(hole, ()):
             said = "never published it" if due is None else f"says {due}"
             found.breaks(
-                f"{_hole(tournament, cell)} has {strokes} strokes in the platform, the provider {said}",
-                f"hole_scores/{tournament}/{golfer}/{number}/{hole}", published_at,
+                f"{_told(hole)} has {strokes} strokes in the platform, the provider {said}",
+                _subject(hole), published_at,
             )  # fmt: skip
-    for tournament, holes in official.holes.items():
-        for cell in holes.keys() - seen[tournament]:
-            if None not in official.later[tournament].get(cell, ()):
-                found.breaks(
-                    f"{_hole(tournament, cell)} has no score in the platform, the provider says {holes[cell]}",
-                    f"hole_scores/{tournament}/{cell[0]}/{cell[1]}/{cell[2]}",
-                    facts(evidence).last_cutoff_at(tournament),
-                )
+    for hole in official.holes.keys() - scores.hole:
+        if None not in official.later.get(hole, ()):
+            found.breaks(
+                f"{_told(hole)} has no score in the platform, the provider says {official.holes[hole]}",
+                _subject(hole), official.cutoffs[hole[0]],
+            )  # fmt: skip
     found.broken.sort(key=lambda broken: broken.subject)
     return found
 
@@ -192,26 +198,16 @@ def official_at_cutoff(evidence: Evidence) -> Finding:
     "ingestion.replay_reproduces", "Replaying the admitted and corrected receipts gives exactly the platform's scores"
 )
 def replay_reproduces(evidence: Evidence) -> Finding:
-    replayed = {tournament: dict(cells) for tournament, cells in receipts(evidence).replayed.items()}
-    found = Finding("hole scores", 0, once(evidence, _Official).count)
-    for tournament, golfer, number, hole, strokes in evidence.rows(
-        "platform.hole_scores", "tournament_id", "golfer_id", "round", "hole", "strokes"
-    ):
-        found.saw += 1
-        cell = (golfer, number, hole)
-        from_receipts = replayed.get(tournament, {}).pop(cell, None)
+    replayed = dict(receipts(evidence).replayed)
+    scores = once(evidence, _scores)
+    found = Finding("hole scores", len(scores.hole), len(once(evidence, _Official).holes))
+    for hole, strokes in zip(scores.hole, scores.strokes, strict=True):
+        from_receipts = replayed.pop(hole, None)
         if from_receipts != strokes:
             said = "no admitted receipt" if from_receipts is None else f"receipts that lead to {from_receipts}"
-            found.breaks(
-                f"{_hole(tournament, cell)} has {strokes} strokes, but {said}",
-                f"hole_scores/{tournament}/{golfer}/{number}/{hole}",
-            )
-    for tournament, cells in replayed.items():
-        for cell, strokes in cells.items():
-            found.breaks(
-                f"{_hole(tournament, cell)} was admitted with {strokes} strokes and has no score",
-                f"hole_scores/{tournament}/{cell[0]}/{cell[1]}/{cell[2]}",
-            )
+            found.breaks(f"{_told(hole)} has {strokes} strokes, but {said}", _subject(hole))
+    for hole, strokes in replayed.items():
+        found.breaks(f"{_told(hole)} was admitted with {strokes} strokes and has no score", _subject(hole))
     return found
 
 
@@ -220,10 +216,9 @@ def replay_reproduces(evidence: Evidence) -> Finding:
 )
 def scores_are_audited(evidence: Evidence) -> Finding:
     known = facts(evidence)
-    found = Finding("score audits", 0, 0)
-    for publications in owed_publications(evidence).values():
-        days = {row.published_at // DAY_MS for row in publications if row.published_at + 2 * DAY_MS < known.ended_at}
-        found.owed += len(days)
+    instants = {(row.hole[0], row.published_at) for row in owed_publications(evidence)}
+    days = {(tournament, at // DAY_MS) for tournament, at in instants if at + 2 * DAY_MS < known.ended_at}
+    found = Finding("score audits", 0, len(days))
     for audit, tournament, at, holes, mismatches in evidence.rows(
         "platform.score_audits", "audit_id", "tournament_id", "at", "holes", "mismatches"
     ):
@@ -264,7 +259,7 @@ def no_quarantine_left(evidence: Evidence) -> Finding:
 )
 def nothing_rejected_silently(evidence: Evidence) -> Finding:
     known = receipts(evidence)
-    found = Finding("receipts", known.count, sum(map(len, owed_publications(evidence).values())))
+    found = Finding("receipts", known.count, len(owed_publications(evidence)))
     for batch, n, verdict in known.silent:
         found.breaks(f"receipt {n} of batch {batch} is {verdict} without a reason", f"ingestion_batches/{batch}")
     for batch, at, what in known.wrong_counts:
@@ -275,10 +270,10 @@ def nothing_rejected_silently(evidence: Evidence) -> Finding:
 @assertion("ingestion.no_readmission", "A hole is admitted once: a restarted worker does not admit it again")
 def no_readmission(evidence: Evidence) -> Finding:
     known = receipts(evidence)
-    found = Finding("admitted holes", sum(map(len, known.replayed.values())), once(evidence, _Official).count)
-    for batch, n, tournament, cell in known.readmitted:
+    found = Finding("admitted holes", len(known.replayed), len(once(evidence, _Official).holes))
+    for batch, n, hole in known.readmitted:
         found.breaks(
-            f"{_hole(tournament, cell)} was admitted again by receipt {n} of batch {batch}",
+            f"{_told(hole)} was admitted again by receipt {n} of batch {batch}",
             f"ingestion_batches/{batch}",
         )
     return found

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
-Cell = tuple[str, int, int]
-"""Golfer, round, hole."""
 Row = TypeVar("Row", bound=tuple[object, ...])
 
 
@@ -21,6 +20,19 @@ def read(evidence: Evidence, book: str, row: type[Row]) -> Iterator[Row]:
     """The rows of a book as named tuples whose fields are columns of it."""
     # What `_make` does, without its check of the length: `rows` gives the columns asked for.
     return map(partial(tuple.__new__, row), evidence.rows(book, *row._fields))  # type: ignore[attr-defined]
+
+
+def apart(evidence: Evidence, book: str, key: str, *columns: str) -> dict[Any, list[list[Any]]]:
+    """A book's `columns` for each value of the column `key`, the rows in their order."""
+    found: dict[Any, list[list[Any]]] = {}
+    for keys, *chunk in evidence.chunks(book, key, *columns):
+        start = 0
+        for value, rows in groupby(keys):
+            end = start + sum(1 for _ in rows)
+            for whole, column in zip(found.setdefault(value, [[] for _ in columns]), chunk, strict=True):
+                whole += column[start:end]
+            start = end
+    return found
 
 
 class Intent(NamedTuple):
@@ -70,23 +82,6 @@ class ContestRow(NamedTuple):
     settled_at: int | None
     closed_at: int | None
     error_code: str | None
-
-
-class Publication(NamedTuple):
-    n: int
-    published_at: int
-    golfer_id: str
-    round: int
-    hole: int
-    strokes: int | None
-
-
-class Official(NamedTuple):
-    """The official scores of a tournament as they stood at an instant; `scores_hash` as in evidence/CONVENTIONS.md."""
-
-    cells: dict[Cell, int]
-    statuses: dict[str, str]
-    scores_hash: str
 
 
 class Standing(NamedTuple):

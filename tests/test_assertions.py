@@ -10,7 +10,7 @@ from tests.support.broken_runs import BREAKS, ONLY_INCONCLUSIVE, conduct, money
 from tests.support.broken_runs.change import Break, add, row
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.scribe import rechain
-from tests.support.small_run import CUTOFF, HOUR, LOCK, SETTLED, plan, small_run
+from tests.support.small_run import COMPLETED, CUTOFF, HOUR, LOCK, SETTLED, plan, small_run
 
 discover()
 
@@ -116,6 +116,17 @@ def test_a_correction_after_the_cutoff_changes_neither_prizes_nor_what_has_to_be
     )  # fmt: skip
     for assertion in sorted(REGISTRY):
         assert result(evidence, assertion).status is Status.PASS, assertion
+
+
+@pytest.mark.parametrize(("before_ms", "status"), [(0, Status.PASS), (60_000, Status.PASS), (-1, Status.FAIL)])
+def test_a_score_published_again_was_received_if_a_duplicate_tells_of_it(before_ms: int, status: Status) -> None:
+    """The duplicate of batch 3 names an instant at which the score stood, not always that of its publication."""
+    evidence = small_run()
+    add(
+        evidence, "provider.publications", event_id="ev1", revision=4, golfer_id="g1", round=1, hole=1, strokes=3,
+        published_at=COMPLETED + 2 * HOUR - before_ms,
+    )  # fmt: skip
+    assert result(evidence, "ingestion.every_publication_has_a_receipt").status is status
 
 
 def test_a_new_key_after_an_unknown_outcome_is_right_once_a_look_up_has_proved_absence() -> None:
