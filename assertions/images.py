@@ -54,16 +54,13 @@ def _hashes(name: str, kind: Column, values: Sequence[Any]) -> list[int]:
 
 def posted(business_key: str | None, kind: str | None) -> int:
     """What stands for a ledger transaction without its postings."""
-    return hash(f'{{"business_key":{_text(business_key)},"kind":{_text(kind)}')
+    key, kind = ("null" if value is None else quote(value) for value in (business_key, kind))
+    return hash(f'{{"business_key":{key},"kind":{kind}')
 
 
-def posting(account: str | None, cents: int | None) -> int:
+def posting(account: str, cents: int) -> int:
     """What stands for a posting: a transaction is the sum of itself and its postings, in whatever order they stand."""
-    return hash(f"{_text(account)[1:]},{cents}")
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else quote(value)
+    return hash(f"{quote(account)[1:]},{cents}")
 
 
 def audited_post(after: str) -> int:

@@ -5,6 +5,7 @@ Invariant: a fault has bitten when the book of its victim says so; the injector'
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from assertions.facts import facts
@@ -54,7 +55,7 @@ def _matching_rows(
     for fault in faults:
         if fault.id in victims:
             by_book.setdefault(fault.bite.book, []).append(fault)
-    shown: dict[str, int] = {}
+    shown: Counter[str] = Counter()
     for book, planned in by_book.items():
         columns = sorted({column for fault in planned for column in fault.bite.where})
         index: dict[int, dict[str | None, list[tuple[str, Condition]]]] = {}
@@ -68,13 +69,15 @@ def _matching_rows(
                 )
                 pivot = next((place, text) for place, text in condition if key in (None, columns[place]))
                 index.setdefault(pivot[0], {}).setdefault(pivot[1], []).append((fault.id, condition))
-        for row in evidence.rows(book, *columns):
-            matched: set[str] = set()
-            for place, faults_by_text in index.items():
-                for fault_id, condition in faults_by_text.get(_text(row[place]), ()):
-                    if fault_id not in matched and all(_text(row[at]) == text for at, text in condition):
-                        matched.add(fault_id)
-                        shown[fault_id] = shown.get(fault_id, 0) + 1
+        for chunk in evidence.chunks(book, *columns):
+            for place, faults_by_text in index.items():  # all of one fault's conditions are under one place
+                for row, key in zip(zip(*chunk, strict=True), map(_text, chunk[place]), strict=True):
+                    if key in faults_by_text:
+                        shown.update({
+                            fault_id
+                            for fault_id, condition in faults_by_text[key]
+                            if all(_text(row[at]) == text for at, text in condition)
+                        })  # fmt: skip
     return shown
 
 

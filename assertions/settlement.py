@@ -7,6 +7,7 @@ provider.
 from __future__ import annotations
 
 import json
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,7 @@ def evidence_recomputes(evidence: Evidence) -> Finding:
             "platform.outcomes", "outcome_id", "score", "place", "prize_cents", "scores_hash"
         )
     }
+    official = cache(known.official_for)
     told: set[str] = set()
     for row, pack, prior, status, outcome, stated, at, by in evidence.rows(
         "platform.outcome_settlement_log",
@@ -161,11 +163,7 @@ def evidence_recomputes(evidence: Evidence) -> Finding:
             )  # fmt: skip
         told.add(pack)
         score, place, prize, scores_hash = outcomes.get(outcome, (None, None, None, None))
-        if (
-            scores_hash is not None
-            and contest in known.contests
-            and scores_hash != known.official_for(contest).scores_hash
-        ):
+        if scores_hash is not None and contest in known.contests and scores_hash != official(contest).scores_hash:
             found.breaks(
                 f"the outcome {outcome} of {entry} in {contest} was made from other scores than the official ones "
                 f"(scores_hash {scores_hash[:12]}…)",

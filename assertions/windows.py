@@ -50,8 +50,10 @@ def deadline(spans: Iterable[Span], due_at: int, bound_ms: int) -> tuple[int, li
     nothing. `spans` are sorted, so that a fault that begins within an extension extends it further.
     """
     until_at, excuses = due_at + bound_ms, []
-    for span in spans:
-        if span.over_at is not None and span.from_at <= until_at < span.over_at and span.over_at >= due_at:
-            until_at = span.over_at
-            excuses.append(span.fault_id)
+    for fault_id, _, _, _, from_at, _, over_at in spans:
+        if from_at > until_at:
+            break
+        if over_at is not None and until_at < over_at and over_at >= due_at:
+            until_at = over_at
+            excuses.append(fault_id)
     return until_at, excuses

@@ -7,6 +7,7 @@ points are int tenths of a point.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -166,12 +167,13 @@ def _strokes_to_par(
 def _hole_points(rules: ScoringRules, par: Sequence[int], played: Sequence[Sequence[int | None]]) -> int:
     table = rules.points_tenths
     lowest, highest = min(table), max(table)
-    return sum(
-        table[min(max(strokes - hole_par, lowest), highest)]
+    results = Counter([
+        strokes - hole_par
         for holes in played
         for strokes, hole_par in zip(holes, par, strict=True)
         if strokes is not None
-    )
+    ])  # fmt: skip
+    return sum(times * table[min(max(result, lowest), highest)] for result, times in results.items())
 
 
 def _finish_points(
