@@ -269,7 +269,7 @@ def open_parquet(path: Path, schema: BookSchema) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
             _check_columns(file, schema)
             yield file
     except FileNotFoundError:
