@@ -103,7 +103,7 @@ class Kernel(Environment):
 
     def start(self, coro: Coroutine[Any, Any, T], name: str, incarnation: Incarnation | None = None) -> Task[T]:
         """Begin to run `coro` soon. In an incarnation it dies with it; without one it belongs to the world."""
-        return Task(self, coro, name, incarnation).begin_soon()
+        return Task(self, coro, name, incarnation).begin(soon=True)
 
     def call(self, work: Coroutine[Any, Any, T], name: str) -> Task[T]:
         """`work` runs on its own once awaited: giving up on it does not stop it."""
@@ -133,7 +133,7 @@ class Kernel(Environment):
 
     def record(self, actor: str, kind: str, subject: str, **data: Any) -> str:
         try:
-            event_id = self.journal.append(int(self._now), actor, kind, subject, self.running.cause, data)
+            event_id = self.journal.append(self._now, actor, kind, subject, self.running.cause, data)
         except Exception as error:
             # Whose record it was to be has no part in it: not a failure of that process, but the end of the run.
             self.fail(error)
@@ -181,6 +181,7 @@ class Task(Event, Origin, Generic[T]):
     """
 
     env: Kernel
+    _ok = True
 
     def __init__(
         self,
@@ -195,38 +196,32 @@ class Task(Event, Origin, Generic[T]):
         self._coro, self._name, self._incarnation, self._awaited = coro, name, incarnation, awaited
         self._parent: Origin | None = None
 
-    def _be_born(self) -> None:
-        """Whoever runs now is the parent. What a task schedules is its own, so one more moves nobody's events."""
-        self._parent = parent = self.env.running
-        self._nth = parent.names[self._name] = parent.names.get(self._name, 0) + 1
-        self.names = {}
-        self.cause = parent.cause
-        if self._incarnation is not None:
-            self._incarnation.tasks[self] = None
-
     @cached_property
     def key(self) -> int:  # type: ignore[override]
         """Unrelated tasks have no part in it."""
         assert self._parent is not None, "only a task that has begun causes events"
         return self.env.draws.bits("task", self._parent.key, self._name, self._nth)
 
-    def begin(self) -> Task[T]:
-        """Have whoever runs now, and is about to wait for it, begin it. One that has begun is left alone."""
-        if self._parent is None:
-            if not self.env.would_be_next(URGENT):
-                return self.begin_soon()
-            self._be_born()
+    def begin(self, soon: bool = False) -> Task[T]:
+        """Run for whoever runs now and is about to wait for it. `soon`: once he waits, for this or for something else;
+        of several, in the order of their keys. A task that has begun is left alone."""
+        if self._parent is not None:
+            return self
+        kernel = self.env
+        self._parent = parent = kernel.running
+        self._nth = parent.names[self._name] = parent.names.get(self._name, 0) + 1
+        self.names = {}
+        self.cause = parent.cause
+        if self._incarnation is not None:
+            self._incarnation.tasks[self] = None
+        # Its beginning is its own first event, queued or not: to begin one task more moves no event of its parent.
+        if soon or not kernel.would_be_next(URGENT):
+            kernel.running = self
+            Moment(kernel, priority=URGENT).callbacks.append(self._resume)
+            kernel.running = parent
+        else:
             self.scheduled = 1
             self._resume(self)
-        return self
-
-    def begin_soon(self) -> Task[T]:
-        """Begin it once whoever runs now waits for something; of several, in the order of their keys."""
-        kernel = self.env
-        self._be_born()
-        parent, kernel.running = kernel.running, self
-        Moment(kernel, priority=URGENT).callbacks.append(self._resume)
-        kernel.running = parent
         return self
 
     def _resume(self, event: Event) -> None:
@@ -234,32 +229,27 @@ class Task(Event, Origin, Generic[T]):
             return
         kernel, incarnation = self.env, self._incarnation
         before, kernel.running = kernel.running, self
-        outcome: Outcome | None = None
         try:
             self._coro.send(None).callbacks.append(self._resume)
         except StopIteration as end:
-            outcome = True, end.value
+            self._value = True, end.value
         except DeadIncarnationError as error:
-            outcome = False, error
+            self._value = False, error
         except Exception as error:
             self._raised(error)
-            outcome = False, error
-        if outcome is not None:
-            self._end(outcome, waited_for=event is self)
+            self._value = False, error
+        if self._value is not PENDING:
+            if incarnation is not None:
+                incarnation.tasks.pop(self, None)
+            if kernel.would_be_next(NORMAL):
+                self._tell(self)
+            elif self.callbacks or event is self:
+                Moment(kernel).callbacks.append(self._tell)
+            else:
+                self.callbacks = None  # type: ignore[assignment]
         elif incarnation is not None and not incarnation.alive:
-            self.kill()
+            self._stop()
         kernel.running = before
-
-    def _end(self, outcome: Outcome, waited_for: bool) -> None:
-        self._ok, self._value = True, outcome
-        if self._incarnation is not None:
-            self._incarnation.tasks.pop(self, None)
-        if self.env.would_be_next(NORMAL):
-            self._tell(self)
-        elif self.callbacks or waited_for:
-            Moment(self.env).callbacks.append(self._tell)
-        else:
-            self.callbacks = None  # type: ignore[assignment]
 
     def _raised(self, error: Exception) -> None:
         kernel, incarnation = self.env, self._incarnation
@@ -293,11 +283,13 @@ class Task(Event, Origin, Generic[T]):
         raise value
 
     def kill(self) -> None:
-        """Stop where it waits. The coroutine is closed, so its `finally` blocks do run, with every port dead. One that
-        runs, or has what it waits for begun, dies at its next wait."""
-        if getcoroutinestate(self._coro) == CORO_RUNNING:
-            return
-        self._ok, self._value = True, (False, DeadIncarnationError("killed"))
+        """Stop where it waits. A task that runs, or that has just begun the one that runs, stops at its next wait."""
+        if self.env.running is not self and getcoroutinestate(self._coro) != CORO_RUNNING:
+            self._stop()
+
+    def _stop(self) -> None:
+        """The coroutine is closed, so its `finally` blocks do run, with every port dead."""
+        self._value = False, DeadIncarnationError("killed")
         # It may raise while unwinding, or await and so ignore the exit. Either way it is gone.
         with suppress(DeadIncarnationError, Exception):
             self._coro.close()
@@ -361,7 +353,7 @@ class TaskRuntime:
 
     def spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         self._guard(coro)
-        Task(self._kernel, coro, name, self._incarnation, awaited=False).begin_soon()
+        Task(self._kernel, coro, name, self._incarnation, awaited=False).begin(soon=True)
 
     def deadline(self, call: Awaitable[T], after_ms: int) -> Awaitable[T]:
         self._guard(call)

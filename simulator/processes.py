@@ -104,16 +104,17 @@ class ProcessStore:
     """The Store port of one process: a transaction takes no simulated time and is on record once it has committed."""
 
     def __init__(self, driver: Driver, connection: apsw.Connection, process: Process) -> None:
-        self._driver, self._connection, self._process = driver, connection, process
+        self._driver, self._connection, self._actor = driver, connection, process.actor
+        self._guard, self._now, self._committed = process.life.guard, driver.runtime.now, process.session.committed
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
-        process, driver = self._process, self._driver
-        process.life.guard()
-        result, tx = sqlite.transact(self._connection, driver.runtime.now(), driver.cause() or "", fn)
-        process.session.committed(tx.statements, tx.changes)
+        driver = self._driver
+        self._guard()
+        result, tx = sqlite.transact(self._connection, self._now(), driver.cause() or "", fn)
+        self._committed(tx.statements, tx.changes)
         head = tx.memo.get("audit.head")
         if head is not None:
-            driver.record(process.actor, "commit", operation, audit_seq=head[0], audit_hash=head[1])
+            driver.record(self._actor, "commit", operation, audit_seq=head[0], audit_hash=head[1])
         for topic in tx.topics:
             driver.notify(topic)
         return result

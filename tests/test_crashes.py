@@ -137,6 +137,54 @@ def test_a_task_that_kills_its_own_process_stops_at_its_next_call_of_a_port(benc
     assert bench.failures == []
 
 
+def test_a_caller_whose_call_kills_his_process_dies_where_he_waits(bench: Bench, life: Life) -> None:
+    log = []
+
+    async def callee() -> None:
+        life.kill()
+        await bench.sleep_until(100)
+        log.append(f"had its effect at {bench.now}")
+
+    async def platform() -> None:
+        await bench.driver.call(callee(), "call")
+        log.append("went on")
+
+    async def customer() -> None:
+        with pytest.raises(ConnectionLost):
+            await bench.driver.serve(life, platform(), "request")
+        log.append(f"lost the connection at {bench.now}")
+
+    bench.do(customer)
+    assert log == ["lost the connection at 0", "had its effect at 100"]
+
+
+@pytest.mark.parametrize("at", [0, 10])
+def test_a_bug_that_kills_its_process_ends_what_raised_and_what_waited_once(bench: Bench, life: Life, at: int) -> None:
+    log: list[str] = []
+
+    def died(whose: Any, error: Exception) -> None:
+        log.append(type(error).__name__)
+        life.kill()
+
+    async def bug() -> None:
+        if at:
+            await bench.sleep_until(at)
+        raise KeyError("a bug of the platform")
+
+    async def customer(work: Coroutine[Any, Any, None]) -> None:
+        with pytest.raises(ConnectionLost):
+            await bench.driver.serve(life, work, "request")
+        log.append(f"lost at {bench.now}")
+
+    bench.driver.on_failure = died  # type: ignore[attr-defined]
+    for work in (bench.sleep_until(100), bench.sleep_until(200)):
+        bench.driver.runtime.spawn(customer(work), "customer")
+    bench.driver.runtime_of(life).spawn(bug(), "job")
+    bench.driver.runtime.spawn(customer(bench.sleep_until(300)), "customer")
+    bench.run_until(1_000)
+    assert log == ["KeyError", *[f"lost at {at}"] * 3]
+
+
 def test_tasks_and_calls_killed_before_they_began_leave_no_warning(bench: Bench, life: Life) -> None:
     runtime, begun = bench.driver.runtime_of(life), []
 
