@@ -62,6 +62,14 @@ def _system(error: OSError) -> _Handled | None:
     ]
 
 
+def _database(error: Exception) -> _Handled:
+    """The database of a large run's platform lies on the disk of the run."""
+    return ExitCode.USAGE, [
+        f"The system refused: {error}, as the platform's database grew. Nothing half-written was left behind.",
+        "Give a directory on another disk (--out), or make room on this one.",
+    ]
+
+
 _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
     # The platform let somebody in, or does not run: that is the platform's failure, not the input's.
@@ -88,5 +96,7 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),
     "builtins.OSError": _system,
+    "apsw.FullError": _database,
+    "apsw.IOError": _database,
 }
 """By qualified name, so that naming an error does not import the room that raises it."""

@@ -18,9 +18,7 @@ def main() -> None:
         print(f"absence {__version__}")
         return
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # no plugin has a say in a run, and looking for some takes time
-    os.environ["OPENBLAS_NUM_THREADS"] = (
-        "1"  # numpy packs columns here: threads for matrices would be started for nothing
-    )
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only packs columns here: it needs no threads for matrices
     try:
         from absence.cli import invoke
 

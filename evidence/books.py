@@ -226,6 +226,7 @@ class BookSet:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
         self._books = {name: Book(name, schema, book_path(directory, name)) for name, schema in BOOKS.items()}
 
     def __getitem__(self, name: str) -> Book:

@@ -12,6 +12,7 @@ import apsw
 
 from contest_platform.http import Request
 from contest_platform.ports import PortError
+from contest_platform.store import sqlite
 from contest_platform.store.tables import TABLES
 from evidence.books import BookSet
 from evidence.journal import JournalWriter
@@ -20,6 +21,7 @@ from seams.draws import Draws
 from simulator import deployment
 from simulator.actors.hosts import HOSTS
 from simulator.actors.identity import ABSENT, PROBED_PATH, sign
+from simulator.driver import Life
 from simulator.kernel import Kernel
 from simulator.world import TOKEN_LIFE_S, World
 
@@ -53,7 +55,14 @@ def simulate(plan: Plan, journal: JournalWriter, books: BookSet, progress: Progr
     kernel = Kernel(Draws(plan.root_key), journal, plan.starts_at)
     kernel.record("harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed)
     world = World(plan, kernel, books)
-    kernel.on_failure = lambda life, error: _died(world, life.name, error)
+
+    def failed(life: Life, error: Exception) -> None:
+        if sqlite.disk_failed(error):
+            kernel.fail(error)  # the fault of our machine, not of the platform
+        else:
+            _died(world, life.name, error)
+
+    kernel.on_failure = failed
     world.runtime.spawn(begin(world), "preflight")
     days = -(-(plan.recovery_until_at - plan.starts_at) // DAY_MS)
     for day in range(1, days + 1):

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -395,6 +396,21 @@ def test_a_full_disk_is_no_bug_of_ours(capsys: pytest.CaptureFixture[str]) -> No
     assert "No space left on device (runs/x)" in capsys.readouterr().err
 
 
+def test_a_disk_that_fills_up_under_the_platform_is_no_crash_of_the_platform(tmp_path: Path) -> None:
+    most = 300_000
+    """Bytes in a file: enough for the plan, too few for the database."""
+    large = "from simulator import world; world.ENTRIES_IN_MEMORY_MAX = 0; from absence.main import main; main()"
+    told = subprocess.run(
+        [sys.executable, "-c", large, "run", "small", "--out", tmp_path],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert told.returncode == 2, told.stderr
+    assert "as the platform's database grew. Nothing half-written was left behind." in told.stderr
+    assert "Traceback" not in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- processes and terminals ----------------------------------------------------------------------------------------
 
 
@@ -435,6 +451,8 @@ def test_a_run_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     assert not modules & {
         "pandas",
         "rich",
+        "sqlalchemy",
+        "faker",
         "beancount",
         "hypothesis",
         "stripe",

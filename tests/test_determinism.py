@@ -9,10 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
+from contest_platform.store import sqlite
 from evidence.manifest import Manifest
 from evidence.plan import Plan
+from simulator import world
 from tests.support.command import Ran, SharedRuns, Told, absence, start
 
 ENVIRONMENTS = (
@@ -71,6 +74,22 @@ def test_a_replay_confirms_the_default_run(default_run: Ran) -> None:
     assert told.exit_code == 0
     assert told.stdout.startswith("REPRODUCED")
     assert manifest(default_run.path).digest in told.stdout
+
+
+def test_a_run_too_large_for_memory_goes_the_same_way(small_run: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk = []
+
+    def connect(directory: Path) -> apsw.Connection:
+        connection = connect_unnamed(directory)
+        connection.execute("pragma cache_size = 10")
+        on_disk.append(connection)
+        return connection
+
+    connect_unnamed = sqlite.connect_unnamed
+    monkeypatch.setattr(sqlite, "connect_unnamed", connect)
+    monkeypatch.setattr(world, "ENTRIES_IN_MEMORY_MAX", 0)
+    assert absence("replay", small_run.path).stdout.startswith("REPRODUCED")
+    assert len(on_disk) == 1
 
 
 def test_a_replay_as_json_says_what_agreed(small_run: Ran) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import apsw
@@ -383,6 +384,45 @@ def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
         sqlite.create(connection)
     connection.close()
     assert rows(apsw.Connection(path), "sqlite_master") == []
+
+
+@pytest.mark.parametrize("cache_pages", [10, 40])
+def test_a_transaction_that_outgrew_the_page_cache_is_rolled_back_whole(tmp_path: Path, cache_pages: int) -> None:
+    """What a transaction has changed goes to the file before its end when the cache is full: that is undone too."""
+    kept, tried = sqlite.connect(), sqlite.connect_unnamed(tmp_path)
+    tried.execute(f"pragma cache_size = {cache_pages}")
+    random = Random(cache_pages)
+    seq = 0
+
+    def change(connection: apsw.Connection, first: int, count: int, keys: list[int]) -> None:
+        entries = [{**values("entries"), "entry_id": f"e{n}", "user_id": f"u{n}", "status": "VALID"} for n in keys]
+        for entry in entries:
+            insert(connection, "entries", {**entry, "roster": "g" * 400}, "insert or replace")
+        connection.execute("update entries set roster = roster || ? where entry_id > ?", ("h" * 50, f"e{keys[0]}"))
+        for n in range(first, first + count):
+            insert(connection, "audit_log", {**values("audit_log"), "seq": n, "after": "a" * 300})
+
+    for _ in range(15):
+        count, keys = random.choice((1, 20, 300)), [random.randrange(500) for _ in range(random.choice((1, 30)))]
+        tried.execute("begin immediate")
+        change(tried, seq, count, keys)
+        if random.random() < 0.5:
+            tried.execute("rollback")
+        else:
+            tried.execute("commit")
+            change(kept, seq, count, keys)
+            seq += count
+        for table, key in (("entries", "entry_id"), ("audit_log", "seq")):
+            query = f"select * from {table} order by {key}"
+            assert list(map(tuple, tried.execute(query))) == list(map(tuple, kept.execute(query)))
+        assert [tuple(row) for row in tried.execute("pragma integrity_check")] == [("ok",)]
+
+
+def test_an_unnamed_database_is_nowhere_to_be_found(tmp_path: Path) -> None:
+    connection = sqlite.connect_unnamed(tmp_path)
+    sqlite.transact(connection, NOW, "ev-1", checkpoint)
+    assert list(tmp_path.iterdir()) == []
+    assert [row["name"] for row in rows(connection, "checkpoints")] == ["a"]
 
 
 def test_two_writers_do_not_interleave(path: str) -> None:
