@@ -37,8 +37,6 @@ _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
 }
 """By table: the insert of a whole row, and what takes its values out of a mapping."""
 
-_UNNAMED = ("locking_mode = exclusive", "journal_mode = memory", "synchronous = off", "cache_size = -16384")
-
 BUSY_MS = 5_000
 _UNNAMED = ("locking_mode = exclusive", "journal_mode = memory", "synchronous = off", "cache_size = -16384")
 
