@@ -31,7 +31,8 @@ class JournalWriter:
         self.head = GENESIS
 
     def append(self, at: int, actor: str, kind: str, subject: str, cause: str | None, data: dict[str, Any]) -> str:
-        """Append one event and return its id. `data` holds logical facts only: no floats, no session or row ids."""
+        """Append one event and return its id. `data` holds logical facts only: no floats, no session or row ids.
+        Raises TypeError for what is not JSON, or an integer of more than 64 bits."""
         self.count += 1
         event_id = f"e{self.count}"
         event = {

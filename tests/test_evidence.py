@@ -354,7 +354,10 @@ def test_a_book_whose_columns_are_not_the_contracts_is_reported(run_dir: Path, c
     st.lists(
         st.tuples(
             st.integers(-(2**62), 2**62), st.text(), st.text(), st.text(), st.none() | st.text(),
-            st.dictionaries(st.text(), st.integers() | st.text() | st.none() | st.booleans() | st.lists(st.text())),
+            st.dictionaries(
+                st.text(),
+                st.integers(-(2**63), 2**63 - 1) | st.text() | st.none() | st.booleans() | st.lists(st.text()),
+            ),
         ),
         max_size=3,
     )
@@ -376,6 +379,11 @@ def test_a_journal_line_is_the_canonical_json_of_its_event(events: list[tuple[An
         previous = sha256(bare.encode()).hexdigest()
         assert line == bare[:-1] + f',"hash":"{previous}"}}'
     assert (written.head, written.count, lines[-1]) == (previous, len(events), "")
+
+
+def test_an_integer_that_other_readers_of_json_would_round_is_refused() -> None:
+    with pytest.raises(TypeError, match="64-bit"):
+        JournalWriter(BytesIO()).append(0, "a", "k", "s", None, {"cents": 2**64})
 
 
 def _alter(lines: list[bytes]) -> list[bytes]:
