@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import absence
@@ -71,7 +72,9 @@ class RunOutcome:
     stages: Stages
 
 
+@cache
 def code_fingerprint() -> str:
+    """Of the code that this process runs: what is edited under it later is not that."""
     root = Path(absence.__file__).parent.parent
     return manifest.code_sha256([root / package for package in PACKAGES])
 
