@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from functools import partial
 from hashlib import sha256
 from itertools import compress, groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 from assertions.facts import facts
@@ -32,14 +31,14 @@ _RECEIPTS = "platform.ingestion_receipts"
 _EVER_AFTER = 1 << 62
 
 
-class Publication(NamedTuple):
-    """A published score, and when the next one of its hole took its place (ms)."""
+class Owed(NamedTuple):
+    """The publications that had to be received, column by column: with when the next one of its hole took its place."""
 
-    n: int
-    published_at: int
-    hole: Hole
-    strokes: int | None
-    replaced_at: int
+    n: list[int]
+    published_at: list[int]
+    hole: list[Hole]
+    strokes: list[int | None]
+    replaced_at: list[int]
 
 
 class _Rows(NamedTuple):
@@ -151,15 +150,18 @@ class Receipts:
                 what = f"it counts {stated} {column}, its receipts are {actual}"
                 self.wrong_counts.append((batch.id, received_at, what))
 
-    def unheard(self, publications: list[Publication]) -> list[Publication]:
-        """Those of which no receipt tells: a receipt tells of a publication if it took a score of its hole and strokes,
-        and of an instant at which it stood. Every receipt is asked only where the first ones do not settle it."""
-        left = [one for one in publications if one[1:4] not in self._told]
-        taken = self._taken({one.hole for one in left}) if left else {}
+    def unheard(self, owed: Owed) -> list[int]:
+        """The places of publications of which no receipt tells: a receipt tells of one if it took a score of its hole
+        and strokes, and of an instant at which it stood. All are asked where ADMIT and CORRECTION do not settle it."""
+        left = [place for place, one in enumerate(zip(*owed[1:4], strict=True)) if one not in self._told]
+        taken = self._taken({owed.hole[place] for place in left}) if left else {}
         return [
-            one
-            for one in left
-            if not any(one.published_at <= at < one.replaced_at for at in taken.get((one.hole, one.strokes), ()))
+            place
+            for place in left
+            if not any(
+                owed.published_at[place] <= at < owed.replaced_at[place]
+                for at in taken.get((owed.hole[place], owed.strokes[place]), ())
+            )
         ]
 
     def _taken(self, holes: set[Hole]) -> dict[tuple[Hole, int | None], list[int]]:
@@ -180,41 +182,42 @@ def receipts(evidence: Evidence) -> Receipts:
     return once(evidence, Receipts)
 
 
-def owed_publications(evidence: Evidence) -> list[Publication]:
+def owed_publications(evidence: Evidence) -> Owed:
     """The publications that had to be received: until the last cut-off of the contests on their tournament, each that
     still stood when the provider next gave a whole answer."""
     return once(evidence, _owed_publications)
 
 
-def _owed_publications(evidence: Evidence) -> list[Publication]:
+def _owed_publications(evidence: Evidence) -> Owed:
     known = facts(evidence)
     answers: dict[str, list[int]] = {}
     for at, event_id, status, glitch in evidence.rows("provider.requests", "at", "event_id", "status", "glitch"):
         if status == 200 and not glitch:
             answers.setdefault(event_id, []).append(at)
-    owed = []
+    owed: list[list[Any]] = [[] for _ in Owed._fields]
     for tournament, published in known.publications.items():
         until_at = known.last_cutoff_at(tournament)
         if until_at is not None:
             polls = answers.get(known.tournaments[tournament].event_id, [])
-            owed += [
-                one
-                for one in _publications(published)
-                if one.published_at <= until_at
-                and (one.replaced_at == _EVER_AFTER or _stood(polls, one.published_at, one.replaced_at))
+            columns: list[list[Any]] = [*published, _replaced_at(published)]
+            is_owed = [
+                at <= until_at and (replaced_at == _EVER_AFTER or _stood(polls, at, replaced_at))
+                for _, at, _, _, replaced_at in zip(*columns, strict=True)
             ]
-    return owed
+            for whole, column in zip(owed, columns, strict=True):
+                whole.extend(compress(column, is_owed))
+    return Owed(*owed)
 
 
-def _publications(published: Published) -> list[Publication]:
-    replaced_at = [_EVER_AFTER] * len(published.n)
+def _replaced_at(published: Published) -> list[int]:
+    """When the next publication of its hole took the place of each."""
+    found = [_EVER_AFTER] * len(published.n)
     last: dict[Hole, int] = {}
-    for place, (hole, at) in enumerate(zip(published.hole, published.published_at, strict=True)):
+    for place, hole in enumerate(published.hole):
         if hole in last:
-            replaced_at[last[hole]] = at
+            found[last[hole]] = published.published_at[place]
         last[hole] = place
-    # What `_make` does, without its check of the length.
-    return list(map(partial(tuple.__new__, Publication), zip(*published, replaced_at, strict=True)))
+    return found
 
 
 def _stood(polls: list[int], from_at: int, until_at: int) -> bool:

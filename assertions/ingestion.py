@@ -69,12 +69,13 @@ def _scores(evidence: Evidence) -> _Scores:
 )
 def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
     owed = owed_publications(evidence)
-    found = Finding("publications", len(owed), len(owed))
-    for row in receipts(evidence).unheard(owed):
+    found = Finding("publications", len(owed.n), len(owed.n))
+    for place in receipts(evidence).unheard(owed):
+        at, hole, strokes = owed.published_at[place], owed.hole[place], owed.strokes[place]
         found.breaks(
-            f"the provider published {row.strokes} strokes for {_told(row.hole)} at {instant(row.published_at)}, and "
-            f"the platform has no receipt of it",
-            f"provider.publications/{row.n}", row.published_at,
+            f"the provider published {strokes} strokes for {_told(hole)} at {instant(at)}, and the platform has no "
+            f"receipt of it",
+            f"provider.publications/{owed.n[place]}", at,
         )  # fmt: skip
     return found
 
@@ -216,7 +217,8 @@ def replay_reproduces(evidence: Evidence) -> Finding:
 )
 def scores_are_audited(evidence: Evidence) -> Finding:
     known = facts(evidence)
-    instants = {(row.hole[0], row.published_at) for row in owed_publications(evidence)}
+    owed = owed_publications(evidence)
+    instants = {(hole[0], at) for hole, at in zip(owed.hole, owed.published_at, strict=True)}
     days = {(tournament, at // DAY_MS) for tournament, at in instants if at + 2 * DAY_MS < known.ended_at}
     found = Finding("score audits", 0, len(days))
     for audit, tournament, at, holes, mismatches in evidence.rows(
@@ -259,7 +261,7 @@ def no_quarantine_left(evidence: Evidence) -> Finding:
 )
 def nothing_rejected_silently(evidence: Evidence) -> Finding:
     known = receipts(evidence)
-    found = Finding("receipts", known.count, len(owed_publications(evidence)))
+    found = Finding("receipts", known.count, len(owed_publications(evidence).n))
     for batch, n, verdict in known.silent:
         found.breaks(f"receipt {n} of batch {batch} is {verdict} without a reason", f"ingestion_batches/{batch}")
     for batch, at, what in known.wrong_counts:
