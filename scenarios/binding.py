@@ -6,7 +6,7 @@ and, through such claims only, on the faults before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from fault_injectors import bind, registry
 from scenarios.errors import Located
 from scenarios.feed import HOUR, MINUTE
 from scenarios.model import BASIS_POINTS, FaultModel, Scenario, minutes_of
-from scenarios.official import final_cells, finishers
+from scenarios.official import final_cells
 from seams.draws import Draws
 from seams.faults import Binding, Fault
 
@@ -43,6 +43,8 @@ class Offer:
     principals: Sequence[Principal]
     reserved: frozenset[tuple[str, str]]
     """(tournament, golfer) whose scores must stay what they are."""
+    finishers: Mapping[str, Sequence[str]]
+    """By tournament, who is active to the end and has played every hole."""
     _paying: dict[str, int] = field(default_factory=dict)
     _lists: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -98,12 +100,14 @@ class Offer:
     def correctable(self) -> Sequence[tuple[str, str, int, int, int, int]]:
         if "correctable" not in self._lists:
             self._lists["correctable"] = [
-                (tournament.id, golfer, round, hole, strokes, tournament.ends_at)
+                (tournament.id, golfer, round, hole, cells[golfer, round, hole], tournament.ends_at)
                 for tournament in self._played_for()
                 if self._hold_ms(tournament) >= _HOLD_FOR_CORRECTIONS
-                for finished in [frozenset(finishers(tournament))]
-                for (golfer, round, hole), strokes in sorted(final_cells(tournament).items())
-                if golfer in finished and (tournament.id, golfer) not in self.reserved
+                for cells in [final_cells(tournament)]
+                for golfer in sorted(self.finishers[tournament.id])
+                if (tournament.id, golfer) not in self.reserved
+                for round in range(1, tournament.rounds + 1)
+                for hole in range(1, len(tournament.par) + 1)
             ]
         return self._lists["correctable"]
 

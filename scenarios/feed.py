@@ -5,8 +5,10 @@ Invariant: integer arithmetic on keyed draws only, so the same draws give the sa
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from evidence.plan import Publication, Tournament
 from scenarios import people
@@ -175,24 +177,26 @@ def _play_round(draws: Draws, state: _Field, book: _Book, par: list[int], round:
     ahead = [0] * HOLES
     groups = _groups(draws, state, round)
     for tee_at, group in groups:
-        strokes = {g: _strokes(draws, g, round, par, state.skill[g] + conditions) for g in group}
+        cards = {g: _strokes(draws, g, round, par, state.skill[g] + conditions) for g in group}
+        for golfer in group:
+            leaves_round, last_hole = state.leaves_after.get(golfer, (0, 0))
+            if leaves_round == round:
+                del cards[golfer][last_hole:]
+            state.strokes[golfer] += sum(cards[golfer])
         pace = draws.bits("pace", round, group[0])
         at = day_at + tee_at
         for hole in range(HOLES):
             low, high = _HOLE_S[par[hole]]
             at += (low + (mix(pace + hole * GOLDEN) * (high - low + 1) >> 64)) * SECOND
             at = ahead[hole] = max(at, ahead[hole] + _BEHIND_S * SECOND)
-            cells = []
-            for golfer in group:
-                leaves_round, last_hole = state.leaves_after.get(golfer, (0, 0))
-                if leaves_round == round and hole == last_hole:
-                    withdrawn.append(golfer)
-                    book.statuses.setdefault(at, []).append((golfer, "withdrawn"))
-                if leaves_round != round or hole < last_hole:
-                    cells.append((golfer, round, hole + 1, strokes[golfer][hole]))
-                    state.strokes[golfer] += strokes[golfer][hole]
+            cells = [(g, round, hole + 1, card[hole]) for g, card in cards.items() if hole < len(card)]
             if cells:
                 finished.append((at, cells))
+            if len(cells) < len(group):
+                gone = [g for g, card in cards.items() if len(card) == hole]
+                withdrawn += gone
+                for golfer in gone:
+                    book.statuses.setdefault(at, []).append((golfer, "withdrawn"))
     state.active = [g for g in state.active if g not in withdrawn]
     return day_at + groups[0][0], _publish(draws, book, finished, round, day_at + groups[0][0])
 
@@ -201,17 +205,11 @@ def _strokes(draws: Draws, golfer: str, round: int, par: Sequence[int], shift: i
     """A golfer's strokes by hole; `shift` moves weight from birdie to bogey (per 10 000; negative: the other way)."""
     seed = draws.bits("strokes", round, golfer)
     shift += (mix(seed - GOLDEN) * (2 * _FORM + 1) >> 64) - _FORM
-    tables = {value: _shifted(WEIGHTS[value], shift) for value in WEIGHTS}
-    strokes = []
-    for hole in range(HOLES):
-        weights = tables[par[hole]]
-        point = mix(seed + hole * GOLDEN) * sum(weights) >> 64
-        index = 0
-        while point >= weights[index]:
-            point -= weights[index]
-            index += 1
-        strokes.append(par[hole] + TO_PAR[index])
-    return strokes
+    bounds = {value: list(accumulate(_shifted(WEIGHTS[value], shift))) for value in WEIGHTS}
+    return [
+        value + TO_PAR[bisect(bounds[value], mix(seed + hole * GOLDEN) * bounds[value][-1] >> 64)]
+        for hole, value in enumerate(par)
+    ]
 
 
 def _shifted(weights: Sequence[int], shift: int) -> list[int]:

@@ -97,7 +97,14 @@ class _Planner:
         principals = people.principals(self.draws.derive("principals"), counts.founders, counts.engineers, counts.ops)
         tournaments = [week.tournament for week in weeks]
         offer = Offer(
-            self.starts_at, self.absence_until_at, tournaments, contests, entries, principals, frozenset(reserved)
+            self.starts_at,
+            self.absence_until_at,
+            tournaments,
+            contests,
+            entries,
+            principals,
+            frozenset(reserved),
+            {week.tournament.id: week.finishers for week in weeks},
         )
         faults, errors = bind_faults(self.scenario, offer, self.draws.derive("faults"))
         if self.errors or errors:

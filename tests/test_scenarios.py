@@ -53,6 +53,7 @@ def offer_of(plan: Plan) -> Offer:
         plan.entries,
         plan.principals,
         frozenset(),
+        {tournament.id: finishers(tournament) for tournament in plan.tournaments},
     )
 
 
