@@ -44,6 +44,8 @@ class ReconciliationService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
         self._failed_at: int | None = None
+        self._next_at: int | None = None
+        """When the next pass is due, once it is known."""
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
@@ -53,17 +55,11 @@ class ReconciliationService:
 
     async def _due(self) -> int | None:
         """The next full hour or the next lock after the last good pass; after a bad one, the next five minutes."""
-
-        def earliest(tx: Tx) -> int:
-            through = _through(tx)
-            if through is None:
-                return tx.now
-            lock = tx.one("select min(lock_at) as at from contests where lock_at > :through", {"through": through})
-            next_hour = next_tick(through + 1, HOUR_MS)
-            return next_hour if lock is None or lock["at"] is None else min(next_hour, int(lock["at"]))
-
-        due = await self._ports.store.transact("reconciliation.due", earliest)
-        return due if self._failed_at is None else max(due, next_tick(self._failed_at + 1, RETRY_MS))
+        if self._next_at is None:
+            self._next_at = await self._ports.store.transact("reconciliation.due", _next_pass)
+        return (
+            self._next_at if self._failed_at is None else max(self._next_at, next_tick(self._failed_at + 1, RETRY_MS))
+        )
 
     async def _work(self) -> None:
         """One pass. Whatever the processor does not answer ends it, and it begins again: what is done stays done."""
@@ -76,9 +72,10 @@ class ReconciliationService:
                 await self._ask_for_unpaid(began_at)
             await self._read_on(BALANCE, begun.balance_after, processor.list_balance_transactions, _apply_balance)
             await self._ask_about_disputes()
-            while await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked)):
-                pass
-            self._failed_at = None
+            next_at = None
+            while next_at is None:
+                next_at = await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked))
+            self._next_at, self._failed_at = next_at, None
         except PortError:
             self._failed_at = self._ports.runtime.now()
 
@@ -189,15 +186,25 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
 
 
-def _conclude(tx: Tx, began_at: int, locked: bool) -> bool:
-    """Post what has become available; with nothing left of that, the pass was good. Returns whether there is more."""
+def _next_pass(tx: Tx) -> int:
+    through = _through(tx)
+    if through is None:
+        return tx.now
+    lock = tx.one("select min(lock_at) as at from contests where lock_at > :through", {"through": through})
+    next_hour = next_tick(through + 1, HOUR_MS)
+    return next_hour if lock is None or lock["at"] is None else min(next_hour, int(lock["at"]))
+
+
+def _conclude(tx: Tx, began_at: int, locked: bool) -> int | None:
+    """Post what has become available; with nothing left of that, the pass was good. Returns when the next one is due;
+    None while there is more to post."""
     if _post_available(tx):
-        return True
+        return None
     webhooks.retry_waiting(tx)
     checkpoints.save(tx, RECONCILED, {"through": began_at})
     if locked:
         tx.notify("contests")  # Their entries may be final now.
-    return False
+    return _next_pass(tx)
 
 
 def _apply_event(tx: Tx, listed: ProcessorEvent) -> None:
