@@ -259,6 +259,28 @@ def test_a_book_too_large_to_keep_reads_the_same(published: Path, monkeypatch: p
     assert streamed._kept[AUDIT].table is None
 
 
+def test_the_chunks_of_a_book_are_its_rows_column_by_column(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Evidence.open(published)
+    monkeypatch.setattr("evidence.run.KEPT_ROWS_MAX", 10)
+    monkeypatch.setattr("evidence.run.CHUNK_ROWS", 4)
+    streamed = Evidence.open(published)
+    seqs = [seq for (seq,) in kept.rows(AUDIT, "seq")]
+    assert [len(chunk) for _, chunk in streamed.chunks(AUDIT, "at", "seq")] == [4, 4, 3]
+    for evidence in (kept, streamed):
+        assert [seq for _, chunk in evidence.chunks(AUDIT, "at", "seq") for seq in chunk] == seqs
+        assert {len(chunk) for chunk in evidence.chunks(AUDIT)} == {len(BOOKS[AUDIT].columns)}
+        with pytest.raises(UnknownName):
+            evidence.chunks(AUDIT, "sequence")
+
+
+def test_a_book_without_rows_has_no_chunk(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "empty") as writer:
+        writer.write_plan(small_plan())
+        writer.seal({"code": "c" * 64})
+        evidence = Evidence.open(writer.path)
+        assert (list(evidence.chunks(AUDIT)), list(evidence.rows(AUDIT)), evidence.count(AUDIT)) == ([], [], 0)
+
+
 def test_a_frame_keeps_cents_whole_and_instants_in_utc(published: Path) -> None:
     frame = Evidence.open(published).table("platform.transfers")
     assert str(frame["amount_cents"].dtype) == "Int64"
@@ -273,6 +295,7 @@ def test_a_frame_keeps_cents_whole_and_instants_in_utc(published: Path) -> None:
 def test_plan_and_journal_come_back(published: Path) -> None:
     evidence = Evidence.open(published)
     assert evidence.plan == small_plan()
+    assert evidence.plan_sha256 == evidence.manifest.plan_sha256 == small_plan().sha256()
     events = list(evidence.journal())
     assert [event.id for event in events] == ["e1", "e2", "e3", "e4", "e5", "e6"]
     assert events[1] == ("e2", 1, "system:test", "test.event", "subject-1", "e1", {"n": 1, "ä": "ö"})
