@@ -2,6 +2,7 @@
 
 Time is integer milliseconds since the epoch. Two events at one instant are ordered by a key drawn from the task that
 caused each and its count of events so far, never by the order of unrelated code; a cause comes before its effect.
+What would be the next event whatever its key is done at once and never queued: that moves no other event.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Kernel(Environment):
         return not queue or queue[0][0] > self._now or queue[0][1] > priority
 
     def step(self) -> None:
+        """Have the next event happen. Raises IndexError when there is none."""
         self._now, _, event = heappop(self._queue)
         callbacks, event.callbacks = event.callbacks, None
         for callback in callbacks or ():
@@ -243,7 +245,7 @@ class Task(Event, Origin, Generic[T]):
                 incarnation.tasks.pop(self, None)
             if kernel.would_be_next(NORMAL):
                 self._tell(self)
-            elif self.callbacks or event is self:
+            elif self.callbacks or event is self:  # who has begun it in place is about to wait: not on the list yet
                 Moment(kernel).callbacks.append(self._tell)
             else:
                 self.callbacks = None  # type: ignore[assignment]
@@ -274,13 +276,17 @@ class Task(Event, Origin, Generic[T]):
         """How the coroutine ended; only once it has."""
         return self.value  # type: ignore[return-value]
 
-    def __await__(self) -> Generator[Event, Any, T]:
-        if self.begin().callbacks is not None:
-            yield self
-        ok, value = self._value
+    def result(self) -> T:
+        """What the coroutine gave, or raised; only once it has ended."""
+        ok, value = self.outcome()
         if ok:
             return value  # type: ignore[no-any-return]
         raise value
+
+    def __await__(self) -> Generator[Event, Any, T]:
+        if self.begin().callbacks is not None:
+            yield self
+        return self.result()
 
     def kill(self) -> None:
         """Stop where it waits. A task that runs, or that has just begun the one that runs, stops at its next wait."""
@@ -365,13 +371,14 @@ class TaskRuntime:
             if not isinstance(call, Coroutine):
                 raise TypeError(f"deadline() takes a port call or a coroutine, not {type(call).__name__}")
             call = Task(kernel, call, "deadline", self._incarnation)
+        # The clock first: whether the call ends at once or in a moment, the caller's next event is the same one.
+        gate = Gate(kernel, after_ms)
         if call.begin().callbacks is not None:
-            gate = Gate(kernel, after_ms)
             call.callbacks.append(gate.open)
             await gate
-            if call.callbacks is not None:
+            if not call.triggered:
                 raise DeadlineExceeded(f"no answer within {after_ms} ms")
-        return await call
+        return call.result()
 
     def gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> Awaitable[None]:
         self._guard(*calls)

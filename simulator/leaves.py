@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Moment(Event):
     """Happens `delay_ms` from now. `origin` and `number` say whose event it is, and which of them."""
 
+    env: Kernel
     origin: Origin
     number: int
 
@@ -38,8 +39,7 @@ class Moment(Event):
 
 
 class Gate(Moment):
-    """Happens when it is opened, or `delay_ms` from now at the latest (None: never by itself). Who awaits it goes on at
-    once, before anything else happens: open it while no task runs."""
+    """Happens when it is opened, or `delay_ms` from now at the latest (None: never by itself)."""
 
     def __init__(self, kernel: Kernel, delay_ms: int | None = None) -> None:
         if delay_ms is None:
@@ -48,9 +48,16 @@ class Gate(Moment):
             super().__init__(kernel, delay_ms)
 
     def open(self, _: Event) -> None:
+        """Have who awaits it go on at once: called by the kernel, while no task runs."""
         callbacks, self.callbacks = self.callbacks, None  # type: ignore[assignment]
         for callback in callbacks or ():
             callback(self)
+
+    def open_soon(self) -> None:
+        """Have who awaits it go on once whoever runs now waits, and not for the gate's own time any more."""
+        callbacks, self.callbacks = self.callbacks, None  # type: ignore[assignment]
+        if callbacks is not None:
+            Moment(self.env).callbacks = callbacks
 
 
 class Wait:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from simulator.leaves import Gate, Moment
+from simulator.leaves import Gate
 
 if TYPE_CHECKING:
     from simulator.kernel import Incarnation, Kernel
@@ -30,8 +30,7 @@ class SignalHub:
         self._counts[topic] = self._counts.get(topic, 0) + 1
         self._causes[topic] = self._kernel.cause()
         for gate in self._waiting.pop(topic, ()):
-            if gate.callbacks is not None:
-                Moment(self._kernel).callbacks.append(gate.open)
+            gate.open_soon()
 
     async def wait(self, topic: str, seen: int, until: int | None, idle_cause: str | None) -> None:
         kernel = self._kernel

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
+from simpy.events import EventPriority
 
-from simulator.kernel import DeadIncarnationError
+from contest_platform.ports import DeadlineExceeded
+from evidence.journal import JournalWriter
+from seams.draws import Draws
+from simulator.kernel import DeadIncarnationError, Kernel
 from tests.support.drivers import STARTS_AT, KernelBench
 
 NAMES = tuple(f"task-{number}" for number in range(12))
@@ -90,6 +96,63 @@ def _more_draws(bench: KernelBench) -> None:
 def test_unrelated_tasks_and_draws_do_not_move_the_order_of_others(before: Callable[[KernelBench], None]) -> None:
     for key in ("07" * 16, "08" * 16):
         assert order_of_ties(key, before) == order_of_ties(key)
+
+
+class QueuesEverything(Kernel):
+    """Puts every beginning and every end of a task into the queue, and lets it take its turn by its key."""
+
+    def would_be_next(self, priority: EventPriority) -> bool:
+        return False
+
+
+def crowd(kernel: Kernel) -> list[str]:
+    """Tasks that call, serve, gather, spawn, notify and wait at few instants, so that nearly all of it is a tie."""
+    runtime, order = kernel.runtime, []
+    life = kernel.begin("app", 1)
+    signals = kernel.signals_of(life)
+
+    async def step(name: str, ms: int) -> str:
+        order.append(f"{name} begins")
+        if ms:
+            await runtime.sleep_until(runtime.now() + ms)
+        order.append(f"{name} ends")
+        return name
+
+    async def job(name: str) -> None:
+        for n in range(6):
+            seen = signals.seen("work")
+            await signals.wait("work", seen, runtime.now() + 4)
+            order.append(f"{name} woke")
+            with suppress(DeadlineExceeded):
+                order.append(await runtime.deadline(kernel.call(step(f"{name} job {n}", n % 3), "call"), 2))
+
+    async def visitor(name: str) -> None:
+        for n in range(6):
+            await kernel.call(step(f"{name} call {n}", n % 2), "call")
+            order.append(await kernel.serve(life, step(f"{name} request {n}", n % 3), "request"))
+            kernel.notify("work")
+            runtime.spawn(_discard(step(f"{name} spawn {n}", n % 2)), "spawn")
+            await runtime.gather([_discard(step(f"{name} gather {m}", (n + m) % 2)) for m in range(3)], 2)
+
+    for number in range(4):
+        kernel.runtime_of(life).spawn(job(f"job {number}"), f"job {number}")
+        runtime.spawn(visitor(f"visitor {number}"), f"visitor {number}")
+    kernel.run(until=STARTS_AT + 1_000)
+    return order
+
+
+async def _discard(work: Awaitable[object]) -> None:
+    await work
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_what_begins_or_ends_at_once_does_so_exactly_when_its_turn_would_have_come(number: int) -> None:
+    key, journal = f"{number:02x}" * 16, JournalWriter(io.BytesIO())
+    at_once, queued = (kind(Draws(key), journal, STARTS_AT) for kind in (Kernel, QueuesEverything))
+    order = crowd(at_once)
+    assert len(order) > 350
+    assert order == crowd(queued)
+    assert at_once.events < 0.9 * queued.events
 
 
 @pytest.mark.parametrize("number", range(20))
