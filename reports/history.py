@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports import words
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from reports.story import Story
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A contest was in `status` in [from_at, until_at)."""
 
     status: str
@@ -26,8 +24,7 @@ class Segment:
     until_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(NamedTuple):
     """A contest's states in order, by the audit log; `status` is what the contest's own row says at the end."""
 
     contest_id: str
@@ -38,8 +35,7 @@ class Life:
     segments: list[Segment]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One line of the timeline. `kind` is also its importance, see IMPORTANCE."""
 
     at: int

@@ -8,11 +8,10 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.model import Result, Status
 from reports import lanes, words
@@ -38,8 +37,7 @@ NAMED_MAX = 4
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(NamedTuple):
     name: str
     value: str
     note: str = ""
@@ -158,8 +156,7 @@ def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Fig
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     name: str
     results: list[Result]
     kept: int

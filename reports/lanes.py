@@ -6,9 +6,8 @@ colour alone: bars carry their status as text, faults their number, marks their 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports import words
 from reports.history import Life
@@ -32,8 +31,7 @@ ABSENCE_Y, BROKEN_Y = AXIS_PX - 21, AXIS_PX - 7
 """A line each: the first promise may break on any day, that of the end of the absence too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """A row of the column beside the plot."""
 
     text: str
@@ -42,8 +40,7 @@ class Label:
     troubled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     svg: str
     labels: list[Label]
     height_px: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.oracles.prizes import Money, money
 
@@ -19,8 +19,7 @@ SETTLED_STATUSES = frozenset({"SETTLED", "PAID_OUT"})
 CLOSED_STATUSES = SETTLED_STATUSES | {"CANCELLED"}
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """One line of the reconciliation, in cents. `scope` is a contest's id, or None for the platform as a whole."""
 
     scope: str | None
@@ -65,8 +64,7 @@ class Ledger:
     unbalanced: list[tuple[int, int]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Accounts:
+class Accounts(NamedTuple):
     """The money side of a report. `contests` stand in the order of the plan, `names` maps their ids to their names."""
 
     ledger: Ledger

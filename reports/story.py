@@ -5,9 +5,8 @@ Invariant: it repeats the judge's verdict and the books' facts; it judges nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.facts import facts
 from assertions.model import Broken, Result, Status
@@ -30,8 +29,7 @@ WORDS = {
 _BAD_FIRST = {Status.FAIL: 0, Status.INCONCLUSIVE: 1, Status.PASS: 2, Status.NOT_APPLICABLE: 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Bite:
+class Bite(NamedTuple):
     """A row of the injector's book."""
 
     at: int
@@ -42,8 +40,7 @@ class Bite:
     victim: str
 
 
-@dataclass(frozen=True, slots=True)
-class FaultStory:
+class FaultStory(NamedTuple):
     """A fault as planned, the bites that the injector recorded, and when it was at work (None: it never was).
     `number` is its short name in pictures: F1, F2, …"""
 
@@ -69,8 +66,7 @@ class FaultStory:
         return f"by {planned.by}, within {words.duration(planned.within_s * 1000)}: {planned.how}"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A runbook step that was being executed: a remediation order of the healing engine, from its issue to its end."""
 
     order_id: str
@@ -86,8 +82,7 @@ class Step:
         return f"{self.runbook_id or 'no runbook'} on {self.host} ({rule}order {self.order_id}, {self.status})"
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(NamedTuple):
     plan: Plan
     verdict: Verdict
     results: list[Result]
