@@ -13,6 +13,7 @@ from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
 from absence.output import print_json, print_lines, wants_markup
 
+SEED = click.IntRange(0, 2**64 - 1)
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 DEFAULT_OUT = Path("runs")
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
@@ -48,7 +49,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("scenario", default="default")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Random seed of the plan.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Random seed of the plan.")
 @click.option("--days", type=click.IntRange(1, 366), help="Length of the absence; the scenario's own by default.")
 @click.option(
     "--feed",
@@ -326,7 +327,7 @@ def scenarios_list(as_json: bool) -> None:
 
 @scenarios.command("check")
 @click.argument("files", nargs=-1, required=True)
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Plan with this seed too.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Plan with this seed too.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def scenarios_check(files: tuple[str, ...], seed: int, as_json: bool) -> None:
     """Check scenario FILES (or shipped names) and plan each once. All errors at once, with their place; exit 20.

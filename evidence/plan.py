@@ -7,10 +7,10 @@ planned does not change while it runs.
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cached_property
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 PLAN_VERSION = 1
@@ -178,8 +178,7 @@ class Plan(Model):
 
     @cached_property
     def _canonical(self) -> bytes:
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode()
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
 
     def sha256(self) -> str:
         return hashlib.sha256(self.canonical()).hexdigest()

@@ -119,6 +119,7 @@ def test_a_fault_that_the_scenario_lacks_is_told_with_the_nearest_that_it_has(tm
     "arguments",
     [
         ("run", "--seed", "-1"),
+        ("run", "--seed", str(2**64)),
         ("run", "--days", "0"),
         ("run", "--feed", "nowhere.csv"),
         ("replay", "nowhere"),
