@@ -25,7 +25,7 @@ from evidence.plan import Model
 from evidence.schemas import READABLE, VERSION
 
 CODE_SUFFIXES = (".py", ".yaml", ".sql")
-PACKAGES = ("simpy", "pydantic", "pyarrow", "SQLAlchemy")
+PACKAGES = ("simpy", "pydantic", "pyarrow", "apsw", "orjson")
 PLAN, JOURNAL, BOOK_DIRECTORY, MANIFEST = "plan.json", "journal.jsonl", "books", "manifest.json"
 
 
