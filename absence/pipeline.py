@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 
 import absence
-from absence import collecting
 from assertions.judge import judge
 from evidence import manifest
 from evidence.journal import JournalWriter
@@ -103,7 +102,7 @@ def execute(
     half-written run.
     """
     stages = stages or Stages()
-    with collecting.rarely(), RunWriter(out, name) as writer:
+    with RunWriter(out, name) as writer:
         work, _ = simulate_into(writer, plan, stages, progress)
         evidence = Evidence.open(writer.path)
         announce("judging")
