@@ -318,6 +318,16 @@ def test_the_database_has_the_columns_that_the_schema_says() -> None:
         assert [row["name"] for row in sqlite.query(connection, f"pragma table_info({name})")] == table.columns.keys()
 
 
+def test_the_next_packs_of_a_contest_come_off_the_index_in_order() -> None:
+    """Sorted out of all that are pending, they would cost a contest the square of its entries."""
+    query = (
+        "select pack_id from settlement_packs where contest_id = 'c' and status = 'PENDING' order by pack_id limit 9"
+    )
+    steps = [str(step) for *_, step in sqlite.connect().execute(f"explain query plan {query}")]
+    assert len(steps) == 1
+    assert "USING COVERING INDEX packs_by_contest" in steps[0]
+
+
 # --- transactions -----------------------------------------------------------------------------------------------------
 
 

@@ -367,7 +367,7 @@ _table(
     """,
     _one_of("status", PACK_STATUSES),
     UniqueConstraint("entry_id", name="one_pack_an_entry"),
-    Index("packs_by_contest", "contest_id", "status"),
+    Index("packs_by_contest", "contest_id", "status", "pack_id"),
     Index("packs_by_fail_reason", "fail_reason_code"),
     Index("packs_by_terminalized", "terminalized_at"),
     Index("packs_by_settler", "settled_by"),

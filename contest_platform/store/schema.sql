@@ -333,7 +333,7 @@ CREATE TABLE settlement_packs (
     CONSTRAINT one_pack_an_entry UNIQUE (entry_id)
 );
 
-CREATE INDEX packs_by_contest ON settlement_packs (contest_id, status);
+CREATE INDEX packs_by_contest ON settlement_packs (contest_id, status, pack_id);
 
 CREATE INDEX packs_by_fail_reason ON settlement_packs (fail_reason_code);
 

@@ -6,6 +6,7 @@ Invariant: a request either leaves its whole effect (object, balance, event, boo
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -76,7 +77,7 @@ class ProcessorActor:
         self._groups: dict[str, list[Transfer]] = {}
         self._refunds_of: dict[str, list[Refund]] = {}
         self._callers: dict[str, str] = {}
-        self._saved: dict[str, _Saved] = {}
+        self._saved: OrderedDict[str, _Saved] = OrderedDict()
         self._outbox: list[Announcement] = []
         self.balance = Balance(world.books["processor.balance"])
         self._disputes = Disputes(world, self.balance, self._new_id, self._outbox.append)
@@ -256,7 +257,7 @@ class ProcessorActor:
         if not 0 < len(key) <= KEY_CHARS_MAX:
             raise error_of(400, None, f"Idempotency keys hold 1 to {KEY_CHARS_MAX} characters.")
         saved = self._saved
-        # A dictionary keeps the order of insertion, so the keys to prune stand first.
+        # The keys to prune stand first; a plain dictionary would look for its first through all that were deleted.
         while saved and now - next(iter(saved.values())).born_at >= KEY_LIFE_MS:
             del saved[next(iter(saved))]
         return saved.get(key)
