@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
-from contest_platform.ports import BalanceTransaction, Intent, PortError, Ports, ProcessorEvent, Tx
+from contest_platform.ports import BalanceTransaction, Dispute, Intent, PortError, Ports, ProcessorEvent, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import disputes, payments, webhooks
 
@@ -38,6 +38,7 @@ class _HasId(Protocol):
 
 
 Item = TypeVar("Item", bound=_HasId)
+T = TypeVar("T")
 
 
 class ReconciliationService:
@@ -109,7 +110,7 @@ class ReconciliationService:
         """Ask about each intent that is still unpaid in a contest that has locked since the last good pass: an event
         may never have been made (docs.stripe.com/webhooks), but money captured before the lock makes an entry."""
 
-        def unpaid(tx: Tx) -> list[tuple[str, str]]:
+        def unpaid(tx: Tx) -> dict[str, str]:
             rows = tx.all(
                 "select p.entry_id, p.intent_id from contests c"
                 " join entries e on e.contest_id = c.contest_id join payments p on p.entry_id = e.entry_id"
@@ -117,25 +118,15 @@ class ReconciliationService:
                 " and p.intent_id is not null order by p.entry_id",
                 {"through": _through(tx) or 0, "began": began_at},
             )
-            return [(row["entry_id"], row["intent_id"]) for row in rows]
+            return {row["intent_id"]: row["entry_id"] for row in rows}
 
-        asked = await self._ports.store.transact("reconciliation.unpaid", unpaid)
-        failures: list[PortError] = []
-        await self._ports.runtime.gather([self._ask(entry, intent, failures) for entry, intent in asked], CONCURRENT)
-        if failures:
-            raise failures[0]
+        async def apply(intent_id: str, intent: Intent) -> None:
+            if intent.captured_at is not None or intent.status == "canceled":
+                await transact("reconciliation.intent", lambda tx: _apply_intent(tx, entries[intent_id], intent))
 
-    async def _ask(self, entry_id: str, intent_id: str, failures: list[PortError]) -> None:
-        if failures:
-            return
-        call = self._ports.processor.retrieve_intent(intent_id=intent_id)
-        try:
-            intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
-        except PortError as error:
-            failures.append(error)
-            return
-        if intent.captured_at is not None or intent.status == "canceled":
-            await self._ports.store.transact("reconciliation.intent", lambda tx: _apply_intent(tx, entry_id, intent))
+        processor, transact = self._ports.processor, self._ports.store.transact
+        entries = await transact("reconciliation.unpaid", unpaid)
+        await self._ask_each(list(entries), lambda intent_id: processor.retrieve_intent(intent_id=intent_id), apply)
 
     async def _ask_about_disputes(self) -> None:
         """Ask about each dispute that is open for all we know: no movement of the balance tells whose it is, or that it
@@ -145,24 +136,35 @@ class ReconciliationService:
             rows = tx.all("select dispute_id from disputes where closed_at is null order by dispute_id")
             return [row["dispute_id"] for row in rows]
 
-        asked = await self._ports.store.transact("reconciliation.disputes", still_open)
+        async def apply(dispute_id: str, found: Dispute) -> None:
+            dispute = replace(found, created_at=payments.whole_seconds(found.created_at))
+            ctx = Context(ACTOR, dispute_id)
+            await transact("reconciliation.dispute", lambda tx: disputes.tell(tx, ctx, dispute))
+
+        processor, transact = self._ports.processor, self._ports.store.transact
+        asked = await transact("reconciliation.disputes", still_open)
+        await self._ask_each(asked, lambda dispute_id: processor.retrieve_dispute(dispute_id=dispute_id), apply)
+
+    async def _ask_each(
+        self, ids: Sequence[str], retrieve: Callable[[str], Awaitable[T]], apply: Callable[[str, T], Awaitable[None]]
+    ) -> None:
+        """Retrieve each object, some at once, and apply it. Raises the first failure to retrieve one, after which no
+        other is begun."""
         failures: list[PortError] = []
-        await self._ports.runtime.gather([self._ask_about(dispute_id, failures) for dispute_id in asked], CONCURRENT)
+
+        async def ask(object_id: str) -> None:
+            if failures:
+                return
+            try:
+                found = await self._ports.runtime.deadline(retrieve(object_id), self._config.processor_timeout_ms)
+            except PortError as error:
+                failures.append(error)
+                return
+            await apply(object_id, found)
+
+        await self._ports.runtime.gather([ask(object_id) for object_id in ids], CONCURRENT)
         if failures:
             raise failures[0]
-
-    async def _ask_about(self, dispute_id: str, failures: list[PortError]) -> None:
-        if failures:
-            return
-        call = self._ports.processor.retrieve_dispute(dispute_id=dispute_id)
-        try:
-            found = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
-        except PortError as error:
-            failures.append(error)
-            return
-        dispute = replace(found, created_at=payments.whole_seconds(found.created_at))
-        ctx = Context(ACTOR, dispute_id)
-        await self._ports.store.transact("reconciliation.dispute", lambda tx: disputes.tell(tx, ctx, dispute))
 
 
 def _through(tx: Tx) -> int | None:
