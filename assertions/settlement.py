@@ -6,7 +6,6 @@ provider.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from assertions.facts import facts
 from assertions.model import Finding, assertion
 from assertions.trail import trail
 from assertions.words import instant
+from evidence.canonical import canonical
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 DAEMON = "system:settlement"
 """The daemon; `settled_by` names one life of it, `system:settlement:<daemon id>`."""
 TERMINAL = frozenset({"EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"})
-
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def is_daemon(settled_by: str | None) -> bool:
@@ -173,7 +171,7 @@ def evidence_recomputes(evidence: Evidence) -> Finding:
             "pack_id": pack, "contest_id": contest, "entry_id": entry, "outcome_id": outcome, "score": score,
             "place": place, "prize_cents": prize, "scores_hash": scores_hash,
         }  # fmt: skip
-        if sha256(_encode(body).encode()).hexdigest() != stated:
+        if sha256(canonical(body)).hexdigest() != stated:
             found.breaks(f"the evidence hash of {pack} is not that of its pack and outcome", subject, at, prize or 0)
     for pack, (_, _, status) in packs.items():
         if status in TERMINAL and pack not in told:

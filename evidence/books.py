@@ -88,16 +88,8 @@ class Book:
 
     def note(self, *values: Any) -> int:
         """Append one row to a book whose first column `n` numbers the rows; `values` are the columns after it.
-        Returns n. Raises as `add` does, which it does not call: most rows come this way."""
-        cells, n = self._cells, self.count + 1
-        if len(values) != self._width - 1:
-            raise self._file.width_refused(n, (n, *values))
-        cells.append(n)
-        cells += values
-        self.count = n
-        if len(cells) >= self._cells_max:
-            self._flush()
-        return n
+        Returns n. Raises as `add` does."""
+        return self.add(self.count + 1, *values)
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Append many rows; `rows` may be a database cursor. Raises as `add` does."""
@@ -315,9 +307,15 @@ def read_rows(path: Path, schema: BookSchema, columns: Sequence[str]) -> Iterato
 
     Streams: no more than a chunk is held. Raises BookDamaged.
     """
+    for chunk in read_chunks(path, schema, columns):
+        yield from zip(*chunk, strict=True)
+
+
+def read_chunks(path: Path, schema: BookSchema, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
+    """The same, column by column: a list of values for each column asked for, of a chunk of rows at a time."""
     with open_parquet(path, schema) as file:
-        for table in _tables(file, [name for name in schema.columns if name in columns]):
-            yield from zip(*read_columns(table, schema, columns), strict=True)
+        for table in _tables(file, columns):
+            yield read_columns(table, schema, columns)
 
 
 def _tables(file: Any, columns: Sequence[str] | None = None) -> Iterator[Any]:

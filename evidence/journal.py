@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
+from evidence.canonical import canonical
+
 GENESIS = "0" * 64
 
 _AT = re.compile(rb'"at":(-?\d+)')
@@ -45,7 +47,7 @@ class JournalWriter:
             "prev": self.head,
             "subject": subject,
         }
-        line = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
+        line = canonical(event)
         self.head = head = sha256(line).hexdigest()
         self._write(b'%b,"hash":"%b"}\n' % (line[:-1], head.encode()))
         return event_id

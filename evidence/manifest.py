@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 
 from evidence import journal
 from evidence.books import BookDigest
+from evidence.canonical import canonical
 from evidence.plan import Model
 from evidence.schemas import READABLE, VERSION
 
@@ -131,10 +132,6 @@ def write(run_dir: Path, name: str, seal: Seal, fingerprints: Mapping[str, str])
         "versions": versions(),
     }
     (run_dir / MANIFEST).write_bytes(_render(content))
-
-
-def canonical(content: Any) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _render(content: Mapping[str, Any]) -> bytes:

@@ -10,8 +10,9 @@ import hashlib
 from functools import cached_property
 from typing import Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict
+
+from evidence.canonical import canonical
 
 PLAN_VERSION = 1
 
@@ -178,7 +179,7 @@ class Plan(Model):
 
     @cached_property
     def _canonical(self) -> bytes:
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        return canonical(self.model_dump(mode="json"))
 
     def sha256(self) -> str:
         return hashlib.sha256(self.canonical()).hexdigest()

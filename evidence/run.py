@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from evidence import journal
-from evidence.books import CHUNK_ROWS, Row, book_path, open_parquet, read_columns
+from evidence.books import Row, book_path, open_parquet, read_chunks, read_columns
 from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest
 from evidence.plan import Plan
 from evidence.schemas import BOOKS, BookSchema
@@ -110,16 +110,8 @@ class Evidence:
             if name not in kept.schema.columns:
                 raise UnknownName(f"column of {book}", name, list(kept.schema.columns))
         if kept.table is None:
-            return self._streamed(book, kept.schema, wanted)
+            return read_chunks(book_path(self.path / BOOK_DIRECTORY, book), kept.schema, wanted)
         return iter([list(map(kept.column, wanted))] if kept.rows else [])
-
-    def _streamed(self, book: str, schema: BookSchema, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
-        import pyarrow as pa
-
-        with open_parquet(book_path(self.path / BOOK_DIRECTORY, book), schema) as file:
-            held = [name for name in file.schema_arrow.names if name in columns]
-            for batch in file.iter_batches(batch_size=CHUNK_ROWS, columns=held, use_threads=False):
-                yield read_columns(pa.Table.from_batches([batch]), schema, columns)
 
     def records(self, book: str, *columns: str) -> list[Any]:
         """The rows as named tuples: a new list on every call. For a book of millions of rows use `rows`."""

@@ -262,7 +262,7 @@ def test_a_book_too_large_to_keep_reads_the_same(published: Path, monkeypatch: p
 def test_the_chunks_of_a_book_are_its_rows_column_by_column(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Evidence.open(published)
     monkeypatch.setattr("evidence.run.KEPT_ROWS_MAX", 10)
-    monkeypatch.setattr("evidence.run.CHUNK_ROWS", 4)
+    monkeypatch.setattr("evidence.books.CHUNK_ROWS", 4)
     streamed = Evidence.open(published)
     seqs = [seq for (seq,) in kept.rows(AUDIT, "seq")]
     assert [len(chunk) for _, chunk in streamed.chunks(AUDIT, "at", "seq")] == [4, 4, 3]
