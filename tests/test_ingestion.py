@@ -420,7 +420,7 @@ def test_golfers_who_join_late_are_entered_beside_the_field() -> None:
     assert len(world.audited("tournaments.update")) == 1
 
 
-def judged(cells: Any, totals: Any, known: Any = None, **more: Any) -> receipts.Judgement:
+def judged(cells: Any, totals: Any, known: Any = (), **more: Any) -> receipts.Judgement:
     arguments: dict[str, Any] = {
         "golfers": {"g1", "g2"},
         "rounds": 2,
@@ -430,7 +430,7 @@ def judged(cells: Any, totals: Any, known: Any = None, **more: Any) -> receipts.
         "full": False,
         **more,
     }
-    return receipts.judge(cells, totals, known or {}, **arguments)
+    return receipts.judge(cells, totals, receipts.Scores.of(known), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_impossible_strokes_leave_a_round_that_does_not_add_up() -> None:
         ("QUARANTINE", "HOLE_SUM_MISMATCH"),
     ]
     assert judgement.broken == {("g1", 1)}
-    assert judgement.rounds == {}
+    assert judgement.learned == receipts.Scores({}, {})
 
 
 @pytest.mark.parametrize("strokes", [1, 15])
@@ -472,7 +472,7 @@ def test_a_round_without_a_total_cannot_be_checked_and_is_quarantined() -> None:
 
 
 def test_holes_known_before_count_into_the_sum() -> None:
-    known = {("g1", 1): {1: (4, 5), 2: (3, 6)}}
+    known = [("g1", 1, 1, 4, 5), ("g1", 1, 2, 3, 6)]
     assert judged([("g1", 1, 3, 5, 7)], {("g1", 1): 12}, known).receipts[0][5] == "ADMIT"
     assert judged([("g1", 1, 3, 5, 7)], {("g1", 1): 5}, known).receipts[0][5] == "QUARANTINE"
 
@@ -480,13 +480,13 @@ def test_holes_known_before_count_into_the_sum() -> None:
 def test_several_values_of_a_hole_in_one_answer_are_told_in_order_and_the_last_counts() -> None:
     judgement = judged([("g1", 1, 1, 4, 5), ("g1", 1, 1, 6, 7), ("g1", 1, 1, 6, 8)], {("g1", 1): 6})
     assert [row[5] for row in judgement.receipts] == ["ADMIT", "CORRECTION", "DUPLICATE"]
-    assert judgement.rounds == {("g1", 1): {1: (6, 7)}}
+    assert judgement.learned == receipts.Scores({("g1", 1, 1): (6, 7)}, {("g1", 1): 6})
 
 
 def test_a_value_older_than_the_known_one_changes_nothing() -> None:
-    judgement = judged([("g1", 1, 1, 4, 5)], {("g1", 1): 6}, {("g1", 1): {1: (6, 7)}})
+    judgement = judged([("g1", 1, 1, 4, 5)], {("g1", 1): 6}, [("g1", 1, 1, 6, 7)])
     assert judgement.receipts[0][5:] == ("REJECT", "OLDER_THAN_KNOWN")
-    assert judgement.rounds == {("g1", 1): {1: (6, 7)}}
+    assert judgement.learned == receipts.Scores({}, {("g1", 1): 6})
 
 
 # --- failures, crashes ----------------------------------------------------------------------------------------------

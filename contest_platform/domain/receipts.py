@@ -13,30 +13,47 @@ Served: TypeAlias = tuple[str, int, int, int, int]
 """(golfer_id, round, hole, strokes, published_at)."""
 Receipt: TypeAlias = tuple[str, int, int, int, int, str, str]
 """(golfer_id, round, hole, strokes, published_at, verdict, reason)."""
+Hole: TypeAlias = tuple[str, int, int]
 PlayerRound: TypeAlias = tuple[str, int]
-Known: TypeAlias = Mapping[PlayerRound, Mapping[int, tuple[int, int]]]
-"""By golfer and round: hole -> (strokes, published_at)."""
 
 STROKES_MAX = 15
 """More strokes on one hole than a live feed has any business to tell."""
 
 
 @dataclass(slots=True)
+class Scores:
+    """What was admitted: of each hole the last (strokes, published_at), of each golfer's round the sum of its holes."""
+
+    holes: dict[Hole, tuple[int, int]]
+    sums: dict[PlayerRound, int]
+
+    @classmethod
+    def of(cls, admitted: Iterable[Served]) -> Scores:
+        holes = {(golfer, round_, hole): (strokes, at) for golfer, round_, hole, strokes, at in admitted}
+        sums: dict[PlayerRound, int] = {}
+        for (golfer, round_, _), (strokes, _) in holes.items():
+            sums[golfer, round_] = sums.get((golfer, round_), 0) + strokes
+        return cls(holes, sums)
+
+    def take(self, later: Scores) -> None:
+        self.holes.update(later.holes)
+        self.sums.update(later.sums)
+
+
+@dataclass(slots=True)
 class Judgement:
-    """`receipts` in the order of the answer. `rounds`: what is known then of each golfer's round that it touches and
-    that adds up. `broken`: the rounds that do not. `repeated`: how many cells were left out because an earlier answer
-    had told them."""
+    """`receipts` in the order of the answer. `learned`: the holes that it changes and the rounds that it touches, of
+    rounds that add up. `broken`: the rounds that do not."""
 
     receipts: list[Receipt]
-    rounds: dict[PlayerRound, dict[int, tuple[int, int]]]
+    learned: Scores
     broken: frozenset[PlayerRound]
-    repeated: int
 
 
 def judge(
     cells: Sequence[Served],
     totals: Mapping[PlayerRound, int],
-    known: Known,
+    known: Scores,
     *,
     golfers: Container[str],
     rounds: int,
@@ -51,43 +68,43 @@ def judge(
     answers, so this one repeats what has come since. What is only told again gets no receipt, unless a `full` answer
     that adds up tells it.
     """
-    verdicts: list[tuple[str, str]] = []
-    after: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
-    for golfer, round_, hole, strokes, published_at in cells:
-        round_after = after.get((golfer, round_))
-        if round_after is None or not 1 <= hole <= holes:
-            if golfer not in golfers:
-                verdicts.append(_UNKNOWN_GOLFER)
-                continue
-            if not (1 <= round_ <= rounds and 1 <= hole <= holes):
-                verdicts.append(_UNKNOWN_HOLE)
-                continue
-            round_after = after[golfer, round_] = dict(known.get((golfer, round_), _NOTHING))
-        current = round_after.get(hole)
+    receipts: list[Receipt] = []
+    after: dict[Hole, tuple[int, int]] = {}
+    gained: dict[PlayerRound, int] = {}
+    known_hole, known_sum = known.holes.get, known.sums.get
+    for cell in cells:
+        golfer, round_, hole, strokes, published_at = cell
+        place = (golfer, round_, hole)
+        current = after.get(place) or known_hole(place)
+        if current is None and golfer not in golfers:
+            receipts.append(cell + _UNKNOWN_GOLFER)
+            continue
+        if current is None and not (1 <= round_ <= rounds and 1 <= hole <= holes):
+            receipts.append(cell + _UNKNOWN_HOLE)
+            continue
+        gain = 0
         if not 1 <= strokes <= STROKES_MAX:
             verdict = _IMPOSSIBLE
         elif current is None:
-            verdict = _FIRST
+            verdict, gain = _FIRST, strokes
+            after[place] = (strokes, published_at)
         elif published_at < current[1]:
             verdict = _OLDER
         elif strokes == current[0]:
             verdict = _SAME
         else:
-            verdict = _OTHER
-        if verdict is _FIRST or verdict is _OTHER:
-            round_after[hole] = (strokes, published_at)
-        verdicts.append(verdict)
-    broken = frozenset(
-        player_round
-        for player_round, scores in after.items()
-        if sum([strokes for strokes, _ in scores.values()]) != totals.get(player_round)
-    )
-    for player_round in broken:
-        del after[player_round]
-    receipts: list[Receipt] = [(*cell, *verdict) for cell, verdict in zip(cells, verdicts, strict=True)]
+            verdict, gain = _OTHER, strokes - current[0]
+            after[place] = (strokes, published_at)
+        receipts.append(cell + verdict)
+        player_round = (golfer, round_)
+        gained[player_round] = gained.get(player_round, 0) + gain
+    sums = {player_round: known_sum(player_round, 0) + gain for player_round, gain in gained.items()}
+    broken = frozenset([player_round for player_round, strokes in sums.items() if totals.get(player_round) != strokes])
     if broken:
+        after = {place: value for place, value in after.items() if place[:2] not in broken}
+        sums = {player_round: strokes for player_round, strokes in sums.items() if player_round not in broken}
         receipts = [
-            (*receipt[:5], *_MISMATCH) if receipt[:2] in broken and receipt[5] != "REJECT" else receipt
+            receipt[:5] + _MISMATCH if receipt[:2] in broken and receipt[5] != "REJECT" else receipt
             for receipt in receipts
         ]
     if again:
@@ -97,10 +114,9 @@ def judge(
             for receipt in receipts
             if receipt[5:] not in told_before and not (receipt[5] in _REFUSED and receipt[:5] in held)
         ]
-    return Judgement(receipts, after, broken, len(cells) - len(receipts))
+    return Judgement(receipts, Scores(after, sums), broken)
 
 
-_NOTHING: Mapping[int, tuple[int, int]] = {}
 _REFUSED = ("QUARANTINE", "REJECT")
 
 _FIRST = ("ADMIT", "FIRST_SCORE")

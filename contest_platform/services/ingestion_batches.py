@@ -14,7 +14,7 @@ from contest_platform import audit, checkpoints
 from contest_platform.audit import Context
 from contest_platform.domain import receipts
 from contest_platform.domain.polling import Tournament
-from contest_platform.domain.receipts import PlayerRound, Receipt, Served
+from contest_platform.domain.receipts import Receipt, Scores, Served
 from contest_platform.domain.scoring import GolferStatus
 from contest_platform.ports import ScoreAnswer, Tx
 
@@ -49,37 +49,35 @@ class Poll:
 
 @dataclass(slots=True)
 class Known:
-    """What is known of a tournament: `field`, golfer_id -> status, and `rounds` (see domain.receipts.Known).
+    """What is known of a tournament: `field`, golfer_id -> status, and `scores`.
 
-    It is what the receipts say, not what `hole_scores` says: receipts cannot be edited.
+    These are what the receipts say, not what `hole_scores` says: receipts cannot be edited.
     """
 
     field: Mapping[str, str]
-    rounds: dict[PlayerRound, dict[int, tuple[int, int]]]
+    scores: Scores
 
     def take(self, changes: Known) -> None:
         """Take over what a transaction has committed."""
         self.field = changes.field
-        self.rounds.update(changes.rounds)
+        self.scores.take(changes.scores)
 
 
 def read_known(tx: Tx, tournament_id: str) -> Known:
     params = {"t": tournament_id}
-    golfers = tx.all("select golfer_id, status from golfers where tournament_id = :t order by golfer_id", params)
-    rounds: dict[PlayerRound, dict[int, tuple[int, int]]] = {}
-    for row in tx.all(
+    golfers = tx.tuples("select golfer_id, status from golfers where tournament_id = :t order by golfer_id", params)
+    admitted = tx.tuples(
         """
         select golfer_id, round, hole, strokes, published_at from ingestion_receipts
         where tournament_id = :t and verdict in ('ADMIT', 'CORRECTION') order by batch_id, n
         """,
         params,
-    ):
-        rounds.setdefault((row["golfer_id"], row["round"]), {})[row["hole"]] = (row["strokes"], row["published_at"])
-    return Known({row["golfer_id"]: row["status"] for row in golfers}, rounds)
+    )
+    return Known(dict(golfers), Scores.of(admitted))
 
 
 def apply(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known:
-    """Apply an answer and bring `checkpoint` up to date. Returns the field as it is then, and the rounds touched."""
+    """Apply an answer and bring `checkpoint` up to date. Returns the field as it is then, and the scores learned."""
     answer, revision = poll.answer, checkpoint["revision"]
     checkpoint["polls"] += 1
     if answer.event_id != poll.tournament.event_id:
@@ -90,7 +88,7 @@ def apply(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known
         _refuse_empty(tx, poll, checkpoint)
     else:
         return _take(tx, poll, checkpoint, known)
-    return Known(known.field, {})
+    return Known(known.field, Scores({}, {}))
 
 
 # --- answers that are none --------------------------------------------------------------------------------------------
@@ -126,7 +124,7 @@ def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known
     judgement = receipts.judge(
         answer.cells,
         answer.totals,
-        known.rounds,
+        known.scores,
         golfers=field,
         rounds=tournament.rounds,
         holes=tournament.holes,
@@ -157,7 +155,7 @@ def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known
     checkpoint["unchanged"] += not changed and not broken
     if learned or not broken:
         _note_success(tx, poll, checkpoint)
-    return Known(field, judgement.rounds)
+    return Known(field, judgement.learned)
 
 
 def _mark_late(tx: Tx, poll: Poll, rows: list[Receipt], checkpoint: dict[str, Any]) -> list[Receipt]:
