@@ -137,9 +137,6 @@ class Tx(Protocol):
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
 
-    def upsert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Insert `rows` in order; one whose key is there already replaces the other columns of that row."""
-
     def notify(self, topic: str) -> None:
         """Notify `topic` once the transaction has committed."""
 

@@ -134,7 +134,9 @@ def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known
     )
     broken, rows = judgement.broken, _mark_late(tx, poll, judgement.receipts, checkpoint)
     batch_id = _write_batch(tx, poll, rows, "answer of the provider") if rows else None
-    learned = batch_id is not None and _write_scores(tx, poll, rows, batch_id)
+    learned = bool(judgement.learned.holes)
+    if learned:
+        tx.run(_SHOW, {"batch": batch_id})
     checkpoint["repeated"] += bool(broken) and batch_id is None
     good = [batch for batch, cells in open_batches.items() if broken.isdisjoint(cell[:2] for cell in cells)]
     if good:
@@ -223,20 +225,14 @@ _RECEIPT_COLUMNS = (
     *("batch_id", "n", "tournament_id", "golfer_id", "round", "hole"),
     *("strokes", "published_at", "verdict", "reason"),
 )
-_SCORE_COLUMNS = ("tournament_id", "golfer_id", "round", "hole", "strokes", "batch_id", "published_at")
-
-
-def _write_scores(tx: Tx, poll: Poll, rows: Iterable[Receipt], batch_id: int) -> bool:
-    """Show what the batch admitted. Returns whether that was anything."""
-    tournament_id = poll.tournament.id
-    shown = [
-        (tournament_id, golfer, round_, hole, strokes, batch_id, published_at)
-        for golfer, round_, hole, strokes, published_at, verdict, _ in rows
-        if verdict == "ADMIT" or verdict == "CORRECTION"
-    ]
-    if shown:
-        tx.upsert_many("hole_scores", _SCORE_COLUMNS, shown)
-    return bool(shown)
+# Several values of a hole come in the order of their publication: the last is the one to show.
+_SHOW = """
+    insert into hole_scores (tournament_id, golfer_id, round, hole, strokes, batch_id, published_at)
+    select tournament_id, golfer_id, round, hole, strokes, batch_id, published_at from ingestion_receipts
+    where batch_id = :batch and (verdict = 'ADMIT' or verdict = 'CORRECTION') order by n
+    on conflict (tournament_id, golfer_id, round, hole)
+        do update set strokes = excluded.strokes, batch_id = excluded.batch_id, published_at = excluded.published_at
+"""
 
 
 # --- quarantine -------------------------------------------------------------------------------------------------------

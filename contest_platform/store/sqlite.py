@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import apsw
 
 from contest_platform.ports import Row
-from contest_platform.store.tables import DDL, KEYS, TABLES
+from contest_platform.store.tables import DDL, TABLES
 
 T = TypeVar("T")
 Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
@@ -24,12 +24,6 @@ Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     # Or fail, not abort: see _refuses_replace. What fails, fails the transaction, which is rolled back as a whole.
     return f"insert or fail into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
-
-
-@cache
-def _upsert(table: str, columns: tuple[str, ...]) -> str:
-    new = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in KEYS[table])
-    return f"{_insert(table, columns)} on conflict ({', '.join(KEYS[table])}) do update set {new}"
 
 
 _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
@@ -146,11 +140,6 @@ class SqliteTx:
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self._cursor.executemany(_insert(table, tuple(columns)), rows)
-        self.statements += 1
-        self.changes += len(rows)
-
-    def upsert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        self._cursor.executemany(_upsert(table, tuple(columns)), rows)
         self.statements += 1
         self.changes += len(rows)
 
