@@ -276,28 +276,31 @@ def _begin(tx: Tx, tournament: Tournament) -> _Memory | None:
     return _Memory(ingestion_batches.read_known(tx, tournament.id), checkpoint)
 
 
+_ENDED = ("SETTLED", "PAID_OUT", "CANCELLED")
 _STANDING = """
-    select min(case when status not in ('SETTLED', 'PAID_OUT', 'CANCELLED') and cutoff_at >= :begun then cutoff_at end)
-               as owed_at,
-           coalesce(sum(case when status in ('SETTLED', 'PAID_OUT', 'CANCELLED') then 0 else 1 end), 0) as unsettled,
-           coalesce(max(coalesce(settled_at, closed_at)), 0) as ended_at,
-           (select completed_at from tournaments where tournament_id = :t) as completed_at
-    from contests where tournament_id = :t
+    select t.completed_at, f.value, c.status, c.cutoff_at, coalesce(c.settled_at, c.closed_at)
+    from tournaments t
+        left join checkpoints f on f.name = :full_poll
+        left join contests c on c.tournament_id = t.tournament_id
+    where t.tournament_id = :t
 """
 
 
 def _next(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any], after: int) -> _Due:
-    full_poll = checkpoints.read(tx, full_poll_name(tournament.id))
-    begun_at = 0 if full_poll is None else full_poll["begun_at"]
-    row = tx.one(_STANDING, {"t": tournament.id, "begun": begun_at})
-    assert row is not None, "an aggregate always has a row"
+    contests = tx.tuples(_STANDING, {"t": tournament.id, "full_poll": full_poll_name(tournament.id)})
+    completed_at, full_poll = contests[0][:2]
+    begun_at = 0 if full_poll is None else orjson.loads(full_poll)["begun_at"]
     overdue_at = tournament.ends_at + OVERDUE_MS
-    event_over_at = row["completed_at"] or (overdue_at if overdue_at < after else None)
-    over = event_over_at is not None and not row["unsettled"]
+    event_over_at = completed_at or (overdue_at if overdue_at < after else None)
+    cutoffs = [cutoff_at for _, _, status, cutoff_at, _ in contests if status is not None and status not in _ENDED]
+    owed = [cutoff_at for cutoff_at in cutoffs if cutoff_at is not None and cutoff_at >= begun_at]
+    over_at = None
+    if event_over_at is not None and not cutoffs:
+        over_at = max([event_over_at, *[ended_at for *_, ended_at in contests if ended_at is not None]])
     standing = Standing(
-        owed_at=row["owed_at"],
+        owed_at=min(owed) if owed else None,
         event_over=event_over_at is not None,
-        over_at=max(row["ended_at"], event_over_at) if over else None,
+        over_at=over_at,
         retry=checkpoint["failing_since"] is not None or checkpoint["page"] is not None,
     )
     return _Due(next_poll(tournament, standing, after), standing.owed_at, checkpoint["page"])
