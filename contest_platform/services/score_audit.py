@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import orjson
+
 from contest_platform import audit
 from contest_platform.audit import Context
+from contest_platform.domain.receipts import PlayerRound
 from contest_platform.jobs import HOUR_MS, Job
 from contest_platform.ports import Ports, Tx
 from contest_platform.service import Config, Route
@@ -74,19 +77,25 @@ def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> dict[str, score
         played = any(from_at <= tx.now and until_at > since for from_at, until_at in play_windows(row["play"]))
         if played or tournament_id in fresh:
             replays[tournament_id] = scores.replay(tx, tournament_id, known.get(tournament_id))
-            _audit(tx, tournament_id, replays[tournament_id].cells)
+            _audit(tx, tournament_id, replays[tournament_id].rounds)
     return replays
 
 
-def _audit(tx: Tx, tournament_id: str, replayed: Mapping[scores.Cell, int]) -> None:
-    rows = tx.tuples(
-        "select golfer_id, round, hole, strokes from hole_scores where tournament_id = :t", {"t": tournament_id}
-    )
-    shown = {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in rows}
-    holes, mismatches = len(shown), 0
-    if replayed != shown:
-        known_to_either = replayed.keys() | shown.keys()
-        holes, mismatches = len(known_to_either), sum(replayed.get(hole) != shown.get(hole) for hole in known_to_either)
+_SHOWN = """
+    select golfer_id, round, count(*), json_group_object(hole, strokes) from hole_scores
+    where tournament_id = :t group by golfer_id, round
+"""
+
+
+def _audit(tx: Tx, tournament_id: str, replayed: Mapping[PlayerRound, str]) -> None:
+    rows = tx.tuples(_SHOWN, {"t": tournament_id})
+    shown = {(golfer, round_): played for golfer, round_, _, played in rows}
+    holes, mismatches = sum([count for _, _, count, _ in rows]), 0
+    if shown != replayed:
+        for player_round in replayed.keys() | shown.keys():
+            told, seen = (orjson.loads(rounds.get(player_round, "{}")) for rounds in (replayed, shown))
+            holes += len(told.keys() - seen.keys())
+            mismatches += sum(told.get(hole) != seen.get(hole) for hole in told.keys() | seen.keys())
     last = tx.one("select max(audit_id) as audit_id from score_audits")
     audit.insert(
         tx,

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import cast
+from typing import Any, cast
 
+import orjson
+
+from contest_platform.domain.receipts import PlayerRound
 from contest_platform.domain.scoring import GolferCard, GolferStatus
 from contest_platform.ports import Tx
-
-Cell = tuple[str, int, int]
-"""(golfer_id, round, hole)."""
 
 # Batches number the order in which values of a hole were told, which is the order in which they were published.
 _ADMITTED = """
@@ -28,31 +28,28 @@ _FOR_EVER = (1 << 63) - 1
 def official_cards(tx: Tx, tournament_id: str, cutoff_at: int) -> tuple[dict[str, GolferCard], str]:
     """The card of every golfer of the field by the last values published at or before `cutoff_at`, and the scores_hash:
     SHA-256 of the lines `golfer_id|round|hole|strokes`, sorted."""
-    cells = _last_values(tx, tournament_id, cutoff_at)
-    holes: dict[str, dict[tuple[int, int], int]] = {}
-    statuses: dict[str, str] = {}
-    for row in tx.all(
+    field = tx.tuples(
         "select golfer_id, status from golfers where tournament_id = :t order by golfer_id", {"t": tournament_id}
-    ):
-        holes[row["golfer_id"]] = {}
-        statuses[row["golfer_id"]] = row["status"]
-    for (golfer, round_, hole), strokes in cells.items():
+    )
+    holes: dict[str, dict[tuple[int, int], int]] = {golfer: {} for golfer, _ in field}
+    for golfer, round_, hole, strokes in _admitted(tx, tournament_id, until=cutoff_at):
         holes[golfer][round_, hole] = strokes
-    cards = {golfer: GolferCard(cast(GolferStatus, status), holes[golfer]) for golfer, status in statuses.items()}
-    return cards, scores_hash(cells)
-
-
-def scores_hash(cells: Mapping[Cell, int]) -> str:
-    lines = [f"{golfer}|{round_}|{hole}|{cells[golfer, round_, hole]}\n" for golfer, round_, hole in sorted(cells)]
-    return sha256("".join(lines).encode()).hexdigest()
+    cards = {golfer: GolferCard(cast(GolferStatus, status), holes[golfer]) for golfer, status in field}
+    lines = [
+        f"{golfer}|{round_}|{hole}|{strokes}\n"
+        for golfer, card in sorted(holes.items())
+        for (round_, hole), strokes in sorted(card.items())
+    ]
+    return cards, sha256("".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Every hole's current score by the receipts of the batches up to `through`."""
+    """Every hole's current score by the receipts of the batches up to `through`: of each golfer's round its strokes by
+    hole, as JSON, for the store can give what it shows in this form without a row for every hole."""
 
     through: int
-    cells: dict[Cell, int]
+    rounds: Mapping[PlayerRound, str]
 
 
 def replay(tx: Tx, tournament_id: str, known: Replay | None) -> Replay:
@@ -61,9 +58,16 @@ def replay(tx: Tx, tournament_id: str, known: Replay | None) -> Replay:
     last = tx.one("select max(batch_id) as batch_id from ingestion_batches")
     through = int((last["batch_id"] if last is not None else None) or 0)
     before = Replay(0, {}) if known is None else known
-    return Replay(through, before.cells | _last_values(tx, tournament_id, _FOR_EVER, after=before.through))
+    told: dict[PlayerRound, dict[int, int]] = {}
+    for golfer, round_, hole, strokes in _admitted(tx, tournament_id, after=before.through):
+        told.setdefault((golfer, round_), {})[hole] = strokes
+    rounds = dict(before.rounds)
+    for player_round, holes in told.items():
+        played = orjson.loads(rounds.get(player_round, "{}"))
+        by_hole = sorted({**{int(hole): strokes for hole, strokes in played.items()}, **holes}.items())
+        rounds[player_round] = orjson.dumps(dict(by_hole), option=orjson.OPT_NON_STR_KEYS).decode()
+    return Replay(through, rounds)
 
 
-def _last_values(tx: Tx, tournament_id: str, until: int, after: int = 0) -> dict[Cell, int]:
-    rows = tx.tuples(_ADMITTED, {"t": tournament_id, "until": until, "after": after})
-    return {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in rows}
+def _admitted(tx: Tx, tournament_id: str, *, after: int = 0, until: int = _FOR_EVER) -> list[tuple[Any, ...]]:
+    return tx.tuples(_ADMITTED, {"t": tournament_id, "after": after, "until": until})
