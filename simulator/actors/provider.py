@@ -36,7 +36,7 @@ class _Event:
     changes: list[Served] = field(default_factory=list)
     marks: list[int] = field(default_factory=lambda: [0])
     instants: list[int] = field(default_factory=list)
-    current: dict[tuple[str, int, int], tuple[int, int]] = field(default_factory=dict)
+    current: dict[tuple[str, int, int], Served] = field(default_factory=dict)
     totals: dict[tuple[str, int], int] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     status_changes: list[tuple[int, str, str]] = field(default_factory=list)
@@ -100,14 +100,14 @@ class ProviderActor:
         rows: list[tuple[Any, ...]] = []
         corrections = 0
         for n, (golfer, round_, hole, strokes) in enumerate(cells, self._publications.count + 1):
-            key = (golfer, round_, hole)
-            before = current.get(key)
-            corrected = before is not None and before[0] != strokes
+            place, player_round, served = (golfer, round_, hole), (golfer, round_), (golfer, round_, hole, strokes, at)
+            before = current.get(place)
+            gain = strokes if before is None else strokes - before[3]
+            corrected = before is not None and gain != 0
             corrections += corrected
-            current[key] = (strokes, at)
-            player_round = (golfer, round_)
-            totals[player_round] = totals.get(player_round, 0) + strokes - (0 if before is None else before[0])
-            changes.append((golfer, round_, hole, strokes, at))
+            current[place] = served
+            changes.append(served)
+            totals[player_round] = totals.get(player_round, 0) + gain
             rows.append((n, event_id, revision, at, golfer, round_, hole, strokes, corrected))
         self._publications.extend(rows)
         for golfer, status in statuses:
@@ -207,12 +207,12 @@ class ProviderActor:
 def _served(event: _Event, since: int | None) -> ScoreAnswer:
     totals = event.totals
     if since is None:
-        cells = tuple((*cell, *value) for cell, value in event.current.items())
+        cells = tuple(event.current.values())
         touched, statuses = dict(totals), dict(event.statuses)
     else:
         since = min(max(since, 0), event.revision)
         cells = tuple(event.changes[event.marks[since] :])
-        touched = {(cell[0], cell[1]): totals[cell[0], cell[1]] for cell in cells}
+        touched = {(player_round := cell[:2]): totals[player_round] for cell in cells}
         changed = bisect_right(event.status_changes, since, key=itemgetter(0))
         statuses = {golfer: status for _, golfer, status in event.status_changes[changed:]}
     return ScoreAnswer(
