@@ -480,7 +480,7 @@ def test_holes_known_before_count_into_the_sum() -> None:
 def test_several_values_of_a_hole_in_one_answer_are_told_in_order_and_the_last_counts() -> None:
     judgement = judged([("g1", 1, 1, 4, 5), ("g1", 1, 1, 6, 7), ("g1", 1, 1, 6, 8)], {("g1", 1): 6})
     assert [row[5] for row in judgement.receipts] == ["ADMIT", "CORRECTION", "DUPLICATE"]
-    assert judgement.learned == receipts.Scores({("g1", 1, 1): (6, 7)}, {("g1", 1): 6})
+    assert judgement.learned == receipts.Scores({("g1", 1, 1): ("g1", 1, 1, 6, 7)}, {("g1", 1): 6})
 
 
 def test_a_value_older_than_the_known_one_changes_nothing() -> None:

@@ -22,16 +22,16 @@ STROKES_MAX = 15
 
 @dataclass(slots=True)
 class Scores:
-    """What was admitted: of each hole the last (strokes, published_at), of each golfer's round the sum of its holes."""
+    """What was admitted: of each hole the last, of each golfer's round the sum of its holes."""
 
-    holes: dict[Hole, tuple[int, int]]
+    holes: dict[Hole, Served]
     sums: dict[PlayerRound, int]
 
     @classmethod
     def of(cls, admitted: Iterable[Served]) -> Scores:
-        holes = {(golfer, round_, hole): (strokes, at) for golfer, round_, hole, strokes, at in admitted}
+        holes = {cell[:3]: cell for cell in admitted}
         sums: dict[PlayerRound, int] = {}
-        for (golfer, round_, _), (strokes, _) in holes.items():
+        for golfer, round_, _, strokes, _ in holes.values():
             sums[golfer, round_] = sums.get((golfer, round_), 0) + strokes
         return cls(holes, sums)
 
@@ -69,7 +69,7 @@ def judge(
     that adds up tells it.
     """
     receipts: list[Receipt] = []
-    after: dict[Hole, tuple[int, int]] = {}
+    after: dict[Hole, Served] = {}
     gained: dict[PlayerRound, int] = {}
     known_hole, known_sum = known.holes.get, known.sums.get
     for cell in cells:
@@ -87,14 +87,14 @@ def judge(
             verdict = _IMPOSSIBLE
         elif current is None:
             verdict, gain = _FIRST, strokes
-            after[place] = (strokes, published_at)
-        elif published_at < current[1]:
+            after[place] = cell
+        elif published_at < current[4]:
             verdict = _OLDER
-        elif strokes == current[0]:
+        elif strokes == current[3]:
             verdict = _SAME
         else:
-            verdict, gain = _OTHER, strokes - current[0]
-            after[place] = (strokes, published_at)
+            verdict, gain = _OTHER, strokes - current[3]
+            after[place] = cell
         receipts.append(cell + verdict)
         player_round = (golfer, round_)
         gained[player_round] = gained.get(player_round, 0) + gain

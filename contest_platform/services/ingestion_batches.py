@@ -143,7 +143,7 @@ def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known
         batch_id = batch_id or _write_batch(tx, poll, [], "answer that adds up again")
         _resolve(tx, poll, good, batch_id)
     checkpoint["open"] = [batch for batch in open_batches if batch not in good]
-    if any(row[5] in ("QUARANTINE", "REJECT") and row[:2] in broken for row in rows):
+    if broken and any(row[5] in ("QUARANTINE", "REJECT") and row[:2] in broken for row in rows):
         checkpoint["open"].append(batch_id)
     changed = batch_id is not None or field is not known.field
     if not broken:
@@ -162,7 +162,7 @@ def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known
 
 def _mark_late(tx: Tx, poll: Poll, rows: list[Receipt], checkpoint: dict[str, Any]) -> list[Receipt]:
     """Give corrections published after a contest's cut-off their reason, and have the pager told of them."""
-    if not any(row[5] == "CORRECTION" for row in rows):
+    if "CORRECTION" not in [row[5] for row in rows]:
         return rows
     cutoffs = [
         (contest["contest_id"], contest["cutoff_at"])
@@ -215,7 +215,10 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
     }
     tx.insert("ingestion_batches", batch)
     if rows:
-        receipt_rows = [(batch_id, n, tournament_id, *row) for n, row in enumerate(rows, 1)]
+        receipt_rows = [
+            (batch_id, n, tournament_id, golfer, round_, hole, strokes, published_at, verdict, why)
+            for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1)
+        ]
         tx.insert_many("ingestion_receipts", _RECEIPT_COLUMNS, receipt_rows)
     audit.append(tx, poll.ctx, "ingestion.batch", f"ingestion_batches/{batch_id}", after=batch, reason=reason)
     return batch_id
