@@ -675,19 +675,23 @@ def test_every_night_after_play_the_receipts_are_replayed() -> None:
 
 
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "holes", "mismatches"),
     [
-        "update hole_scores set strokes = 9 where golfer_id = 'g1' and hole = 1",
-        "delete from hole_scores where golfer_id = 'g1' and hole = 1",
-        "insert into hole_scores values ('t1', 'g3', 1, 1, 4, 1, 0)",
+        ("update hole_scores set strokes = 9 where golfer_id = 'g1' and hole = 1", 6, 1),
+        ("delete from hole_scores where golfer_id = 'g1' and hole = 1", 6, 1),
+        ("delete from hole_scores where golfer_id = 'g1'", 6, 3),
+        ("insert into hole_scores values ('t1', 'g3', 1, 1, 4, 1, 0)", 7, 1),
+        ("update hole_scores set strokes = 7 - strokes where golfer_id = 'g1' and hole < 3", 6, 2),
+        ("update hole_scores set hole = 4 where golfer_id = 'g1' and hole = 1", 7, 2),
+        ("update hole_scores set golfer_id = 'g3' where golfer_id = 'g1' and hole = 1", 7, 2),
     ],
 )
-def test_any_difference_between_receipts_and_scores_is_a_mismatch(edit: str) -> None:
+def test_any_difference_between_receipts_and_scores_is_a_mismatch(edit: str, holes: int, mismatches: int) -> None:
     world = played()
     world.run_until(END)
     world.db.execute(edit)
     world.run_until(END + DAY)
-    assert [row["mismatches"] for row in world.table("score_audits")] == [1]
+    assert [(row["holes"], row["mismatches"]) for row in world.table("score_audits")] == [(holes, mismatches)]
 
 
 def test_a_night_missed_by_a_crash_is_made_up_for() -> None:
