@@ -101,7 +101,9 @@ class Receipts:
         """Hash and count the receipts of each batch. A batch may go on in the next rows: another one closes it."""
         lines = [
             f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n"
-            for _, n, _, golfer, round_, hole, strokes, published_at, verdict, reason in zip(*rows, strict=True)
+            for n, golfer, round_, hole, strokes, published_at, verdict, reason in zip(
+                rows.n, *rows[3:], strict=True
+            )
         ]
         start = 0
         for batch_id, receipts in groupby(rows.batch_id):
@@ -211,13 +213,12 @@ def _owed_publications(evidence: Evidence) -> Owed:
 
 def _replaced_at(published: Published) -> list[int]:
     """When the next publication of its hole took the place of each."""
-    found = [_EVER_AFTER] * len(published.n)
-    last: dict[Hole, int] = {}
-    for place, hole in enumerate(published.hole):
-        if hole in last:
-            found[last[hole]] = published.published_at[place]
-        last[hole] = place
-    return found
+    found: list[int] = []
+    after: dict[Hole, int] = {}
+    for hole, at in zip(reversed(published.hole), reversed(published.published_at), strict=True):
+        found.append(after.get(hole, _EVER_AFTER))
+        after[hole] = at
+    return found[::-1]
 
 
 def _stood(polls: list[int], from_at: int, until_at: int) -> bool:

@@ -48,7 +48,14 @@ class Official:
     @cached_property
     def scores_hash(self) -> str:
         """As in evidence/CONVENTIONS.md."""
-        lines = [f"{hole[1]}|{hole[2]}|{hole[3]}|{self.holes[hole]}\n" for hole in sorted(self.holes)]
+        played: dict[str, list[tuple[int, int, int]]] = {}
+        for (_, golfer, number, hole), strokes in self.holes.items():
+            played.setdefault(golfer, []).append((number, hole, strokes))
+        lines = [
+            f"{golfer}|{number}|{hole}|{strokes}\n"
+            for golfer in sorted(played)
+            for number, hole, strokes in sorted(played[golfer])
+        ]
         return sha256("".join(lines).encode()).hexdigest()
 
     @cached_property

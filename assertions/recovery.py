@@ -71,12 +71,12 @@ def _matching_rows(
                 index.setdefault(pivot[0], {}).setdefault(pivot[1], []).append((fault.id, condition))
         for chunk in evidence.chunks(book, *columns):
             for place, faults_by_text in index.items():  # all of one fault's conditions are under one place
-                for row, key in zip(zip(*chunk, strict=True), map(_text, chunk[place]), strict=True):
+                for number, key in enumerate(map(_text, chunk[place])):
                     if key in faults_by_text:
                         shown.update({
                             fault_id
                             for fault_id, condition in faults_by_text[key]
-                            if all(_text(row[at]) == text for at, text in condition)
+                            if all(_text(chunk[at][number]) == text for at, text in condition)
                         })  # fmt: skip
     return shown
 

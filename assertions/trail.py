@@ -143,9 +143,14 @@ class Trail:
 
     def _check_chain(self, rows: _Rows) -> None:
         previous, head = self.last_seq, self._head
-        for seq, at, actor, action, subject, prev_hash, stated, body in zip(
-            *rows[:5], rows.prev_hash, rows.hash, _bodies(rows), strict=True
+        for seq, at, actor, action, subject, before, after, reason, correlation, cause, prev_hash, stated in zip(
+            *rows, strict=True
         ):
+            # What was hashed, as evidence/CONVENTIONS.md has it: keys in order.
+            body = orjson.dumps({
+                "action": action, "actor": actor, "after": after, "at": at, "before": before, "cause": cause,
+                "correlation": correlation, "prev_hash": prev_hash, "reason": reason, "seq": seq, "subject": subject,
+            })  # fmt: skip
             if seq != previous + 1:
                 self.broken_chain.add(seq, at, f"follows row {previous}: the sequence has a gap")
             if prev_hash != head:
@@ -240,15 +245,6 @@ class Trail:
             if subject in wanted and after is not None:
                 found.setdefault(subject, {}).update(values_of(after))
         return found
-
-
-_BODY = tuple(sorted(set(_Rows._fields) - {"hash"}))
-
-
-def _bodies(rows: _Rows) -> Iterator[bytes]:
-    """What was hashed of each row, as evidence/CONVENTIONS.md has it."""
-    columns = [getattr(rows, name) for name in _BODY]
-    return (orjson.dumps(dict(zip(_BODY, values, strict=True))) for values in zip(*columns, strict=True))
 
 
 def _event_instant(cause: str | None, instants: Sequence[int]) -> int | None:
