@@ -69,9 +69,9 @@ class Bare:
 def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
     """Simulate, seal and judge `plan` in a scratch directory: wall-clock seconds of all of it, and by stage."""
     stages = Stages()
+    collecting.rarely()
     with (
         tempfile.TemporaryDirectory(prefix="absence-bench-") as scratch,
-        collecting.rarely(),
         RunWriter(Path(scratch), "run") as writer,
     ):
         gc.collect()

@@ -100,10 +100,9 @@ def run(
                 if only or no_faults:
                     loaded = loaded.with_faults(only)
                 plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
-        with collecting.rarely():
-            with Bar(shown=not as_json) as bar:
-                outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say)
-            _conclude(outcome, as_json)
+        with Bar(shown=not as_json) as bar:
+            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say)
+        _conclude(outcome, as_json)
 
 
 def _conclude(outcome: Any, as_json: bool) -> None:

@@ -20,8 +20,10 @@ def main() -> None:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # no plugin has a say in a run, and looking for some takes time
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only packs columns here: it needs no threads for matrices
     try:
+        from absence import collecting
         from absence.cli import invoke
 
+        collecting.rarely()
         code = invoke()
     except KeyboardInterrupt:
         from absence.exit_codes import INTERRUPTED

@@ -8,7 +8,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from absence import collecting
 from absence.pipeline import code_fingerprint
 from evidence.journal import JournalWriter
 from evidence.manifest import JOURNAL, PLAN, file_sha256
@@ -88,7 +87,6 @@ def replay(run_dir: Path, progress: Progress | None = None) -> Replayed:
     comparing = _Comparing(run_dir / JOURNAL)
     with (
         tempfile.TemporaryDirectory(prefix="absence-replay-") as scratch,
-        collecting.rarely(),
         RunWriter(Path(scratch), "replay") as writer,
     ):
         simulate(plan, JournalWriter(_Tee(comparing, writer)), writer.books, progress)  # type: ignore[arg-type]
