@@ -101,9 +101,7 @@ class Receipts:
         """Hash and count the receipts of each batch. A batch may go on in the next rows: another one closes it."""
         lines = [
             f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n"
-            for n, golfer, round_, hole, strokes, published_at, verdict, reason in zip(
-                rows.n, *rows[3:], strict=True
-            )
+            for n, golfer, round_, hole, strokes, published_at, verdict, reason in zip(rows.n, *rows[3:], strict=True)
         ]
         start = 0
         for batch_id, receipts in groupby(rows.batch_id):
