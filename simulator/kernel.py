@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from heapq import heappop, heappush
+from heapq import heappop
 from inspect import CORO_RUNNING, getcoroutinestate
 from math import inf
 from typing import Any, Generic, TypeVar
@@ -66,37 +66,24 @@ class Kernel(Environment):
         self.runtime: Runtime = TaskRuntime(self, None)
         self.signals = SignalHub(self)
 
-    def schedule(self, event: Moment, priority: EventPriority = NORMAL, delay: int = 0) -> None:  # type: ignore[override]
-        """Queue `event` as the next of what runs now: the order of ties follows from these two (see Moment)."""
-        event.origin = origin = self.running
-        event.number = origin.scheduled = origin.scheduled + 1
-        self.events += 1
-        heappush(self._queue, (self._now + delay, priority, event))
-
     def would_be_next(self, priority: EventPriority) -> bool:
         """Whether an event of this instant and `priority` would be the next to happen, whatever its key: then what it
         would do can be done at once."""
         queue = self._queue
         return not queue or queue[0][0] > self._now or queue[0][1] > priority
 
-    def step(self) -> None:
-        """Have the next event happen. Raises IndexError when there is none."""
-        self._now, _, event = heappop(self._queue)
-        callbacks, event.callbacks = event.callbacks, None
-        for callback in callbacks or ():
-            callback(event)
-
     def run(self, until: float | Event | None = None) -> Any:
         """Have everything happen that is due before the instant `until`, or until that event has; None: everything.
         Returns the event's value."""
-        queue, step = self._queue, self.step
-        if isinstance(until, Event):
-            while until.callbacks is not None:
-                step()
-            return until.value
-        end = inf if until is None else until
-        while queue and queue[0][0] < end:
-            step()
+        queue, event = self._queue, until if isinstance(until, Event) else None
+        end = inf if until is None or event is not None else until
+        while queue and queue[0][0] < end and (event is None or event.callbacks is not None):
+            self._now, _, next_ = heappop(queue)
+            callbacks, next_.callbacks = next_.callbacks, None
+            for callback in callbacks or ():
+                callback(next_)
+        if event is not None:
+            return event.value
         if until is not None:
             self._now = int(until)
         return None
@@ -123,7 +110,7 @@ class Kernel(Environment):
         def end(_: Event) -> None:
             raise error
 
-        Moment(self, priority=FIRST).callbacks.append(end)
+        Moment(self, self._now, FIRST).callbacks.append(end)
 
     # --- causes --------------------------------------------------------------------------------------------------
 
@@ -219,7 +206,7 @@ class Task(Event, Origin, Generic[T]):
         # Its beginning is its own first event, queued or not: to begin one task more moves no event of its parent.
         if soon or not kernel.would_be_next(URGENT):
             kernel.running = self
-            Moment(kernel, priority=URGENT).callbacks.append(self._resume)
+            Moment(kernel, kernel._now, URGENT).callbacks.append(self._resume)
             kernel.running = parent
         else:
             self.scheduled = 1
@@ -246,7 +233,7 @@ class Task(Event, Origin, Generic[T]):
             if kernel.would_be_next(NORMAL):
                 self._tell(self)
             elif self.callbacks or event is self:  # who has begun it in place is about to wait: not on the list yet
-                Moment(kernel).callbacks.append(self._tell)
+                Moment(kernel, kernel._now).callbacks.append(self._tell)
             else:
                 self.callbacks = None  # type: ignore[assignment]
         elif incarnation is not None and not incarnation.alive:
@@ -299,7 +286,7 @@ class Task(Event, Origin, Generic[T]):
         # It may raise while unwinding, or await and so ignore the exit. Either way it is gone.
         with suppress(DeadIncarnationError, Exception):
             self._coro.close()
-        Moment(self.env).callbacks.append(self._tell)
+        Moment(self.env, self.env._now).callbacks.append(self._tell)
 
 
 class Incarnation:
@@ -354,8 +341,8 @@ class TaskRuntime:
     def sleep_until(self, at: int) -> Awaitable[None]:
         if self._incarnation is not None:
             self._incarnation.guard()
-        delay_ms = at - self._kernel._now
-        return Moment(self._kernel, delay_ms if delay_ms > 0 else 0)
+        kernel = self._kernel
+        return Moment(kernel, at if at > kernel._now else kernel._now)
 
     def spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         self._guard(coro)
@@ -372,7 +359,7 @@ class TaskRuntime:
                 raise TypeError(f"deadline() takes a port call or a coroutine, not {type(call).__name__}")
             call = Task(kernel, call, "deadline", self._incarnation)
         # The clock first: whether the call ends at once or in a moment, the caller's next event is the same one.
-        gate = Gate(kernel, after_ms)
+        gate = Gate(kernel, kernel._now + after_ms)
         if call.begin().callbacks is not None:
             call.callbacks.append(gate.open)
             await gate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import cached_property
+from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import NORMAL, Event, EventPriority
@@ -15,16 +16,20 @@ if TYPE_CHECKING:
 
 
 class Moment(Event):
-    """Happens `delay_ms` from now. `origin` and `number` say whose event it is, and which of them."""
+    """Happens at the instant `at`, now or later. `origin` and `number` say whose event it is, and which of them: the
+    order of ties follows from these two."""
 
     env: Kernel
     origin: Origin
     number: int
 
-    def __init__(self, kernel: Kernel, delay_ms: int = 0, priority: EventPriority = NORMAL) -> None:
+    def __init__(self, kernel: Kernel, at: int, priority: EventPriority = NORMAL) -> None:
         self.env = kernel
         self.callbacks = []
-        kernel.schedule(self, priority, delay_ms)
+        self.origin = origin = kernel.running
+        self.number = origin.scheduled = origin.scheduled + 1
+        kernel.events += 1
+        heappush(kernel._queue, (at, priority, self))
 
     @cached_property
     def tie(self) -> int:
@@ -39,13 +44,13 @@ class Moment(Event):
 
 
 class Gate(Moment):
-    """Happens when it is opened, or `delay_ms` from now at the latest (None: never by itself)."""
+    """Happens when it is opened, or at the instant `at` at the latest (None: never by itself)."""
 
-    def __init__(self, kernel: Kernel, delay_ms: int | None = None) -> None:
-        if delay_ms is None:
+    def __init__(self, kernel: Kernel, at: int | None = None) -> None:
+        if at is None:
             Event.__init__(self, kernel)
         else:
-            super().__init__(kernel, delay_ms)
+            super().__init__(kernel, at)
 
     def open(self, _: Event) -> None:
         """Have who awaits it go on at once: called by the kernel, while no task runs."""
@@ -57,7 +62,7 @@ class Gate(Moment):
         """Have who awaits it go on once whoever runs now waits, and not for the gate's own time any more."""
         callbacks, self.callbacks = self.callbacks, None  # type: ignore[assignment]
         if callbacks is not None:
-            Moment(self.env).callbacks = callbacks
+            Moment(self.env, self.env._now).callbacks = callbacks
 
 
 class Wait:

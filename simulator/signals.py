@@ -35,7 +35,7 @@ class SignalHub:
     async def wait(self, topic: str, seen: int, until: int | None, idle_cause: str | None) -> None:
         kernel = self._kernel
         if self.seen(topic) == seen:
-            gate = Gate(kernel, None if until is None else max(0, until - kernel._now))
+            gate = Gate(kernel, None if until is None else max(until, kernel._now))
             waiting = self._waiting.setdefault(topic, [])
             waiting.append(gate)
             await gate
