@@ -26,20 +26,25 @@ def mix(x: int) -> int:
 class Draws:
     """Draws under one root key. `site` names the decision, `parts` whom it is about and which occurrence it is."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_bits", "_hex", "_key")
 
     def __init__(self, root_key: str) -> None:
-        self._key = bytes.fromhex(root_key)
+        self._key = key = bytes.fromhex(root_key)
+        # Keyed once: to copy a hash costs less than to make one.
+        self._bits = blake2b(digest_size=8, key=key)
+        self._hex = blake2b(digest_size=12, key=key)
 
     def bits(self, site: str, *parts: object) -> int:
         """64 bits. Parts are joined by a byte that no id holds, so ("a", "bc") and ("ab", "c") differ."""
-        text = "\x1f".join((site, *map(str, parts)))
-        return int.from_bytes(blake2b(text.encode(), digest_size=8, key=self._key).digest(), "big")
+        keyed = self._bits.copy()
+        keyed.update("\x1f".join((site, *map(str, parts))).encode())
+        return int.from_bytes(keyed.digest(), "big")
 
     def hex(self, site: str, *parts: object) -> str:
         """96 bits as 24 hexadecimal digits: for identifiers."""
-        text = "\x1f".join((site, *map(str, parts)))
-        return blake2b(text.encode(), digest_size=12, key=self._key).hexdigest()
+        keyed = self._hex.copy()
+        keyed.update("\x1f".join((site, *map(str, parts))).encode())
+        return keyed.hexdigest()
 
     def below(self, n: int, site: str, *parts: object) -> int:
         """An integer in [0, n); the bias of at most n / 2**64 is accepted."""
@@ -49,7 +54,9 @@ class Draws:
 
     def between(self, low: int, high: int, site: str, *parts: object) -> int:
         """An integer in [low, high], both included."""
-        return low + self.below(high - low + 1, site, *parts)
+        if high < low:
+            raise ValueError(f"nothing to draw from at {site}: {low} to {high}")
+        return low + ((self.bits(site, *parts) * (high - low + 1)) >> 64)
 
     def choice(self, options: Sequence[T], site: str, *parts: object) -> T:
         return options[self.below(len(options), site, *parts)]
