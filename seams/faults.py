@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, cast
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict
@@ -18,8 +18,7 @@ from seams.draws import Draws
 # --- what crosses a seam ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A crossing: `entity` is whom it is about, `occurrence` counts from 1 per (seam, operation, entity)."""
 
     seam: str

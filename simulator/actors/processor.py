@@ -9,9 +9,9 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from contest_platform.ports import Dispute, Intent, ProcessorError, ProcessorEvent, Refund, Transfer
 from seams.faults import Action
@@ -32,8 +32,7 @@ EVENTS_LISTED_DAYS = 30
 """Events older than this are not listed any more (docs.stripe.com/api/events)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Saved:
+class _Saved(NamedTuple):
     """What a key remembers: the first request that began to execute under it, and its outcome."""
 
     operation: str
@@ -44,7 +43,8 @@ class _Saved:
 
 def entity_of(metadata: Mapping[str, str]) -> str:
     """Whom an object is about: "contest_id/user_id" of its metadata, or the one of them that it has."""
-    return "/".join(part for part in (metadata.get("contest_id"), metadata.get("user_id")) if part)
+    contest_id, user_id = metadata.get("contest_id"), metadata.get("user_id")
+    return f"{contest_id}/{user_id}" if contest_id and user_id else contest_id or user_id or ""
 
 
 def _request_hash(params: Mapping[str, Any]) -> str:

@@ -7,8 +7,7 @@ Source: Stripe's OpenAPI description of that version. Instants are whole seconds
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -288,8 +287,7 @@ RENDERERS: dict[str, Callable[[Any, int], Json]] = {
 """Which object an event of a type carries, by the type without its last word."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventRecord:
+class EventRecord(NamedTuple):
     """An event as the processor remembers it. `snapshot` is the record as it stood when the event was created (ms);
     `previous` holds what its attributes were before, in the API's names."""
 
