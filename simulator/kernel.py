@@ -157,7 +157,7 @@ async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, 
         raise ConnectionLost(name)
     task = Task(kernel, work, name, incarnation, awaited=False).begin()
     await Wait(task)
-    ok, value = task.outcome()
+    ok, value = task._value
     if not ok or not incarnation.alive:
         raise ConnectionLost(name)
     return value  # type: ignore[no-any-return]
@@ -196,9 +196,10 @@ class Task(Event, Origin, Generic[T]):
         of several, in the order of their keys. A task that has begun is left alone."""
         if self._parent is not None:
             return self
-        kernel = self.env
+        kernel, name = self.env, self._name
         self._parent = parent = kernel.running
-        self._nth = parent.names[self._name] = parent.names.get(self._name, 0) + 1
+        named = parent.names
+        self._nth = named[name] = named.get(name, 0) + 1
         self.names = {}
         self.cause = parent.cause
         if self._incarnation is not None:
@@ -227,17 +228,19 @@ class Task(Event, Origin, Generic[T]):
         except Exception as error:
             self._raised(error)
             self._value = False, error
-        if self._value is not PENDING:
-            if incarnation is not None:
-                incarnation.tasks.pop(self, None)
-            if kernel.would_be_next(NORMAL):
-                self._tell(self)
-            elif self.callbacks or event is self:  # who has begun it in place is about to wait: not on the list yet
-                Moment(kernel, kernel._now).callbacks.append(self._tell)
-            else:
-                self.callbacks = None  # type: ignore[assignment]
-        elif incarnation is not None and not incarnation.alive:
-            self._stop()
+        else:
+            if incarnation is not None and not incarnation.alive:
+                self._stop()
+            kernel.running = before
+            return
+        if incarnation is not None:
+            incarnation.tasks.pop(self, None)
+        if kernel.would_be_next(NORMAL):
+            self._tell(self)
+        elif self.callbacks or event is self:  # who has begun it in place is about to wait: not on the list yet
+            Moment(kernel, kernel._now).callbacks.append(self._tell)
+        else:
+            self.callbacks = None  # type: ignore[assignment]
         kernel.running = before
 
     def _raised(self, error: Exception) -> None:
@@ -265,7 +268,7 @@ class Task(Event, Origin, Generic[T]):
 
     def result(self) -> T:
         """What the coroutine gave, or raised; only once it has ended."""
-        ok, value = self.outcome()
+        ok, value = self._value
         if ok:
             return value  # type: ignore[no-any-return]
         raise value
@@ -325,12 +328,13 @@ class TaskRuntime:
     def __init__(self, kernel: Kernel, incarnation: Incarnation | None) -> None:
         self._kernel, self._incarnation = kernel, incarnation
 
-    def _guard(self, *calls: object) -> None:
-        if self._incarnation is not None and not self._incarnation.alive:
+    def _guard(self, calls: Sequence[object]) -> None:
+        incarnation = self._incarnation
+        if incarnation is not None and not incarnation.alive:
             for call in calls:
                 if isinstance(call, Coroutine):
                     call.close()
-            self._incarnation.guard()
+            incarnation.guard()
 
     def now(self) -> int:
         return self._kernel._now
@@ -339,17 +343,17 @@ class TaskRuntime:
         return self._kernel.running.cause or ""
 
     def sleep_until(self, at: int) -> Awaitable[None]:
-        if self._incarnation is not None:
-            self._incarnation.guard()
-        kernel = self._kernel
+        kernel, incarnation = self._kernel, self._incarnation
+        if incarnation is not None:
+            incarnation.guard()
         return Moment(kernel, at if at > kernel._now else kernel._now)
 
     def spawn(self, coro: Coroutine[Any, Any, None], name: str) -> None:
-        self._guard(coro)
+        self._guard((coro,))
         Task(self._kernel, coro, name, self._incarnation, awaited=False).begin(soon=True)
 
     def deadline(self, call: Awaitable[T], after_ms: int) -> Awaitable[T]:
-        self._guard(call)
+        self._guard((call,))
         return self._deadline(call, after_ms)
 
     async def _deadline(self, call: Awaitable[T], after_ms: int) -> T:
@@ -363,12 +367,12 @@ class TaskRuntime:
         if call.begin().callbacks is not None:
             call.callbacks.append(gate.open)
             await gate
-            if not call.triggered:
+            if call._value is PENDING:
                 raise DeadlineExceeded(f"no answer within {after_ms} ms")
         return call.result()
 
     def gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> Awaitable[None]:
-        self._guard(*calls)
+        self._guard(calls)
         return self._gather(calls, limit)
 
     async def _gather(self, calls: Sequence[Coroutine[Any, Any, None]], limit: int) -> None:

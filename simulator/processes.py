@@ -89,8 +89,9 @@ class Processes:
 
     async def _request(self, request: Request) -> Response:
         runtime = self._driver.runtime
-        latency_ms = self._draws.between(*LATENCY_MS, "edge.latency", request.path, runtime.now())
-        await runtime.sleep_until(runtime.now() + latency_ms)
+        sent_at = runtime.now()
+        latency_ms = self._draws.between(*LATENCY_MS, "edge.latency", request.path, sent_at)
+        await runtime.sleep_until(sent_at + latency_ms)
         process = next((p for p in self._running.values() if p.unit.public), None)
         if process is None or process.app is None:
             raise ConnectionFailed(f"nothing listens at {request.path}")
