@@ -37,13 +37,13 @@ class Draws:
     def bits(self, site: str, *parts: object) -> int:
         """64 bits. Parts are joined by a byte that no id holds, so ("a", "bc") and ("ab", "c") differ."""
         keyed = self._bits.copy()
-        keyed.update("\x1f".join((site, *map(str, parts))).encode())
+        keyed.update((site + "\x1f%s" * len(parts) % parts).encode())
         return int.from_bytes(keyed.digest(), "big")
 
     def hex(self, site: str, *parts: object) -> str:
         """96 bits as 24 hexadecimal digits: for identifiers."""
         keyed = self._hex.copy()
-        keyed.update("\x1f".join((site, *map(str, parts))).encode())
+        keyed.update((site + "\x1f%s" * len(parts) % parts).encode())
         return keyed.hexdigest()
 
     def below(self, n: int, site: str, *parts: object) -> int:
@@ -77,5 +77,5 @@ class Draws:
 
     def derive(self, site: str, *parts: object) -> Draws:
         """Draws under a key of their own."""
-        text = "\x1f".join((site, *map(str, parts)))
+        text = site + "\x1f%s" * len(parts) % parts
         return Draws(blake2b(text.encode(), digest_size=16, key=self._key).hexdigest())

@@ -36,17 +36,18 @@ class _Line:
 
     def _latencies(self, operation: str, subject: str) -> tuple[int, int]:
         """Milliseconds out and back of the next crossing: the two halves of one draw."""
-        crossing = self._crossings[operation, subject] = self._crossings.get((operation, subject), 0) + 1
+        about = operation, subject
+        crossing = self._crossings[about] = self._crossings.get(about, 0) + 1
         bits = self._world.draws.bits("processor.network", self._caller, operation, subject, crossing)
-        least, span = LATENCY_MS[0], LATENCY_MS[1] - LATENCY_MS[0] + 1
+        least, most = LATENCY_MS
+        span = most - least + 1
         return least + ((bits >> 32) * span >> 32), least + ((bits & 0xFFFFFFFF) * span >> 32)
 
     async def request(
         self, seam: tuple[str, str] | None, operation: str, params: Mapping[str, Any], key: str | None, entity: str
     ) -> Any:
         """One request and its answer. `seam` is where faults may act on it: None for a customer's own browser."""
-        world, actor, caller = self._world, self._actor, self._caller
-        runtime = world.runtime
+        world, actor, caller, runtime = self._world, self._actor, self._caller, self._world.runtime
         out_ms, back_ms = self._latencies(operation, key or entity)
         await runtime.sleep_until(runtime.now() + out_ms)
         answered = True
