@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from functools import cached_property
 from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ class Moment(Event):
     env: Kernel
     origin: Origin
     number: int
+    _tie: int | None = None
 
     def __init__(self, kernel: Kernel, at: int, priority: EventPriority = NORMAL) -> None:
         self.env = kernel
@@ -31,13 +31,14 @@ class Moment(Event):
         kernel.events += 1
         heappush(kernel._queue, (at, priority, self))
 
-    @cached_property
     def tie(self) -> int:
-        return mix(self.origin.key + self.number * GOLDEN)
+        if self._tie is None:
+            self._tie = mix(self.origin.key + self.number * GOLDEN)
+        return self._tie
 
     def __lt__(self, other: Moment) -> bool:
         """Which of two events of one instant and priority comes first. Keys are drawn only where there are two."""
-        return self.tie < other.tie
+        return self.tie() < other.tie()
 
     def __await__(self) -> Generator[Event, Any, None]:
         yield self

@@ -92,8 +92,10 @@ class Processes:
         sent_at = runtime.now()
         latency_ms = self._draws.between(*LATENCY_MS, "edge.latency", request.path, sent_at)
         await runtime.sleep_until(sent_at + latency_ms)
-        process = next((p for p in self._running.values() if p.unit.public), None)
-        if process is None or process.app is None:
+        for process in self._running.values():
+            if process.unit.public and process.app is not None:
+                break
+        else:
             raise ConnectionFailed(f"nothing listens at {request.path}")
         name = f"{process.unit.name} {request.method} {request.path}"
         response = await self._driver.serve(process.life, process.app.handle(request), name)
