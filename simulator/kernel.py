@@ -50,7 +50,8 @@ class Origin:
 
 
 class Kernel(Environment):
-    """Virtual time. `record` writes the journal; `on_failure` is told when a task of a platform process raised."""
+    """Virtual time, in which only moments happen (see leaves.Moment). `record` writes the journal; `on_failure` is told
+    when a task of a platform process raised."""
 
     def __init__(self, draws: Draws, journal: JournalWriter, starts_at: int) -> None:
         super().__init__(starts_at)
@@ -75,17 +76,17 @@ class Kernel(Environment):
     def run(self, until: float | Event | None = None) -> Any:
         """Have everything happen that is due before the instant `until`, or until that event has; None: everything.
         Returns the event's value."""
-        queue, event = self._queue, until if isinstance(until, Event) else None
-        end = inf if until is None or event is not None else until
-        while queue and queue[0][0] < end and (event is None or event.callbacks is not None):
-            self._now, _, next_ = heappop(queue)
-            callbacks, next_.callbacks = next_.callbacks, None
+        queue, awaited = self._queue, until if isinstance(until, Event) else None
+        end = inf if until is None or isinstance(until, Event) else until
+        while queue and queue[0][0] < end and (awaited is None or awaited.callbacks is not None):
+            self._now, _, event = heappop(queue)
+            callbacks, event.callbacks = event.callbacks, None
             for callback in callbacks or ():
-                callback(next_)
-        if event is not None:
-            return event.value
-        if until is not None:
-            self._now = int(until)
+                callback(event)
+        if awaited is not None:
+            return awaited.value
+        if end != inf:
+            self._now = int(end)
         return None
 
     # --- tasks ---------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ async def _serve(kernel: Kernel, incarnation: Incarnation, work: Coroutine[Any, 
         raise ConnectionLost(name)
     task = Task(kernel, work, name, incarnation, awaited=False).begin()
     await Wait(task)
-    ok, value = task._value
+    ok, value = task.outcome()
     if not ok or not incarnation.alive:
         raise ConnectionLost(name)
     return value  # type: ignore[no-any-return]
