@@ -14,7 +14,7 @@ import pytest
 from contest_platform.statuses import PACK_STATUSES
 from contest_platform.store import sqlite
 from contest_platform.store.compile import SCHEMA_SQL, compiled
-from contest_platform.store.schema import APPEND_ONLY, METADATA
+from contest_platform.store.schema import APPEND_ONLY, METADATA, UNACCOUNTED
 from contest_platform.store.tables import KEYS, TABLES
 from evidence.schemas.platform import BOOKS
 from evidence.schemas.types import Column
@@ -35,17 +35,30 @@ def path(template: Path, tmp_path: Path) -> str:
     return str(shutil.copy(template, str(tmp_path / "platform.db")))
 
 
-@pytest.fixture(params=["the platform's own connection", "another connection, recursive triggers off"])
-def connection(request: pytest.FixtureRequest, path: str) -> Iterator[apsw.Connection]:
-    """Both see the same database: what protects it must be in the file, not in the connection."""
-    own = sqlite.connect(path)
-    if request.param.startswith("another"):
-        own.close()
-        own = apsw.Connection(path)
-        own.execute("pragma recursive_triggers = off")
-    own.execute("pragma synchronous = off")
-    yield own
-    own.close()
+@pytest.fixture
+def own(path: str) -> Iterator[apsw.Connection]:
+    """A connection of the platform."""
+    connection = sqlite.connect(path)
+    connection.execute("pragma synchronous = off")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def bare(path: str) -> Iterator[apsw.Connection]:
+    """A connection of somebody else to the same database, without the platform's pragmas."""
+    connection = apsw.Connection(path)
+    connection.execute("pragma recursive_triggers = off")
+    connection.execute("pragma synchronous = off")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(params=["own", "bare"])
+def connection(request: pytest.FixtureRequest) -> apsw.Connection:
+    """For what must protect the database from both: it is in the file, not in the connection."""
+    found: apsw.Connection = request.getfixturevalue(request.param)
+    return found
 
 
 def values(table: str, changed: bool = False) -> dict[str, Any]:
@@ -95,15 +108,27 @@ def test_an_append_only_row_is_neither_changed_nor_removed(
     assert rows(connection, table) == [values(table)]
 
 
-@pytest.mark.parametrize(("table", "key"), UNIQUE_KEYS)
-def test_an_append_only_row_is_not_replaced_by_one_that_shares_anything_unique(
-    connection: apsw.Connection, table: str, key: tuple[str, ...]
-) -> None:
+def refuses_to_replace(connection: apsw.Connection, table: str, key: tuple[str, ...]) -> None:
     insert(connection, table, values(table))
     usurper = {**values(table, changed=True), **{name: values(table)[name] for name in key}}
     with pytest.raises(apsw.ConstraintError, match=f"{table} is append-only"):
         insert(connection, table, usurper, "insert or replace")
     assert rows(connection, table) == [values(table)]
+
+
+@pytest.mark.parametrize(("table", "key"), UNIQUE_KEYS)
+def test_the_platform_cannot_replace_an_append_only_row_by_one_that_shares_anything_unique(
+    own: apsw.Connection, table: str, key: tuple[str, ...]
+) -> None:
+    refuses_to_replace(own, table, key)
+
+
+@pytest.mark.parametrize(("table", "key"), [one for one in UNIQUE_KEYS if one[0] in UNACCOUNTED])
+def test_nobody_can_replace_a_row_of_which_the_audit_log_does_not_tell_in_full(
+    bare: apsw.Connection, table: str, key: tuple[str, ...]
+) -> None:
+    """What is replaced elsewhere is found: see test_replaced_rows.py."""
+    refuses_to_replace(bare, table, key)
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -148,13 +173,17 @@ END: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def packs(connection: apsw.Connection) -> apsw.Connection:
+def with_a_pack(connection: apsw.Connection) -> apsw.Connection:
     """One linked pack PENDING, and the settlement lease held by daemon-2."""
     insert(connection, "settlement_packs", PACK)
     insert(connection, "outcome_pack_links", {"pack_id": "p1", "outcome_id": "o1", "linked_at": NOW})
     insert(connection, "leases", LEASE)
     return connection
+
+
+@pytest.fixture
+def packs(connection: apsw.Connection) -> apsw.Connection:
+    return with_a_pack(connection)
 
 
 def end(connection: apsw.Connection, **changed: Any) -> None:
@@ -241,11 +270,13 @@ def test_a_pack_is_not_deleted(packs: apsw.Connection) -> None:
 
 
 @pytest.mark.parametrize("fresh", [{"pack_id": "p1", "entry_id": "e9"}, {"pack_id": "p9", "entry_id": "e1"}], ids=str)
-def test_an_ended_pack_is_not_replaced_by_a_pending_one(packs: apsw.Connection, fresh: dict[str, Any]) -> None:
-    end(packs)
-    with pytest.raises(apsw.ConstraintError, match="not replaced"):
-        insert(packs, "settlement_packs", {**PACK, **fresh}, "insert or replace")
-    assert status(packs) == ["EXECUTED"]
+def test_the_platform_cannot_replace_an_ended_pack_by_a_pending_one(
+    own: apsw.Connection, fresh: dict[str, Any]
+) -> None:
+    end(with_a_pack(own))
+    with pytest.raises(apsw.ConstraintError, match="not deleted"):
+        insert(own, "settlement_packs", {**PACK, **fresh}, "insert or replace")
+    assert status(own) == ["EXECUTED"]
 
 
 def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: apsw.Connection) -> None:

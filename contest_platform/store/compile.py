@@ -15,7 +15,7 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from contest_platform.store.schema import APPEND_ONLY, METADATA
+from contest_platform.store.schema import APPEND_ONLY, METADATA, UNACCOUNTED
 
 SCHEMA_SQL = Path(__file__).with_name("schema.sql")
 HEADING = "-- Made of schema.py and compile.py by `make snapshots`, and compared with them by a test. Not to be edited."
@@ -35,24 +35,23 @@ def _statements() -> Iterator[str]:
             yield str(CreateIndex(index).compile(dialect=sqlite.dialect()))
     for name in APPEND_ONLY:
         yield from _append_only_triggers(name)
+    for name in UNACCOUNTED:
+        yield _refuses_replace(name)
     yield from _SETTLEMENT_TRIGGERS
-    yield _refuses_replace("settlement_packs", "settlement packs are not replaced")
 
 
 def _append_only_triggers(table: str) -> Iterator[str]:
-    """Refuse UPDATE and DELETE, and what replaces a row."""
+    """Refuse UPDATE and DELETE and, where recursive_triggers is on as on every connection of the platform, INSERT OR
+    REPLACE with them, which deletes what it replaces (SQLite documentation, CREATE TRIGGER)."""
     for event in ("update", "delete"):
         yield (
             f"create trigger {table}_refuses_{event} before {event} on {table}\n"
             f"begin select raise(abort, '{table} is append-only'); end"
         )
-    yield _refuses_replace(table, f"{table} is append-only")
 
 
-def _refuses_replace(table: str, message: str) -> str:
-    """Refuse an INSERT of anything unique that exists: INSERT OR REPLACE removes the row that has it, and gets past a
-    DELETE trigger unless recursive_triggers is on, which each connection decides for itself (SQLite documentation,
-    CREATE TRIGGER)."""
+def _refuses_replace(table: str) -> str:
+    """Refuse an INSERT of anything unique that exists, whatever the connection has decided about its triggers."""
     taken = "\nor ".join(
         f"exists (select 1 from {table} where {' and '.join(f'{column} = new.{column}' for column in key)})"
         for key in _unique_keys(table)
@@ -60,7 +59,7 @@ def _refuses_replace(table: str, message: str) -> str:
     return (
         f"create trigger {table}_refuses_replace before insert on {table}\nwhen {taken}\n"
         # Not abort: for a statement that may have to be undone alone SQLite copies every page that it changes.
-        f"begin select raise(fail, '{message}'); end"
+        f"begin select raise(fail, '{table} is append-only'); end"
     )
 
 

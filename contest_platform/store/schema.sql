@@ -429,19 +429,11 @@ begin select raise(abort, 'audit_log is append-only'); end;
 create trigger audit_log_refuses_delete before delete on audit_log
 begin select raise(abort, 'audit_log is append-only'); end;
 
-create trigger audit_log_refuses_replace before insert on audit_log
-when exists (select 1 from audit_log where seq = new.seq)
-begin select raise(fail, 'audit_log is append-only'); end;
-
 create trigger access_log_refuses_update before update on access_log
 begin select raise(abort, 'access_log is append-only'); end;
 
 create trigger access_log_refuses_delete before delete on access_log
 begin select raise(abort, 'access_log is append-only'); end;
-
-create trigger access_log_refuses_replace before insert on access_log
-when exists (select 1 from access_log where n = new.n)
-begin select raise(fail, 'access_log is append-only'); end;
 
 create trigger ledger_transactions_refuses_update before update on ledger_transactions
 begin select raise(abort, 'ledger_transactions is append-only'); end;
@@ -449,20 +441,11 @@ begin select raise(abort, 'ledger_transactions is append-only'); end;
 create trigger ledger_transactions_refuses_delete before delete on ledger_transactions
 begin select raise(abort, 'ledger_transactions is append-only'); end;
 
-create trigger ledger_transactions_refuses_replace before insert on ledger_transactions
-when exists (select 1 from ledger_transactions where txn_id = new.txn_id)
-or exists (select 1 from ledger_transactions where business_key = new.business_key)
-begin select raise(fail, 'ledger_transactions is append-only'); end;
-
 create trigger ledger_postings_refuses_update before update on ledger_postings
 begin select raise(abort, 'ledger_postings is append-only'); end;
 
 create trigger ledger_postings_refuses_delete before delete on ledger_postings
 begin select raise(abort, 'ledger_postings is append-only'); end;
-
-create trigger ledger_postings_refuses_replace before insert on ledger_postings
-when exists (select 1 from ledger_postings where txn_id = new.txn_id and n = new.n)
-begin select raise(fail, 'ledger_postings is append-only'); end;
 
 create trigger ingestion_receipts_refuses_update before update on ingestion_receipts
 begin select raise(abort, 'ingestion_receipts is append-only'); end;
@@ -470,19 +453,11 @@ begin select raise(abort, 'ingestion_receipts is append-only'); end;
 create trigger ingestion_receipts_refuses_delete before delete on ingestion_receipts
 begin select raise(abort, 'ingestion_receipts is append-only'); end;
 
-create trigger ingestion_receipts_refuses_replace before insert on ingestion_receipts
-when exists (select 1 from ingestion_receipts where batch_id = new.batch_id and n = new.n)
-begin select raise(fail, 'ingestion_receipts is append-only'); end;
-
 create trigger ingestion_batches_refuses_update before update on ingestion_batches
 begin select raise(abort, 'ingestion_batches is append-only'); end;
 
 create trigger ingestion_batches_refuses_delete before delete on ingestion_batches
 begin select raise(abort, 'ingestion_batches is append-only'); end;
-
-create trigger ingestion_batches_refuses_replace before insert on ingestion_batches
-when exists (select 1 from ingestion_batches where batch_id = new.batch_id)
-begin select raise(fail, 'ingestion_batches is append-only'); end;
 
 create trigger outcome_settlement_log_refuses_update before update on outcome_settlement_log
 begin select raise(abort, 'outcome_settlement_log is append-only'); end;
@@ -490,19 +465,20 @@ begin select raise(abort, 'outcome_settlement_log is append-only'); end;
 create trigger outcome_settlement_log_refuses_delete before delete on outcome_settlement_log
 begin select raise(abort, 'outcome_settlement_log is append-only'); end;
 
-create trigger outcome_settlement_log_refuses_replace before insert on outcome_settlement_log
-when exists (select 1 from outcome_settlement_log where settlement_id = new.settlement_id)
-begin select raise(fail, 'outcome_settlement_log is append-only'); end;
-
 create trigger quarantine_resolutions_refuses_update before update on quarantine_resolutions
 begin select raise(abort, 'quarantine_resolutions is append-only'); end;
 
 create trigger quarantine_resolutions_refuses_delete before delete on quarantine_resolutions
 begin select raise(abort, 'quarantine_resolutions is append-only'); end;
 
-create trigger quarantine_resolutions_refuses_replace before insert on quarantine_resolutions
-when exists (select 1 from quarantine_resolutions where batch_id = new.batch_id)
-begin select raise(fail, 'quarantine_resolutions is append-only'); end;
+create trigger access_log_refuses_replace before insert on access_log
+when exists (select 1 from access_log where n = new.n)
+begin select raise(fail, 'access_log is append-only'); end;
+
+create trigger ledger_transactions_refuses_replace before insert on ledger_transactions
+when exists (select 1 from ledger_transactions where txn_id = new.txn_id)
+or exists (select 1 from ledger_transactions where business_key = new.business_key)
+begin select raise(fail, 'ledger_transactions is append-only'); end;
 
 create trigger settlement_packs_daemon_authority before update on settlement_packs
 when old.status <> 'PENDING'
@@ -524,8 +500,3 @@ begin select raise(abort, 'settlement packs are not deleted'); end;
 create trigger settlement_packs_execute_linked before update of status on settlement_packs
 when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
 begin select raise(abort, 'a pack is executed only through its outcome link'); end;
-
-create trigger settlement_packs_refuses_replace before insert on settlement_packs
-when exists (select 1 from settlement_packs where pack_id = new.pack_id)
-or exists (select 1 from settlement_packs where entry_id = new.entry_id)
-begin select raise(fail, 'settlement packs are not replaced'); end;

@@ -41,6 +41,7 @@ def connect(path: str = "", pragmas: Sequence[str] = ()) -> apsw.Connection:
     connection.set_busy_timeout(BUSY_MS)
     # One plan a statement: otherwise a range of bound values is planned anew at every execution, and may be otherwise.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    # The triggers that refuse a DELETE refuse a REPLACE with it.
     for pragma in ("recursive_triggers = on", *pragmas):
         connection.execute(f"pragma {pragma}")
     create(connection)

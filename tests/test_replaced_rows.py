@@ -1,0 +1,78 @@
+"""Rows replaced past the platform, through a connection on which its triggers do not refuse that: the judge finds each.
+
+On the platform's own connections it is refused: see test_store.py.
+"""
+
+from __future__ import annotations
+
+import apsw
+import pytest
+
+from assertions.judge import Verdict, judge
+from contest_platform import audit
+from contest_platform.audit import Context
+from contest_platform.store import sqlite
+from contest_platform.store.schema import APPEND_ONLY, UNACCOUNTED
+from evidence.journal import JournalWriter
+from evidence.run import Evidence
+from evidence.writer import RunWriter
+from scenarios import load, make_plan
+from seams.draws import Draws
+from simulator.kernel import Kernel
+from simulator.run import begin, finish
+from simulator.world import World
+
+REPLACED = {
+    "audit_log": ("reason", "for a good reason", "audit row 1 of "),
+    "ledger_postings": ("account", "liabilities:user_wallet:somebody_else", "ledger transaction 1 "),
+    "ingestion_receipts": ("strokes", 1, "the receipts of ingestion batch 1 are not those that were hashed"),
+    "ingestion_batches": ("published_at", 1, "ingestion_batches/1: published_at is 1, audited as "),
+    "outcome_settlement_log": ("settlement_reason_code", "because", "settlement_reason_code is 'because', audited as "),
+    "quarantine_resolutions": ("how", "by hand", "quarantine_resolutions/9: how is 'by hand', audited as 'full poll'"),
+    "settlement_packs": ("status", "PENDING", "status is 'PENDING', audited as 'EXECUTED'"),
+}
+"""Table -> a column, what the new row says there, and what the judge says to that."""
+RESOLVED = {"batch_id": 9, "resolved_by_batch_id": 10, "at": 0, "how": "full poll"}
+"""A row of quarantine_resolutions: in a small run nothing is quarantined."""
+
+
+def replace_first_row(connection: apsw.Connection, table: str, column: str, value: object) -> None:
+    """Replace the first row of `table` by one that differs in `column`."""
+    columns = [name for (name,) in connection.execute("select name from pragma_table_info(?)", (table,))]
+    [old] = connection.execute(f"select * from {table} order by rowid limit 1")
+    row = {**dict(zip(columns, old, strict=True)), column: value}
+    connection.execute(f"insert or replace into {table} values ({', '.join('?' * len(row))})", tuple(row.values()))
+
+
+@pytest.fixture(scope="module")
+def replaced(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+    """A run at whose end the first row of each table has been replaced, judged."""
+    plan = make_plan(load("small"), 1)
+    with RunWriter(tmp_path_factory.mktemp("replaced"), "run") as writer:
+        writer.write_plan(plan)
+        kernel = Kernel(Draws(plan.root_key), JournalWriter(writer.journal), plan.starts_at)
+        world = World(plan, kernel, writer.books)
+        world.runtime.spawn(begin(world), "preflight")
+        kernel.run(until=plan.recovery_until_at)
+        sqlite.transact(
+            world.connection, world.runtime.now(), "",
+            lambda tx: audit.insert(tx, Context("system:test", "t1"), "quarantine_resolutions", RESOLVED, "resolved"),
+        )  # fmt: skip
+        world.connection.execute("pragma recursive_triggers = off")
+        for table, (column, value, _) in REPLACED.items():
+            replace_first_row(world.connection, table, column, value)
+        finish(world)
+        world.connection.close()
+        writer.seal({"code": "c0de" * 16})
+        return judge(Evidence.open(writer.path))
+
+
+@pytest.mark.parametrize("table", REPLACED)
+def test_the_judge_finds_a_row_that_was_replaced(replaced: Verdict, table: str) -> None:
+    told = [broken.message for result in replaced.results if result.family == "audit" for broken in result.broken]
+    assert any(REPLACED[table][2] in message for message in told), told
+
+
+def test_a_row_that_the_judge_would_not_find_cannot_be_replaced_on_any_connection() -> None:
+    """See test_store.py for those."""
+    assert set(REPLACED) == set(APPEND_ONLY) - set(UNACCOUNTED) | {"settlement_packs"}
