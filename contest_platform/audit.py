@@ -40,14 +40,14 @@ def append(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     reason: str,
-) -> int:
-    """Append one row and return its sequence number, which has no gaps."""
+) -> None:
+    """Append one row; its sequence number follows that of the last one."""
     head = tx.memo.get("audit.head")
     if head is None:
         last = tx.one("select seq, hash from audit_log order by seq desc limit 1")
         head = (0, GENESIS) if last is None else (last["seq"], last["hash"])
-    seq = int(head[0]) + 1
-    row = {
+    seq = head[0] + 1
+    row = {  # in the order of the table's columns
         "seq": seq,
         "at": tx.now,
         "actor": ctx.actor,
@@ -60,10 +60,9 @@ def append(
         "cause": tx.cause,
         "prev_hash": head[1],
     }
-    row["hash"] = sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    tx.insert("audit_log", row)
-    tx.memo["audit.head"] = (seq, row["hash"])
-    return seq
+    digest = sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    tx.insert_last("audit_log", (*row.values(), digest))
+    tx.memo["audit.head"] = (seq, digest)
 
 
 # --- audited writes of table rows ---------------------------------------------------------------------------------

@@ -137,6 +137,10 @@ class Tx(Protocol):
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
 
+    def insert_last(self, table: str, row: tuple[Any, ...]) -> None:
+        """Insert `row` (every column of `table`, in order) just before the commit, with all others of its table: for
+        rows that this transaction does not read."""
+
     def notify(self, topic: str) -> None:
         """Notify `topic` once the transaction has committed."""
 

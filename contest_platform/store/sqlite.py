@@ -101,7 +101,7 @@ def query(cursor: apsw.Cursor | apsw.Connection, sql: str, params: Params = None
 class SqliteTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    __slots__ = ("_connection", "_cursor", "_execute", "cause", "changes", "memo", "now", "statements", "topics")
+    __slots__ = ("_connection", "_cursor", "_execute", "_last", "cause", "changes", "memo", "now", "statements", "topics")
 
     def __init__(self, connection: apsw.Connection, now: int, cause: str) -> None:
         self._connection, self._cursor = connection, connection.cursor()
@@ -111,6 +111,7 @@ class SqliteTx:
         self.statements = 0
         self.changes = 0
         self.memo: dict[str, Any] = {}
+        self._last: dict[str, list[tuple[Any, ...]]] = {}
 
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None:
         self.statements += 1
@@ -144,6 +145,16 @@ class SqliteTx:
         self.statements += 1
         self.changes += len(rows)
 
+    def insert_last(self, table: str, row: tuple[Any, ...]) -> None:
+        self._last.setdefault(table, []).append(row)
+
+    def finish(self) -> None:
+        """Insert what was left for the end."""
+        for table, rows in self._last.items():
+            self._cursor.executemany(_ROWS[table][0], rows)
+            self.statements += 1
+            self.changes += len(rows)
+
     def notify(self, topic: str) -> None:
         if topic not in self.topics:
             self.topics.append(topic)
@@ -155,6 +166,7 @@ def transact(connection: apsw.Connection, now: int, cause: str, fn: Callable[[Sq
     connection.execute("begin immediate")
     try:
         result = fn(tx)
+        tx.finish()
     except BaseException:
         if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
             connection.execute("rollback")
