@@ -194,7 +194,6 @@ _table(
     """,
     _one_of("status", INBOX_STATUSES),
     Index("inbox_by_change", "change_key"),
-    Index("inbox_by_object", "object_id", "status"),
 )
 _table(
     "refunds",
@@ -373,9 +372,6 @@ _table(
     _one_of("status", PACK_STATUSES),
     UniqueConstraint("entry_id", name="one_pack_an_entry"),
     Index("packs_by_contest", "contest_id", "status", "pack_id"),
-    Index("packs_by_fail_reason", "fail_reason_code"),
-    Index("packs_by_terminalized", "terminalized_at"),
-    Index("packs_by_settler", "settled_by"),
 )
 _table(
     "outcome_pack_links",
@@ -401,8 +397,6 @@ _table(
     settled_at at
     settled_by text
     """,
-    Index("settlement_log_by_pack", "pack_id"),
-    Index("settlement_log_by_time", "settled_at"),
 )
 _table(
     "settlement_audit",

@@ -207,10 +207,6 @@ CREATE TABLE outcome_settlement_log (
     PRIMARY KEY (settlement_id)
 );
 
-CREATE INDEX settlement_log_by_pack ON outcome_settlement_log (pack_id);
-
-CREATE INDEX settlement_log_by_time ON outcome_settlement_log (settled_at);
-
 CREATE TABLE outcomes (
     outcome_id TEXT NOT NULL,
     contest_id TEXT NOT NULL,
@@ -335,12 +331,6 @@ CREATE TABLE settlement_packs (
 
 CREATE INDEX packs_by_contest ON settlement_packs (contest_id, status, pack_id);
 
-CREATE INDEX packs_by_fail_reason ON settlement_packs (fail_reason_code);
-
-CREATE INDEX packs_by_settler ON settlement_packs (settled_by);
-
-CREATE INDEX packs_by_terminalized ON settlement_packs (terminalized_at);
-
 CREATE TABLE tournaments (
     tournament_id TEXT NOT NULL,
     provider_event_id TEXT NOT NULL,
@@ -420,8 +410,6 @@ CREATE TABLE webhook_inbox (
 );
 
 CREATE INDEX inbox_by_change ON webhook_inbox (change_key);
-
-CREATE INDEX inbox_by_object ON webhook_inbox (object_id, status);
 
 create trigger audit_log_refuses_update before update on audit_log
 begin select raise(abort, 'audit_log is append-only'); end;
