@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from json.encoder import encode_basestring as quote
-from typing import Any
+from typing import Any, TypeAlias
 
 from evidence.columns import TEXT
 from evidence.schemas import Column
@@ -52,10 +52,14 @@ def _hashes(name: str, kind: Column, values: Sequence[Any]) -> list[int]:
     return [null if value is None else hash(f'{name}":{value}') for value in values]
 
 
-def posted(business_key: str | None, kind: str | None) -> int:
+Occasion: TypeAlias = tuple[int, str | None, str | None]
+"""When, for what (the correlation) and why (the cause) a transaction was posted."""
+
+
+def posted(business_key: str | None, kind: str | None, occasion: Occasion) -> int:
     """What stands for a ledger transaction without its postings."""
     key, kind = ("null" if value is None else quote(value) for value in (business_key, kind))
-    return hash(f'{{"business_key":{key},"kind":{kind}')
+    return hash(f'{{"business_key":{key},"kind":{kind}') + hash(occasion)
 
 
 def posting(account: str, cents: int) -> int:
@@ -63,9 +67,10 @@ def posting(account: str, cents: int) -> int:
     return hash(f"{quote(account)[1:]},{cents}")
 
 
-def audited_post(after: str) -> int:
-    """What stands for the transaction, with its postings, that the audit row of a posting tells of."""
+def audited_post(after: str, occasion: Occasion) -> int:
+    """What stands for the transaction, with its postings, that the audit row of a posting tells of: its image, and the
+    occasion that the row has in common with the transaction."""
     transaction, has_postings, postings = after.partition(',"postings":[["')
     if has_postings and postings.endswith("]]}"):
-        return hash(transaction) + sum(map(hash, postings[:-3].split('],["')))
-    return hash(after.removesuffix(',"postings":[]}'))
+        return hash(transaction) + hash(occasion) + sum(map(hash, postings[:-3].split('],["')))
+    return hash(after.removesuffix(',"postings":[]}')) + hash(occasion)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assertions.images import posted, posting
+from assertions.images import Occasion, posted, posting
 from assertions.once import once
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class Txn:
 
     __slots__ = ("at", "business_key", "debit_cents", "fingerprint", "kind", "postings", "sum_cents")
 
-    def __init__(self, business_key: str, kind: str, at: int) -> None:
-        self.business_key, self.kind, self.at = business_key, kind, at
+    def __init__(self, business_key: str, kind: str, occasion: Occasion) -> None:
+        self.business_key, self.kind, self.at = business_key, kind, occasion[0]
         self.sum_cents = self.debit_cents = self.postings = 0
-        self.fingerprint = posted(business_key, kind)
+        self.fingerprint = posted(business_key, kind, occasion)
 
 
 class LedgerBook:
@@ -59,12 +59,12 @@ class LedgerBook:
         self.escrow: dict[tuple[str, str], int] = {}
         """What transactions of a kind did to a contest's escrow, by (contest, kind)."""
         sums, by_key, balances, escrow = self.sums, self.by_key, self.balances, self.escrow
-        for txn_id, key, kind, at in evidence.rows(
-            "platform.ledger_transactions", "txn_id", "business_key", "kind", "at"
+        for txn_id, key, kind, *occasion in evidence.rows(
+            "platform.ledger_transactions", "txn_id", "business_key", "kind", "at", "correlation", "cause"
         ):
-            txn = sums[txn_id] = Txn(key, kind, at)
+            txn = sums[txn_id] = Txn(key, kind, (*occasion,))
             if by_key.setdefault(key, txn) is not txn:
-                self.repeated.append((txn_id, key, at))
+                self.repeated.append((txn_id, key, txn.at))
         for txn_id, account, cents in evidence.rows("platform.ledger_postings", "txn_id", "account", "amount_cents"):
             known = sums.get(txn_id)
             balances[account] = balances.get(account, 0) + cents

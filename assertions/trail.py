@@ -178,7 +178,9 @@ class Trail:
 
     def _follow(self, rows: _Rows) -> None:
         """What the rows tell of the tables, the ledger, the field, and the states of contests and packs."""
-        for seq, at, actor, action, subject, before, after in zip(*rows[:7], strict=True):
+        for seq, at, actor, action, subject, before, after, correlation, cause in zip(
+            *rows[:7], rows.correlation, rows.cause, strict=True
+        ):
             if after is None:
                 continue
             table, _, kind = (BATCHES, "", "insert") if action == "ingestion.batch" else action.partition(".")
@@ -201,7 +203,7 @@ class Trail:
                 elif table == "contests":
                     self._enter(key, seq, at, actor, values_of(before), values_of(after))
             elif action == "ledger.post":
-                self.posts[key] = audited_post(after)
+                self.posts[key] = audited_post(after, (at, correlation, cause))
             elif action == "field.ingest":
                 self.golfers.update([(f"{key}/{golfer}", "active") for golfer in values_of(after)["golfers"]])
             elif action == "golfer.status":

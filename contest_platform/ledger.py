@@ -51,6 +51,12 @@ def overlay(contest_id: str) -> str:
     return f"expenses:overlay:{contest_id}"
 
 
+_INSERT_ONCE = """
+    insert into ledger_transactions (txn_id, business_key, kind, at, correlation, cause)
+    values (:txn_id, :business_key, :kind, :at, :correlation, :cause) on conflict (business_key) do nothing
+"""
+
+
 class OutOfBalanceError(Exception):
     """A transaction that does not sum to zero was refused."""
 
@@ -66,24 +72,20 @@ def post(tx: Tx, ctx: Context, kind: str, business_key: str, postings: Iterable[
     total = sum(cents for _, cents in lines)
     if total:
         raise OutOfBalanceError(f"{business_key} is out of balance by {total} cents")
-    if tx.one("select 1 from ledger_transactions where business_key = :key", {"key": business_key}) is not None:
+    last_id = tx.memo.get("ledger.txn_id")
+    if last_id is None:
+        last_id = tx.tuples("select coalesce(max(txn_id), 0) from ledger_transactions")[0][0]
+    row = {
+        "txn_id": last_id + 1,
+        "business_key": business_key,
+        "kind": kind,
+        "at": tx.now,
+        "correlation": ctx.correlation,
+        "cause": tx.cause,
+    }
+    if not tx.run(_INSERT_ONCE, row):
         return False
-    txn_id = tx.memo.get("ledger.txn_id", 0) + 1
-    if txn_id == 1:
-        last = tx.one("select max(txn_id) as txn_id from ledger_transactions")
-        txn_id = ((last["txn_id"] if last is not None else None) or 0) + 1
-    tx.memo["ledger.txn_id"] = txn_id
-    tx.insert(
-        "ledger_transactions",
-        {
-            "txn_id": txn_id,
-            "business_key": business_key,
-            "kind": kind,
-            "at": tx.now,
-            "correlation": ctx.correlation,
-            "cause": tx.cause,
-        },
-    )
+    txn_id = tx.memo["ledger.txn_id"] = last_id + 1
     tx.insert_many(
         "ledger_postings",
         ("txn_id", "n", "account", "amount_cents"),

@@ -69,6 +69,9 @@ def test_what_is_no_json_object_tells_of_no_column(text: str | None) -> None:
 @pytest.mark.parametrize("postings", [[], [["a", 1], ["b", -1]], [['x"],["y', 3], ["é", -2], ["z", -1]]])
 def test_a_ledger_transaction_has_one_fingerprint_in_whatever_order_its_postings_stand(postings: list[Any]) -> None:
     after = encode({"business_key": 'k"1', "kind": "k", "postings": postings})
-    whole = posted('k"1', "k") + sum(posting(account, cents) for account, cents in reversed(postings))
-    assert audited_post(after) == whole
-    assert audited_post(after.replace(":[", ": [")) != whole
+    occasion = (1_780_000_000_000, "c1", "e7")
+    whole = posted('k"1', "k", occasion) + sum(posting(account, cents) for account, cents in reversed(postings))
+    assert audited_post(after, occasion) == whole
+    assert audited_post(after.replace(":[", ": ["), occasion) != whole
+    for other in ((1_780_000_000_001, "c1", "e7"), (1_780_000_000_000, "c2", "e7"), (1_780_000_000_000, "c1", None)):
+        assert audited_post(after, other) != whole

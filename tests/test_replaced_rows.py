@@ -23,30 +23,31 @@ from simulator.run import begin, finish
 from simulator.world import World
 
 REPLACED = {
-    "audit_log": ("reason", "for a good reason", "audit row 1 of "),
-    "ledger_postings": ("account", "liabilities:user_wallet:somebody_else", "ledger transaction 1 "),
-    "ingestion_receipts": ("strokes", 1, "the receipts of ingestion batch 1 are not those that were hashed"),
-    "ingestion_batches": ("published_at", 1, "ingestion_batches/1: published_at is 1, audited as "),
-    "outcome_settlement_log": ("settlement_reason_code", "because", "settlement_reason_code is 'because', audited as "),
-    "quarantine_resolutions": ("how", "by hand", "quarantine_resolutions/9: how is 'by hand', audited as 'full poll'"),
-    "settlement_packs": ("status", "PENDING", "status is 'PENDING', audited as 'EXECUTED'"),
+    "audit_log": (1, "reason", "for a good reason", "audit row 1 of "),
+    "ledger_transactions": (2, "correlation", "another contest", "ledger transaction 2 "),
+    "ledger_postings": (1, "account", "liabilities:user_wallet:somebody_else", "ledger transaction 1 "),
+    "ingestion_receipts": (1, "strokes", 1, "the receipts of ingestion batch 1 are not those that were hashed"),
+    "ingestion_batches": (1, "published_at", 1, "ingestion_batches/1: published_at is 1, audited as "),
+    "outcome_settlement_log": (1, "settled_by", "me", "settled_by is 'me', audited as 'system:settlement:"),
+    "quarantine_resolutions": (9, "how", "by hand", "how is 'by hand', audited as 'full poll'"),
+    "settlement_packs": (1, "status", "PENDING", "status is 'PENDING', audited as 'EXECUTED'"),
 }
-"""Table -> a column, what the new row says there, and what the judge says to that."""
+"""Table -> the rowid of what is replaced, a column, what the new row says there, and what the judge says to that."""
 RESOLVED = {"batch_id": 9, "resolved_by_batch_id": 10, "at": 0, "how": "full poll"}
 """A row of quarantine_resolutions: in a small run nothing is quarantined."""
 
 
-def replace_first_row(connection: apsw.Connection, table: str, column: str, value: object) -> None:
-    """Replace the first row of `table` by one that differs in `column`."""
+def replace_row(connection: apsw.Connection, table: str, number: int, column: str, value: object) -> None:
+    """Replace row `number` of `table` by one that differs in `column`."""
     columns = [name for (name,) in connection.execute("select name from pragma_table_info(?)", (table,))]
-    [old] = connection.execute(f"select * from {table} order by rowid limit 1")
+    [old] = connection.execute(f"select * from {table} where rowid = ?", (number,))
     row = {**dict(zip(columns, old, strict=True)), column: value}
     connection.execute(f"insert or replace into {table} values ({', '.join('?' * len(row))})", tuple(row.values()))
 
 
 @pytest.fixture(scope="module")
 def replaced(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
-    """A run at whose end the first row of each table has been replaced, judged."""
+    """A run at whose end a row of each table has been replaced, judged."""
     plan = make_plan(load("small"), 1)
     with RunWriter(tmp_path_factory.mktemp("replaced"), "run") as writer:
         writer.write_plan(plan)
@@ -59,8 +60,8 @@ def replaced(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
             lambda tx: audit.insert(tx, Context("system:test", "t1"), "quarantine_resolutions", RESOLVED, "resolved"),
         )  # fmt: skip
         world.connection.execute("pragma recursive_triggers = off")
-        for table, (column, value, _) in REPLACED.items():
-            replace_first_row(world.connection, table, column, value)
+        for table, (number, column, value, _) in REPLACED.items():
+            replace_row(world.connection, table, number, column, value)
         finish(world)
         world.connection.close()
         writer.seal({"code": "c0de" * 16})
@@ -70,7 +71,7 @@ def replaced(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
 @pytest.mark.parametrize("table", REPLACED)
 def test_the_judge_finds_a_row_that_was_replaced(replaced: Verdict, table: str) -> None:
     told = [broken.message for result in replaced.results if result.family == "audit" for broken in result.broken]
-    assert any(REPLACED[table][2] in message for message in told), told
+    assert any(REPLACED[table][3] in message for message in told), told
 
 
 def test_a_row_that_the_judge_would_not_find_cannot_be_replaced_on_any_connection() -> None:

@@ -463,11 +463,6 @@ create trigger access_log_refuses_replace before insert on access_log
 when exists (select 1 from access_log where n = new.n)
 begin select raise(fail, 'access_log is append-only'); end;
 
-create trigger ledger_transactions_refuses_replace before insert on ledger_transactions
-when exists (select 1 from ledger_transactions where txn_id = new.txn_id)
-or exists (select 1 from ledger_transactions where business_key = new.business_key)
-begin select raise(fail, 'ledger_transactions is append-only'); end;
-
 create trigger settlement_packs_daemon_authority before update on settlement_packs
 when old.status <> 'PENDING'
 or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id

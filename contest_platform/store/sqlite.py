@@ -22,7 +22,8 @@ Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 
 @cache
 def _insert(table: str, columns: tuple[str, ...]) -> str:
-    # Or fail, not abort: see _refuses_replace. What fails, fails the transaction, which is rolled back as a whole.
+    # Or fail, not abort: for a statement that may have to be undone alone SQLite copies every page that it changes.
+    # What fails, fails the transaction, which is rolled back as a whole.
     return f"insert or fail into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
 
 
@@ -101,7 +102,18 @@ def query(cursor: apsw.Cursor | apsw.Connection, sql: str, params: Params = None
 class SqliteTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    __slots__ = ("_connection", "_cursor", "_execute", "_last", "cause", "changes", "memo", "now", "statements", "topics")
+    __slots__ = (
+        "_connection",
+        "_cursor",
+        "_execute",
+        "_last",
+        "cause",
+        "changes",
+        "memo",
+        "now",
+        "statements",
+        "topics",
+    )
 
     def __init__(self, connection: apsw.Connection, now: int, cause: str) -> None:
         self._connection, self._cursor = connection, connection.cursor()

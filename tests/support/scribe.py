@@ -66,7 +66,7 @@ class Scribe:
         txn_id = len(self.books["platform.ledger_transactions"]) + 1
         kind = key.partition(":")[0]
         self.books["platform.ledger_transactions"].append(
-            {"txn_id": txn_id, "business_key": key, "kind": kind, "at": self.now, "cause": self.event()}
+            {"txn_id": txn_id, "business_key": key, "kind": kind, "at": self.now}
         )
         for n, (account, cents) in enumerate(postings, 1):
             self.books["platform.ledger_postings"].append(
@@ -74,6 +74,7 @@ class Scribe:
             )
         said = {"business_key": key, "kind": kind, "postings": [list(item) for item in postings]}
         self.audit("system:payments", "ledger.post", f"ledger_transactions/{txn_id}", said)
+        self.books["platform.ledger_transactions"][-1]["cause"] = self.books["platform.audit_log"][-1]["cause"]
 
     def move(self, debit: str, credit: str, cents: int, key: str) -> None:
         self.post(key, (debit, cents), (credit, -cents))

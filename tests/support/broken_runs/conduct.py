@@ -106,6 +106,11 @@ def a_transaction_was_posted_without_audit(evidence: FakeEvidence) -> None:
 
 
 @breaks("audit.rows_match_images")
+def a_transaction_was_given_another_cause(evidence: FakeEvidence) -> None:
+    evidence.books["platform.ledger_transactions"][0]["cause"] = evidence.events[-1].id
+
+
+@breaks("audit.rows_match_images")
 def a_transaction_has_gone(evidence: FakeEvidence) -> None:
     gone = evidence.books["platform.ledger_transactions"].pop()["txn_id"]
     postings = evidence.books["platform.ledger_postings"]
