@@ -42,7 +42,7 @@ def append(
     reason: str,
 ) -> None:
     """Append one row; its sequence number follows that of the last one."""
-    head = tx.memo.get("audit.head")
+    head = tx.memo.get("audit.head") or tx.known.get("audit.head")
     if head is None:
         last = tx.one("select seq, hash from audit_log order by seq desc limit 1")
         head = (0, GENESIS) if last is None else (last["seq"], last["hash"])

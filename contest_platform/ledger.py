@@ -72,7 +72,7 @@ def post(tx: Tx, ctx: Context, kind: str, business_key: str, postings: Iterable[
     total = sum(cents for _, cents in lines)
     if total:
         raise OutOfBalanceError(f"{business_key} is out of balance by {total} cents")
-    last_id = tx.memo.get("ledger.txn_id")
+    last_id = tx.memo.get("ledger.txn_id") or tx.known.get("ledger.txn_id")
     if last_id is None:
         last_id = tx.tuples("select coalesce(max(txn_id), 0) from ledger_transactions")[0][0]
     row = {

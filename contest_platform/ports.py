@@ -121,7 +121,10 @@ class Tx(Protocol):
     cause: str
     """The event that led to it."""
     memo: dict[str, Any]
-    """What this transaction has read or written and need not read again. Gone with it."""
+    """What this transaction has read or written and need not read again."""
+    known: Mapping[str, Any]
+    """What the store's last transaction had in `known` and `memo` at its commit, as long as nobody has committed
+    anything since: as true as if it were read now. Otherwise nothing."""
 
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None: ...
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-import apsw
-
 from contest_platform import units
 from contest_platform.app import App
 from contest_platform.http import Request, Response
@@ -106,7 +104,7 @@ class Processes:
 class ProcessStore:
     """The Store port of one process: a transaction takes no simulated time and is on record once it has committed."""
 
-    def __init__(self, driver: Driver, connection: apsw.Connection, process: Process) -> None:
+    def __init__(self, driver: Driver, connection: sqlite.Connection, process: Process) -> None:
         self._driver, self._connection, self._actor = driver, connection, process.actor
         self._guard, self._now, self._committed = process.life.guard, driver.runtime.now, process.session.committed
 

@@ -129,6 +129,43 @@ def test_a_change_that_is_rolled_back_takes_its_audit_row_with_it() -> None:
     assert chain[3]["prev_hash"] == chain[2]["hash"]
 
 
+def both(connection: apsw.Connection, key: str) -> None:
+    """An audit row, and a posting with another."""
+
+    def fn(tx: Tx) -> None:
+        audit.append(tx, CTX, "refuse.entry", "contests/c1", reason=key)
+        ledger.post(tx, CTX, "capture", key, (("assets:a", 5), ("liabilities:b", -5)), "because")
+        if key == "rolled back":
+            raise RuntimeError
+
+    write(connection, fn)
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_writers_who_take_turns_go_on_where_the_other_one_stopped(tmp_path: Path, journal_mode: str) -> None:
+    path = str(tmp_path / "platform.db")
+    first, second = sqlite.connect(path), sqlite.connect(path)
+    first.execute(f"pragma journal_mode = {journal_mode}")
+    for turn, connection in enumerate((first, second, second, first, first, second)):
+        both(connection, f"turn {turn}")
+        with pytest.raises(RuntimeError):
+            both(connection, "rolled back")
+    chain = log(first)
+    assert [row["seq"] for row in chain] == list(range(1, 13))
+    assert [row["prev_hash"] for row in chain[1:]] == [row["hash"] for row in chain[:-1]]
+    assert [row["txn_id"] for row in rows(second, "select txn_id from ledger_transactions")] == list(range(1, 7))
+
+
+def test_what_somebody_changes_past_the_transactions_is_not_overlooked() -> None:
+    """The chain goes on from the last row that is there, not from one that is remembered."""
+    connection = three_rows()
+    connection.execute("drop trigger audit_log_refuses_delete")
+    connection.execute("delete from audit_log where seq > 1")
+    both(connection, "after it")
+    assert [row["seq"] for row in log(connection)] == [1, 2, 3]
+    assert log(connection)[1]["prev_hash"] == log(connection)[0]["hash"]
+
+
 def test_the_transaction_knows_the_last_audit_row_it_wrote() -> None:
     connection = sqlite.connect()
     _, tx = sqlite.transact(

@@ -36,9 +36,15 @@ BUSY_MS = 5_000
 _UNNAMED = ("locking_mode = exclusive", "journal_mode = memory", "synchronous = off", "cache_size = -16384")
 
 
-def connect(path: str = "", pragmas: Sequence[str] = ()) -> apsw.Connection:
+class Connection(apsw.Connection):
+    """`known` is what its last transaction has come to know (Tx.known), and the version of the database by then."""
+
+    known: tuple[int, Mapping[str, Any]] = (-1, {})
+
+
+def connect(path: str = "", pragmas: Sequence[str] = ()) -> Connection:
     """A database ready for use, at `path` or, by default, in memory."""
-    connection = apsw.Connection(path or ":memory:", statementcachesize=512)
+    connection = Connection(path or ":memory:", statementcachesize=512)
     connection.set_busy_timeout(BUSY_MS)
     # One plan a statement: otherwise a range of bound values is planned anew at every execution, and may be otherwise.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
@@ -49,7 +55,7 @@ def connect(path: str = "", pragmas: Sequence[str] = ()) -> apsw.Connection:
     return connection
 
 
-def connect_unnamed(directory: Path) -> apsw.Connection:
+def connect_unnamed(directory: Path) -> Connection:
     """A database ready for use that ends with its connection: a file in `directory` that loses its name at once, so
     that no death of the process leaves it behind. It takes the memory of its page cache, however large it grows.
 
@@ -109,16 +115,18 @@ class SqliteTx:
         "_last",
         "cause",
         "changes",
+        "known",
         "memo",
         "now",
         "statements",
         "topics",
     )
 
-    def __init__(self, connection: apsw.Connection, now: int, cause: str) -> None:
+    def __init__(self, connection: Connection, now: int, cause: str) -> None:
         self._connection, self._cursor = connection, connection.cursor()
         self._execute = self._cursor.execute
         self.now, self.cause = now, cause
+        self.known: Mapping[str, Any] = {}
         self.topics: list[str] = []
         self.statements = 0
         self.changes = 0
@@ -160,28 +168,37 @@ class SqliteTx:
     def insert_last(self, table: str, row: tuple[Any, ...]) -> None:
         self._last.setdefault(table, []).append(row)
 
-    def finish(self) -> None:
-        """Insert what was left for the end."""
-        for table, rows in self._last.items():
-            self._cursor.executemany(_ROWS[table][0], rows)
-            self.statements += 1
-            self.changes += len(rows)
 
     def notify(self, topic: str) -> None:
         if topic not in self.topics:
             self.topics.append(topic)
 
+    def begin(self) -> None:
+        """From here on nobody else writes. Whether anybody has since our last transaction, the version tells."""
+        self._execute("begin immediate")
+        version, known = self._connection.known
+        if version == self._connection.data_version():
+            self.known = known
 
-def transact(connection: apsw.Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
+    def commit(self) -> None:
+        """Insert what was left for the end, and commit."""
+        for table, rows in self._last.items():
+            self._cursor.executemany(_ROWS[table][0], rows)
+            self.statements += 1
+            self.changes += len(rows)
+        self._execute("commit")
+        self._connection.known = self._connection.data_version(), {**self.known, **self.memo}
+
+
+def transact(connection: Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
     """Run `fn` in one transaction. Any exception rolls back and is raised on."""
     tx = SqliteTx(connection, now, cause)
-    connection.execute("begin immediate")
+    tx.begin()
     try:
         result = fn(tx)
-        tx.finish()
+        tx.commit()
     except BaseException:
         if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
             connection.execute("rollback")
         raise
-    connection.execute("commit")
     return result, tx
