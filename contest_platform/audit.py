@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from contest_platform.ports import Tx
+from contest_platform.ports import Row, Tx
 from contest_platform.store.tables import KEYS
 
 GENESIS = "0" * 64
@@ -31,6 +32,15 @@ class Context:
     correlation: str
 
 
+def head(tx: Tx) -> tuple[int, str]:
+    """(seq, hash) of the last row; (0, GENESIS) without any."""
+    known: tuple[int, str] | None = tx.memo.get("audit.head") or tx.known.get("audit.head")
+    if known is None:
+        rows = tx.tuples("select seq, hash from audit_log order by seq desc limit 1")
+        known = rows[0] if rows else (0, GENESIS)
+    return known
+
+
 def append(
     tx: Tx,
     ctx: Context,
@@ -42,11 +52,8 @@ def append(
     reason: str,
 ) -> None:
     """Append one row; its sequence number follows that of the last one."""
-    head = tx.memo.get("audit.head") or tx.known.get("audit.head")
-    if head is None:
-        last = tx.one("select seq, hash from audit_log order by seq desc limit 1")
-        head = (0, GENESIS) if last is None else (last["seq"], last["hash"])
-    seq = head[0] + 1
+    last_seq, prev_hash = head(tx)
+    seq = last_seq + 1
     row = {  # in the order of the table's columns
         "seq": seq,
         "at": tx.now,
@@ -58,7 +65,7 @@ def append(
         "reason": reason,
         "correlation": ctx.correlation,
         "cause": tx.cause,
-        "prev_hash": head[1],
+        "prev_hash": prev_hash,
     }
     digest = sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
     tx.insert_last("audit_log", (*row.values(), digest))
@@ -74,17 +81,28 @@ def insert(tx: Tx, ctx: Context, table: str, row: Mapping[str, Any], reason: str
     append(tx, ctx, f"{table}.insert", subject(table, row), after=row, reason=reason)
 
 
-def update(tx: Tx, ctx: Context, table: str, key: Mapping[str, Any], changes: Mapping[str, Any], reason: str) -> None:
+def update(
+    tx: Tx,
+    ctx: Context,
+    table: str,
+    key: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    reason: str,
+    read: Row | None = None,
+) -> None:
     """Set `changes` on the one row of `table` with `key`, and write its audit row with the columns before and after.
 
-    Raises LookupError when there is no such row.
+    `read`: what this transaction has read of the row already, the columns of `changes` among it.
+    Raises LookupError when there is no such row, or none that is as it was read.
     """
-    select, write = _statements(table, tuple(key), tuple(changes))
-    found = tx.one(select, key)
-    if found is None:
-        raise LookupError(f"{table} has no row {dict(key)}")
-    before = {column: found[column] for column in changes}
-    tx.run(write, {**key, **{f"new_{column}": value for column, value in changes.items()}})
+    select, write, params = _statements(table, tuple(key), tuple(changes))
+    if read is None:
+        read = tx.one(select, key)
+        if read is None:
+            raise LookupError(f"{table} has no row {dict(key)}")
+    before = {column: read[column] for column in changes}
+    if not tx.run(write, dict(zip(params, (*key.values(), *changes.values(), *before.values()), strict=True))):
+        raise LookupError(f"{table} has no row {dict(key)} with {before}")
     append(tx, ctx, f"{table}.update", subject(table, key), before=before, after=changes, reason=reason)
 
 
@@ -93,16 +111,14 @@ def subject(table: str, row: Mapping[str, Any]) -> str:
     return "/".join((table, *(str(row[key]) for key in KEYS[table])))
 
 
-_cache: dict[tuple[str, tuple[str, ...], tuple[str, ...]], tuple[str, str]] = {}
-
-
-def _statements(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, str]:
-    """The select and the update for these columns; their texts depend on nothing but the arguments."""
-    statements = _cache.get((table, key, columns))
-    if statements is None:
-        where = " and ".join(f"{name} = :{name}" for name in key)
-        statements = _cache[table, key, columns] = (
-            f"select {', '.join(columns)} from {table} where {where}",
-            f"update {table} set {', '.join(f'{name} = :new_{name}' for name in columns)} where {where}",
-        )
-    return statements
+@cache
+def _statements(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
+    """The select and the update for these columns, and the update's parameters: the key, then what is new, then what
+    was before."""
+    where = " and ".join(f"{name} = :{name}" for name in key)
+    as_read = " and ".join(f"{name} is not distinct from :old_{name}" for name in columns)
+    return (
+        f"select {', '.join(columns)} from {table} where {where}",
+        f"update {table} set {', '.join(f'{name} = :new_{name}' for name in columns)} where {where} and {as_read}",
+        (*key, *(f"new_{name}" for name in columns), *(f"old_{name}" for name in columns)),
+    )

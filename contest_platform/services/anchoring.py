@@ -80,6 +80,5 @@ class AnchoringService:
 
 def _head(tx: Tx) -> tuple[int, str, dict[str, Any]]:
     """(seq, hash) of the last audit row, 0 without any, and what we know of the outside book."""
-    row = tx.one("select seq, hash from audit_log order by seq desc limit 1")
-    seq, head = (0, "") if row is None else (row["seq"], row["hash"])
+    seq, head = audit.head(tx)
     return seq, head, checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}

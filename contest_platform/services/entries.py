@@ -32,6 +32,11 @@ STATUS_OF_REFUSAL = {
 }
 """Why an entry is refused, and the HTTP status that says so."""
 
+_CONTEST_FOR_USER = """
+    select c.status, c.opens_at, c.lock_at, c.max_entries, c.scoring, c.fee_cents,
+           exists (select 1 from users where user_id = :user and deleted_at is null) as is_user
+    from contests c where c.contest_id = :contest
+"""
 _WITHOUT_INTENT = """
     select p.entry_id, p.idempotency_key, p.amount_cents, p.created_at, e.contest_id, e.user_id
     from payments p
@@ -97,6 +102,7 @@ class EntriesService:
         key = self._ports.ids.new("key", "intent", entry_id)
 
         def begin(tx: Tx) -> Row | str:
+            begun: Row | str
             entry = tx.one(
                 "select e.roster, e.status as entry_status, p.* from entries e"
                 " join payments p on p.entry_id = e.entry_id"
@@ -104,18 +110,17 @@ class EntriesService:
                 {"contest": contest_id, "user": user_id},
             )
             if entry is None:
-                refusal = self._refusal(tx, contest_id, user_id, roster)
+                begun = self._begin(tx, entry_id, contest_id, user_id, roster, key)
             elif entry["entry_status"] in withdrawals.LEFT:
-                refusal = "entry_closed"
+                begun = "entry_closed"
             elif entry["roster"] == audit.canonical(roster):
-                return entry
+                begun = entry
             else:
-                refusal = "already_entered"
-            if refusal is not None:
-                reason = f"{refusal}: {user_id}"
+                begun = "already_entered"
+            if isinstance(begun, str):
+                reason = f"{begun}: {user_id}"
                 audit.append(tx, Context(ACTOR, contest_id), "refuse.entry", f"contests/{contest_id}", reason=reason)
-                return refusal
-            return self._begin(tx, entry_id, contest_id, user_id, roster, key)
+            return begun
 
         begun = await self._ports.store.transact("entries.create", begin)
         if isinstance(begun, str):
@@ -128,32 +133,30 @@ class EntriesService:
                 self._ports.signals.notify("entries.intents")
         return Response(202 if intent_id is None else 201, {"entry_id": begun["entry_id"], "intent_id": intent_id})
 
-    def _refusal(self, tx: Tx, contest_id: str, user_id: str, roster: Any) -> str | None:
+    def _refusal(self, now: int, contest: Row | None, seats_taken: int, roster: Any) -> str | None:
         """Why this customer cannot enter, or None."""
-        contest = tx.one(
-            "select status, opens_at, lock_at, max_entries, scoring from contests where contest_id = :contest",
-            {"contest": contest_id},
-        )
         if contest is None:
             return "unknown_contest"
-        user = tx.one("select deleted_at from users where user_id = :user", {"user": user_id})
-        if user is None or user["deleted_at"] is not None:
+        if not contest["is_user"]:
             return "unknown_user"
-        if contest["status"] != "SCHEDULED" or not contest["opens_at"] <= tx.now < contest["lock_at"]:
+        if contest["status"] != "SCHEDULED" or not contest["opens_at"] <= now < contest["lock_at"]:
             return "contest_not_open"
         if not (isinstance(roster, list | tuple) and all(isinstance(golfer, str) for golfer in roster)):
             return "bad_roster"
         if len(roster) != orjson.loads(contest["scoring"])["roster_size"] or len(set(roster)) != len(roster):
             return "bad_roster"
-        if seats.taken(tx, contest_id) >= contest["max_entries"]:
+        if seats_taken >= contest["max_entries"]:
             return "contest_full"
         return None
 
-    def _begin(
-        self, tx: Tx, entry_id: str, contest_id: str, user_id: str, roster: Sequence[str], key: str
-    ) -> dict[str, Any]:
-        contest = tx.one("select fee_cents from contests where contest_id = :contest", {"contest": contest_id})
-        assert contest is not None, contest_id
+    def _begin(self, tx: Tx, entry_id: str, contest_id: str, user_id: str, roster: Any, key: str) -> Row | str:
+        """The payment of the new entry, or why there is none."""
+        contest = tx.one(_CONTEST_FOR_USER, {"contest": contest_id, "user": user_id})
+        seats_taken = seats.taken(tx, contest_id)
+        refusal = self._refusal(tx.now, contest, seats_taken, roster)
+        if refusal is not None:
+            return refusal
+        assert contest is not None
         ctx = Context(ACTOR, entry_id)
         entry = {
             "entry_id": entry_id,
@@ -177,7 +180,7 @@ class EntriesService:
         }
         audit.insert(tx, ctx, "entries", entry, f"entered by {user_id}")
         audit.insert(tx, ctx, "payments", payment, "fee of the entry")
-        seats.take(tx, contest_id)
+        seats.take(tx, contest_id, seats_taken)
         payments.wake_waiting(tx)
         return payment
 
@@ -211,7 +214,8 @@ class EntriesService:
                 # A webhook was quicker.
                 return str(row["intent_id"])
             changes = {"intent_id": intent.id}
-            audit.update(tx, Context(ACTOR, entry_id), "payments", {"entry_id": entry_id}, changes, "intent created")
+            ctx = Context(ACTOR, entry_id)
+            audit.update(tx, ctx, "payments", {"entry_id": entry_id}, changes, "intent created", read=row)
             return intent.id
 
         return await self._ports.store.transact("entries.intent", keep)

@@ -17,7 +17,7 @@ PLAYABLE = ("SCHEDULED", "LOCKED", "LIVE", "COMPLETE")
 
 _ENTRY = """
     select e.entry_id, e.user_id, e.contest_id, e.status as entry_status, c.status as contest_status, c.lock_at,
-           c.fee_cents, p.intent_id, p.amount_cents, p.status as payment_status
+           c.fee_cents, e.valid_at, p.intent_id, p.amount_cents, p.status as payment_status, p.captured_at
     from entries e
     join contests c on c.contest_id = e.contest_id
     join payments p on p.entry_id = e.entry_id
@@ -53,7 +53,10 @@ def capture(tx: Tx, ctx: Context, entry_id: str, intent_id: str, amount_cents: i
         return False
     if row["payment_status"] == "CREATED":
         changes = {"status": "CAPTURED", "intent_id": intent_id, "captured_at": captured_at}
-        audit.update(tx, ctx, "payments", {"entry_id": entry_id}, changes, "captured by the processor")
+        audit.update(
+            tx, ctx, "payments", {"entry_id": entry_id}, changes, "captured by the processor",
+            read={**row, "status": row["payment_status"]},
+        )  # fmt: skip
     why_not = _why_not(row, amount_cents, captured_at)
     if why_not is None:
         _validate(tx, ctx, row)
@@ -88,7 +91,8 @@ def _why_not(row: Row, amount_cents: int, captured_at: int) -> str | None:
 def _validate(tx: Tx, ctx: Context, row: Row) -> None:
     entry_id, contest_id = row["entry_id"], row["contest_id"]
     changes = {"status": "VALID", "valid_at": tx.now}
-    audit.update(tx, ctx, "entries", {"entry_id": entry_id}, changes, "paid before the lock")
+    read = {**row, "status": row["entry_status"]}
+    audit.update(tx, ctx, "entries", {"entry_id": entry_id}, changes, "paid before the lock", read)
     if row["contest_status"] != "SCHEDULED":
         ledger.move(
             tx, ctx, "lock", f"lock:{contest_id}:{entry_id}", debit=ledger.wallet(row["user_id"]),

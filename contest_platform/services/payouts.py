@@ -170,7 +170,9 @@ class PayoutsService:
             return
         found = next((made for made in listed if made.metadata.get("transfer_id") == transfer_id), None)
         if found is not None:
-            await ports.store.transact("payouts.found", lambda tx: self._settle(tx, transfer_id, found.id))
+            await ports.store.transact(
+                "payouts.found", lambda tx: self._settle(tx, self._row(tx, transfer_id), found.id)
+            )
         elif await ports.store.transact("payouts.rekey", lambda tx: self._rekey(tx, transfer_id)):
             await self._pay(transfer_id)
 
@@ -185,7 +187,8 @@ class PayoutsService:
             # Its sender died before it could write down the answer.
             self._end_attempt(tx, ctx, transfer_id, row["attempts"], "UNKNOWN", "deadline_exceeded")
             changes: dict[str, Any] = {"status": "RETRYABLE", "reason": "deadline_exceeded"}
-            audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, "its sender died")
+            audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, "its sender died", row)
+            row = {**row, **changes}
         key_born_at = row["key_born_at"] if row["key_born_at"] is not None else tx.now
         gone = self._is_gone(tx, row)
         if gone and not self._in_doubt(tx, row):
@@ -211,7 +214,7 @@ class PayoutsService:
             "key_born_at": key_born_at,
             "next_attempt_at": tx.now + self._config.processor_timeout_ms + MINUTE_MS,
         }
-        audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, f"attempt {n}")
+        audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, f"attempt {n}", row)
         ledger.move(
             tx, ctx, "payout", f"payout:{transfer_id}",
             debit=ledger.prize_payable(row["contest_id"], row["user_id"]), credit=ledger.in_transit(row["user_id"]),
@@ -254,17 +257,16 @@ class PayoutsService:
             self._retry(tx, row, code, new_key=False)
 
     def _paid(self, tx: Tx, transfer_id: str, n: int, processor_transfer_id: str) -> None:
-        ctx = Context(ACTOR, self._row(tx, transfer_id)["contest_id"])
-        self._end_attempt(tx, ctx, transfer_id, n, "SUCCEEDED", None)
-        self._settle(tx, transfer_id, processor_transfer_id)
-
-    def _settle(self, tx: Tx, transfer_id: str, processor_transfer_id: str) -> None:
         row = self._row(tx, transfer_id)
+        self._end_attempt(tx, Context(ACTOR, row["contest_id"]), transfer_id, n, "SUCCEEDED", None)
+        self._settle(tx, row, processor_transfer_id)
+
+    def _settle(self, tx: Tx, row: Row, processor_transfer_id: str) -> None:
         if row["status"] not in UNENDED:
             return
         self._end(tx, row, "PAID", None, processor_transfer_id)
         ledger.move(
-            tx, Context(ACTOR, row["contest_id"]), "paid", f"paid:{transfer_id}",
+            tx, Context(ACTOR, row["contest_id"]), "paid", f"paid:{row['transfer_id']}",
             debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE, cents=row["amount_cents"],
             reason=f"transferred as {processor_transfer_id}",
         )  # fmt: skip
@@ -313,7 +315,7 @@ class PayoutsService:
             "done_at": tx.now,
         }
         key = {"transfer_id": row["transfer_id"]}
-        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason or "paid")
+        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason or "paid", row)
 
     def _retry(self, tx: Tx, row: Row, code: str, *, new_key: bool) -> None:
         """Try again after an exponential back-off with jitter (half to the whole of it)."""
@@ -329,7 +331,7 @@ class PayoutsService:
             changes["key_born_at"] = None
         reason = f"try again: {code}" if known(code) else f"try again: {code} is not a registered code"
         key = {"transfer_id": row["transfer_id"]}
-        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason)
+        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason, row)
 
 
 def _metadata(transfer: Row) -> dict[str, str]:

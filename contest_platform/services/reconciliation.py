@@ -57,7 +57,7 @@ class ReconciliationService:
     async def _due(self) -> int | None:
         """The next full hour or the next lock after the last good pass; after a bad one, the next five minutes."""
         if self._next_at is None:
-            self._next_at = await self._ports.store.transact("reconciliation.due", _next_pass)
+            self._next_at = await self._ports.store.transact("reconciliation.due", _first_pass)
         return (
             self._next_at if self._failed_at is None else max(self._next_at, next_tick(self._failed_at + 1, RETRY_MS))
         )
@@ -188,10 +188,13 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
 
 
-def _next_pass(tx: Tx) -> int:
+def _first_pass(tx: Tx) -> int:
     through = _through(tx)
-    if through is None:
-        return tx.now
+    return tx.now if through is None else _next_pass(tx, through)
+
+
+def _next_pass(tx: Tx, through: int) -> int:
+    """When the pass after the one that began at `through` is due."""
     lock = tx.one("select min(lock_at) as at from contests where lock_at > :through", {"through": through})
     next_hour = next_tick(through + 1, HOUR_MS)
     return next_hour if lock is None or lock["at"] is None else min(next_hour, int(lock["at"]))
@@ -206,7 +209,7 @@ def _conclude(tx: Tx, began_at: int, locked: bool) -> int | None:
     checkpoints.save(tx, RECONCILED, {"through": began_at})
     if locked:
         tx.notify("contests")  # Their entries may be final now.
-    return _next_pass(tx)
+    return _next_pass(tx, began_at)
 
 
 def _apply_event(tx: Tx, listed: ProcessorEvent) -> None:

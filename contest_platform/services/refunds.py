@@ -77,7 +77,7 @@ def confirm(
     changes = {
         "status": "DONE", "processor_refund_id": processor_refund_id, "next_attempt_at": None, "done_at": tx.now,
     }  # fmt: skip
-    audit.update(tx, ctx, "refunds", {"refund_id": refund_id}, changes, "refunded by the processor")
+    audit.update(tx, ctx, "refunds", {"refund_id": refund_id}, changes, "refunded by the processor", row)
     ledger.move(
         tx, ctx, "refund", f"refund:{refund_id}", debit=ledger.refund_payable(row["user_id"]), credit=ledger.AVAILABLE,
         cents=row["amount_cents"], reason=f"refunded as {processor_refund_id}",

@@ -17,8 +17,9 @@ def taken(tx: Tx, contest_id: str) -> int:
     return checkpoints.read(tx, _name(contest_id)) or 0
 
 
-def take(tx: Tx, contest_id: str) -> None:
-    checkpoints.save(tx, _name(contest_id), taken(tx, contest_id) + 1)
+def take(tx: Tx, contest_id: str, seats_taken: int) -> None:
+    """Take one more than the `seats_taken` that this transaction has read."""
+    checkpoints.save(tx, _name(contest_id), seats_taken + 1)
 
 
 def free(tx: Tx, contest_id: str) -> None:

@@ -204,7 +204,8 @@ class SettlementService:
         packs = tx.all(
             """
             select p.pack_id, p.entry_id, e.user_id, l.outcome_id, o.entry_id as outcome_of, o.score, o.place,
-                   o.prize_cents, o.scores_hash, w.prize_cents as own_cents
+                   o.prize_cents, o.scores_hash, w.prize_cents as own_cents, p.status, p.fail_reason_code,
+                   p.fail_reason_detail, p.terminalized_at, p.settled_by, p.lease_epoch
             from settlement_packs p
             join entries e on e.entry_id = p.entry_id
             left join outcome_pack_links l on l.pack_id = p.pack_id
@@ -242,7 +243,7 @@ class SettlementService:
             "settled_by": self._holder,
             "lease_epoch": epoch,
         }
-        audit.update(tx, ctx, "settlement_packs", {"pack_id": pack_id}, change, code)
+        audit.update(tx, ctx, "settlement_packs", {"pack_id": pack_id}, change, code, read=pack)
         log = {
             "settlement_id": self._ports.ids.new("settlement", pack_id),
             "pack_id": pack_id,

@@ -239,7 +239,7 @@ def record(tx: Tx, event: Event, *, delivered: bool) -> str:
     if row is not None:
         if delivered:
             changes = {"deliveries": row["deliveries"] + 1}
-            audit.update(tx, ctx, "webhook_inbox", {"event_id": event.id}, changes, "delivered again")
+            audit.update(tx, ctx, "webhook_inbox", {"event_id": event.id}, changes, "delivered again", read=row)
         return str(row["status"])
     key = change_key(event)
     twin = tx.one(
