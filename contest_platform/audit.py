@@ -34,10 +34,10 @@ class Context:
 
 def head(tx: Tx) -> tuple[int, str]:
     """(seq, hash) of the last row; (0, GENESIS) without any."""
-    known: tuple[int, str] | None = tx.memo.get("audit.head") or tx.known.get("audit.head")
+    known: tuple[int, str] | None = tx.known.get("audit.head")
     if known is None:
         rows = tx.tuples("select seq, hash from audit_log order by seq desc limit 1")
-        known = rows[0] if rows else (0, GENESIS)
+        known = tx.known["audit.head"] = rows[0] if rows else (0, GENESIS)
     return known
 
 
@@ -69,7 +69,7 @@ def append(
     }
     digest = sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
     tx.insert_last("audit_log", (*row.values(), digest))
-    tx.memo["audit.head"] = (seq, digest)
+    tx.memo["audit.head"] = tx.known["audit.head"] = (seq, digest)
 
 
 # --- audited writes of table rows ---------------------------------------------------------------------------------

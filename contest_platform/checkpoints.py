@@ -14,19 +14,33 @@ _SAVE = """
     on conflict (name) do update set value = excluded.value, updated_at = excluded.updated_at
 """
 
+_UNREAD = "unread"
+_EMPTY = "checkpoints.empty"
+
 
 def read(tx: Tx, name: str) -> Any:
     """The value saved under `name`, or None."""
-    row = tx.one("select value from checkpoints where name = :name", {"name": name})
-    return None if row is None else orjson.loads(row["value"])
+    key = f"checkpoint {name}"
+    value: str | None = tx.known.get(key, _UNREAD)
+    if value is _UNREAD:
+        rows = tx.tuples("select value from checkpoints where name = :name", {"name": name})
+        value = tx.known[key] = rows[0][0] if rows else None
+    return None if value is None else orjson.loads(value)
 
 
 def save(tx: Tx, name: str, value: Any) -> None:
     """Save a JSON value under `name`, over what stood there."""
-    tx.run(_SAVE, {"name": name, "value": canonical(value), "now": tx.now})
+    text, key = canonical(value), f"checkpoint {name}"
+    tx.run(_SAVE, {"name": name, "value": text, "now": tx.now})
+    if key in tx.known:
+        tx.known[key] = text
+    empty = tx.known.get(_EMPTY)
+    if empty:
+        empty -= {(low, high) for low, high in empty if low <= name < high}
 
 
 def remove(tx: Tx, name: str) -> None:
+    tx.known.pop(f"checkpoint {name}", None)
     tx.run("delete from checkpoints where name = :name", {"name": name})
 
 
@@ -37,3 +51,11 @@ def between(tx: Tx, low: str, high: str, limit: int) -> list[tuple[str, Any]]:
         {"low": low, "high": high, "limit": limit},
     )
     return [(row["name"], orjson.loads(row["value"])) for row in rows]
+
+
+def none_between(tx: Tx, low: str, high: str) -> bool:
+    """Whether there is no name in [low, high). To be asked of few ranges: each that is empty is kept in mind."""
+    empty: set[tuple[str, str]] = tx.known.setdefault(_EMPTY, set())
+    if (low, high) not in empty and not between(tx, low, high, 1):
+        empty.add((low, high))
+    return (low, high) in empty

@@ -72,7 +72,7 @@ def post(tx: Tx, ctx: Context, kind: str, business_key: str, postings: Iterable[
     total = sum(cents for _, cents in lines)
     if total:
         raise OutOfBalanceError(f"{business_key} is out of balance by {total} cents")
-    last_id = tx.memo.get("ledger.txn_id") or tx.known.get("ledger.txn_id")
+    last_id = tx.known.get("ledger.txn_id")
     if last_id is None:
         last_id = tx.tuples("select coalesce(max(txn_id), 0) from ledger_transactions")[0][0]
     row = {
@@ -85,7 +85,7 @@ def post(tx: Tx, ctx: Context, kind: str, business_key: str, postings: Iterable[
     }
     if not tx.run(_INSERT_ONCE, row):
         return False
-    txn_id = tx.memo["ledger.txn_id"] = last_id + 1
+    txn_id = tx.known["ledger.txn_id"] = last_id + 1
     tx.insert_many(
         "ledger_postings",
         ("txn_id", "n", "account", "amount_cents"),

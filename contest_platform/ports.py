@@ -121,10 +121,10 @@ class Tx(Protocol):
     cause: str
     """The event that led to it."""
     memo: dict[str, Any]
-    """What this transaction has read or written and need not read again."""
-    known: Mapping[str, Any]
-    """What the store's last transaction had in `known` and `memo` at its commit, as long as nobody has committed
-    anything since: as true as if it were read now. Otherwise nothing."""
+    """What this transaction has to tell of itself. Gone with it."""
+    known: dict[str, Any]
+    """What has been read or written and need not be read again: by this transaction, and by those before it as long as
+    each was committed and nobody else has committed anything in between. Whoever writes keeps it true."""
 
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None: ...
 

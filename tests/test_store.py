@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
+from contest_platform import checkpoints
 from contest_platform.statuses import PACK_STATUSES
 from contest_platform.store import sqlite
 from contest_platform.store.compile import SCHEMA_SQL, compiled
@@ -491,3 +492,74 @@ def test_a_transaction_tells_what_it_did() -> None:
 
     _, tx = sqlite.transact(connection, NOW, "ev-1", fn)
     assert (tx.statements, tx.changes, tx.topics) == (3, 2, ["payouts"])
+
+
+# --- what a transaction knows from those before it ---------------------------------------------------------------------
+
+NOTES = ("note:", "note;")
+
+
+def read(connection: sqlite.Connection, name: str = "a") -> Any:
+    return sqlite.transact(connection, NOW, "ev-1", lambda tx: checkpoints.read(tx, name))[0]
+
+
+def save(connection: sqlite.Connection, value: int | None, name: str = "a", fails: bool = False) -> None:
+    def fn(tx: sqlite.SqliteTx) -> None:
+        if value is None:
+            checkpoints.remove(tx, name)
+        else:
+            checkpoints.save(tx, name, value)
+        if fails:
+            raise RuntimeError
+
+    sqlite.transact(connection, NOW, "ev-1", fn)
+
+
+def has_notes(connection: sqlite.Connection) -> bool:
+    return not sqlite.transact(connection, NOW, "ev-1", lambda tx: checkpoints.none_between(tx, *NOTES))[0]
+
+
+def test_what_is_known_is_not_read_again_until_somebody_else_writes(path: str) -> None:
+    first, second = sqlite.connect(path), sqlite.connect(path)
+    save(first, 1)
+    assert read(first) == 1
+    _, tx = sqlite.transact(first, NOW, "ev-1", lambda tx: checkpoints.read(tx, "a"))
+    assert tx.statements == 0
+    save(second, 2)
+    _, tx = sqlite.transact(first, NOW, "ev-1", lambda tx: checkpoints.read(tx, "a"))
+    assert tx.statements == 1
+
+
+def test_a_checkpoint_is_what_was_saved_last_whoever_saved_it(path: str) -> None:
+    first, second = sqlite.connect(path), sqlite.connect(path)
+    assert read(first) is None
+    for value, writer in ((1, first), (2, second), (3, first), (None, second), (4, second), (None, first)):
+        save(writer, value)
+        assert read(first) == read(second) == value
+    second.execute("insert into checkpoints values ('a', '9', 0)")
+    assert read(first) == read(second) == 9
+
+
+def test_what_was_rolled_back_is_not_known(path: str) -> None:
+    connection = sqlite.connect(path)
+    save(connection, 1)
+    assert (read(connection), has_notes(connection)) == (1, False)
+    for name in ("a", "note:1"):
+        with pytest.raises(RuntimeError):
+            save(connection, 2, name, fails=True)
+    assert (read(connection), read(connection, "note:1"), has_notes(connection)) == (1, None, False)
+
+
+def test_whether_there_is_a_note_is_known_until_one_is_saved_whoever_saves_it(path: str) -> None:
+    first, second = sqlite.connect(path), sqlite.connect(path)
+    assert not has_notes(first)
+    save(first, 1, "note;")
+    assert not has_notes(first)
+    save(first, 1, "note:1")
+    assert has_notes(first)
+    save(second, None, "note:1")
+    assert not has_notes(first)
+    save(second, 1, "note:2")
+    assert has_notes(first)
+    save(first, None, "note:2")
+    assert not has_notes(first)

@@ -124,5 +124,5 @@ WAITING_NOTES = ("webhook:", "webhook;")
 
 def wake_waiting(tx: Tx) -> None:
     """Our books have grown by something that a waiting event may tell of."""
-    if checkpoints.between(tx, *WAITING_NOTES, 1):
+    if not checkpoints.none_between(tx, *WAITING_NOTES):
         tx.notify("webhooks")

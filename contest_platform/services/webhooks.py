@@ -268,6 +268,8 @@ def record(tx: Tx, event: Event, *, delivered: bool) -> str:
 def retry_waiting(tx: Tx) -> int:
     """Apply the waiting events whose rows have come by now. Returns how many are left waiting."""
     left = 0
+    if checkpoints.none_between(tx, *WAITING_NOTES):
+        return left
     for name, value in checkpoints.between(tx, *WAITING_NOTES, -1):
         event = Event(**value)
         ctx = Context(ACTOR, event.id)
@@ -322,7 +324,7 @@ class WebhooksService:
             return None
 
         def earliest(tx: Tx) -> int | None:
-            return tx.now if checkpoints.between(tx, *WAITING_NOTES, 1) else None
+            return None if checkpoints.none_between(tx, *WAITING_NOTES) else tx.now
 
         return await self._ports.store.transact("webhooks.due", earliest)
 

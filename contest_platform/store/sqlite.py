@@ -33,13 +33,18 @@ _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
 """By table: the insert of a whole row, and what takes its values out of a mapping."""
 
 BUSY_MS = 5_000
+UNKNOWN = -1
 _UNNAMED = ("locking_mode = exclusive", "journal_mode = memory", "synchronous = off", "cache_size = -16384")
 
 
 class Connection(apsw.Connection):
-    """`known` is what its last transaction has come to know (Tx.known), and the version of the database by then."""
+    """`known` is what its transactions have come to know (Tx.known), and `version` that of the database when the last
+    one was committed."""
 
-    known: tuple[int, Mapping[str, Any]] = (-1, {})
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.known: dict[str, Any] = {}
+        self.version = UNKNOWN
 
 
 def connect(path: str = "", pragmas: Sequence[str] = ()) -> Connection:
@@ -89,19 +94,17 @@ _names: dict[str, tuple[str, ...]] = {}
 
 def columns(cursor: apsw.Cursor, sql: str) -> tuple[str, ...]:
     """The columns that `sql` gives, which `cursor` has begun; none when it has no row to give."""
-    names = _names.get(sql)
-    if names is None:
-        try:
-            names = _names[sql] = tuple(name for name, *_ in cursor.get_description())
-        except apsw.ExecutionCompleteError:
-            return ()
+    try:
+        names = _names[sql] = tuple(name for name, *_ in cursor.get_description())
+    except apsw.ExecutionCompleteError:
+        return ()
     return names
 
 
 def query(cursor: apsw.Cursor | apsw.Connection, sql: str, params: Params = None) -> list[dict[str, Any]]:
     """The rows that `sql` gives, as mappings."""
     begun = cursor.execute(sql, params)
-    names = columns(begun, sql)
+    names = _names.get(sql) or columns(begun, sql)
     return [dict(zip(names, row, strict=True)) for row in begun]
 
 
@@ -126,7 +129,7 @@ class SqliteTx:
         self._connection, self._cursor = connection, connection.cursor()
         self._execute = self._cursor.execute
         self.now, self.cause = now, cause
-        self.known: Mapping[str, Any] = {}
+        self.known: dict[str, Any] = {}
         self.topics: list[str] = []
         self.statements = 0
         self.changes = 0
@@ -136,7 +139,8 @@ class SqliteTx:
     def one(self, sql: str, params: Mapping[str, Any] | None = None) -> Row | None:
         self.statements += 1
         cursor = self._execute(sql, params)
-        names, row = columns(cursor, sql), cursor.fetchone()
+        names = _names.get(sql) or columns(cursor, sql)
+        row = cursor.fetchone()
         return None if row is None else dict(zip(names, row, strict=True))
 
     def all(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
@@ -174,11 +178,13 @@ class SqliteTx:
             self.topics.append(topic)
 
     def begin(self) -> None:
-        """From here on nobody else writes. Whether anybody has since our last transaction, the version tells."""
+        """From here on nobody else writes. Whether anybody has since our last commit, the version tells."""
         self._execute("begin immediate")
-        version, known = self._connection.known
-        if version == self._connection.data_version():
-            self.known = known
+        connection = self._connection
+        if connection.version != connection.data_version():
+            connection.known = {}
+        self.known = connection.known
+        connection.version = UNKNOWN  # and with a rollback it stays so
 
     def commit(self) -> None:
         """Insert what was left for the end, and commit."""
@@ -187,7 +193,7 @@ class SqliteTx:
             self.statements += 1
             self.changes += len(rows)
         self._execute("commit")
-        self._connection.known = self._connection.data_version(), {**self.known, **self.memo}
+        self._connection.version = self._connection.data_version()
 
 
 def transact(connection: Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
