@@ -494,7 +494,7 @@ def test_a_transaction_tells_what_it_did() -> None:
     assert (tx.statements, tx.changes, tx.topics) == (3, 2, ["payouts"])
 
 
-# --- what a transaction knows from those before it ---------------------------------------------------------------------
+# --- what a transaction knows from those before it --------------------------------------------------------------------
 
 NOTES = ("note:", "note;")
 
