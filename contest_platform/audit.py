@@ -6,10 +6,9 @@ Nothing else writes `audit_log`, and nothing ever changes it: each row binds the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,8 +23,7 @@ def canonical(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """Who acts (`system:payouts`, `customer:u1`, …) and what the action belongs to (an entry, a contest, an event)."""
 
     actor: str
@@ -108,7 +106,10 @@ def update(
 
 def subject(table: str, row: Mapping[str, Any]) -> str:
     """`table/key`, composite keys joined by slashes."""
-    return "/".join((table, *(str(row[key]) for key in KEYS[table])))
+    return _SUBJECTS[table].format_map(row)
+
+
+_SUBJECTS = {table: "/".join((table, *(f"{{{column}}}" for column in key))) for table, key in KEYS.items()}
 
 
 @cache
