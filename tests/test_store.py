@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -465,6 +467,16 @@ def test_an_unnamed_database_is_nowhere_to_be_found(tmp_path: Path) -> None:
     sqlite.transact(connection, NOW, "ev-1", checkpoint)
     assert list(tmp_path.iterdir()) == []
     assert [row["name"] for row in rows(connection, "checkpoints")] == ["a"]
+
+
+def test_the_store_works_in_a_process_that_has_a_database_open_already() -> None:
+    """What is set for all of SQLite can then no longer be set."""
+    code = (
+        "import apsw; c = apsw.Connection(':memory:'); c.execute('create table t (x)')\n"
+        "from contest_platform.store import sqlite; d = sqlite.connect()\n"
+        "print(*c.execute('select count(*) from t').fetchone(), *d.execute('select count(*) from entries').fetchone())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "0 0\n"
 
 
 def test_two_writers_do_not_interleave(path: str) -> None:

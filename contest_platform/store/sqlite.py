@@ -34,6 +34,8 @@ _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
 
 BUSY_MS = 5_000
 UNKNOWN = -1
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+"""No lock at every call: a connection is used by one thread at a time."""
 _UNNAMED = ("locking_mode = exclusive", "journal_mode = memory", "synchronous = off", "cache_size = -16384")
 
 
@@ -49,7 +51,7 @@ class Connection(apsw.Connection):
 
 def connect(path: str = "", pragmas: Sequence[str] = ()) -> Connection:
     """A database ready for use, at `path` or, by default, in memory."""
-    connection = Connection(path or ":memory:", statementcachesize=512)
+    connection = Connection(path or ":memory:", flags=_FLAGS, statementcachesize=512)
     connection.set_busy_timeout(BUSY_MS)
     # One plan a statement: otherwise a range of bound values is planned anew at every execution, and may be otherwise.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
