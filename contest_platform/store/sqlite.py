@@ -174,7 +174,6 @@ class SqliteTx:
     def insert_last(self, table: str, row: tuple[Any, ...]) -> None:
         self._last.setdefault(table, []).append(row)
 
-
     def notify(self, topic: str) -> None:
         if topic not in self.topics:
             self.topics.append(topic)
