@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 from binascii import a2b_base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import orjson
 from contest_platform.http import Request
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Access, Config
+from contest_platform.signing import signer
 
 ROLES: dict[Access, tuple[str, ...]] = {
     "customer": ("customer",),
@@ -48,14 +49,14 @@ class Claims:
 class AccessControl:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
-        self._key = config.token_key.encode()
+        self._sign = signer(config.token_key.encode())
 
     async def establish(self, request: Request, access: Access) -> str:
         """The principal that calls. Raises DeniedError, which is in the access log by then."""
         if access == "signature":
             return ANONYMOUS
         try:
-            claims = verify(bearer_token(request.headers), self._key, self._ports.runtime.now())
+            claims = verify(bearer_token(request.headers), self._sign, self._ports.runtime.now())
             if claims.principal.partition(":")[0] not in ROLES[access]:
                 raise DeniedError(403, claims.principal, f"not a principal for {access} access")
             if access == "admin":
@@ -109,8 +110,8 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     return token
 
 
-def verify(token: str, key: bytes, now: int) -> Claims:
-    """The claims of a JSON Web Token signed with HS256 and alive at `now` (ms). Raises DeniedError.
+def verify(token: str, sign: Callable[[bytes], bytes], now: int) -> Claims:
+    """The claims of a JSON Web Token that `sign` (HS256) has signed, alive at `now` (ms). Raises DeniedError.
 
     No other algorithm is accepted, whatever the token asks for (RFC 8725 §3.1). No leeway is given to `exp` or `iat`.
     """
@@ -118,7 +119,7 @@ def verify(token: str, key: bytes, now: int) -> Claims:
     try:
         first, second = signed.split(".")
         head, payload = orjson.loads(_decode(first)), orjson.loads(_decode(second))
-        proven = hmac.compare_digest(hmac.digest(key, signed.encode(), "sha256"), _decode(signature))
+        proven = hmac.compare_digest(sign(signed.encode()), _decode(signature))
     except ValueError as error:
         raise DeniedError(401, ANONYMOUS, "malformed token") from error
     if not isinstance(head, dict) or head.get("alg") != "HS256" or "crit" in head:

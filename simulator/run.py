@@ -12,6 +12,7 @@ import apsw
 
 from contest_platform.http import Request
 from contest_platform.ports import PortError
+from contest_platform.signing import signer
 from contest_platform.store import sqlite
 from contest_platform.store.tables import TABLES
 from evidence.books import BookSet
@@ -20,7 +21,7 @@ from evidence.plan import Plan
 from seams.draws import Draws
 from simulator import deployment
 from simulator.actors.hosts import HOSTS
-from simulator.actors.identity import ABSENT, PROBED_PATH, sign
+from simulator.actors.identity import ABSENT, PROBED_PATH, web_token
 from simulator.driver import Life
 from simulator.kernel import Kernel
 from simulator.world import TOKEN_LIFE_S, World
@@ -144,7 +145,8 @@ async def _forgery_is_refused(world: World) -> str:
     signature can tell: nobody is asked about a customer's token."""
     now_s = world.runtime.now() // 1000
     claims = {"sub": "customer:forged", "jti": "forged", "iat": now_s, "exp": now_s + 3600}
-    headers = {"Authorization": f"Bearer {sign(claims, b'not the key of the identity provider')}"}
+    token = web_token(claims, signer(b"not the key of the identity provider"))
+    headers = {"Authorization": f"Bearer {token}"}
     response = await world.edge.request(Request("POST", "/api/entries", headers=headers))
     return "" if response.status in (401, 403) else f"a forged customer's token was answered {response.status}"
 

@@ -21,6 +21,7 @@ from contest_platform.ports import Ports, ProcessorEvent, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import disputes, payments, refunds
 from contest_platform.services.payments import WAITING_NOTES
+from contest_platform.signing import signer
 
 ACTOR = "system:payments"
 TOLERANCE_MS = 300_000
@@ -289,7 +290,7 @@ def retry_waiting(tx: Tx) -> int:
 class WebhooksService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports = ports
-        self._secrets = tuple(secret.encode() for secret in config.webhook_secrets)
+        self._signers = tuple(signer(secret.encode()) for secret in config.webhook_secrets)
         self._retried = -1
 
     def jobs(self) -> Sequence[Job]:
@@ -300,7 +301,7 @@ class WebhooksService:
 
     async def _receive(self, request: Request, principal: str) -> Response:
         problem = signature_problem(
-            header(request.headers, "stripe-signature") or "", request.raw, self._secrets, self._ports.runtime.now()
+            header(request.headers, "stripe-signature") or "", request.raw, self._signers, self._ports.runtime.now()
         )
         if problem is None:
             try:
@@ -333,11 +334,11 @@ class WebhooksService:
         await self._ports.store.transact("webhooks.retry", retry_waiting)
 
 
-def signature_problem(value: str, raw: bytes, secrets: Sequence[bytes], now: int) -> str | None:
+def signature_problem(value: str, raw: bytes, signers: Sequence[Callable[[bytes], bytes]], now: int) -> str | None:
     """What is wrong with a Stripe-Signature header `t=…,v1=…[,v1=…]` over `raw` at `now` (ms), or None.
 
-    Each v1 is HMAC-SHA256 over "t.body" under one of the endpoint's secrets: two of them while one replaces the other
-    (docs.stripe.com/webhooks). Every attempt of a delivery is signed anew, so an old time is a replay.
+    Each v1 is HMAC-SHA256 over "t.body" under one of the endpoint's secrets, `signers`: two of them while one replaces
+    the other (docs.stripe.com/webhooks). Every attempt of a delivery is signed anew, so an old time is a replay.
     """
     pairs = [item.partition("=")[::2] for item in value.split(",")]
     signed_at = next((text for name, text in pairs if name == "t"), "")
@@ -345,7 +346,7 @@ def signature_problem(value: str, raw: bytes, secrets: Sequence[bytes], now: int
     if not (signed_at.isascii() and signed_at.isdigit()) or not signatures:
         return "no signature"
     payload = signed_at.encode() + b"." + raw
-    expected = [hmac.digest(secret, payload, "sha256").hex().encode() for secret in secrets]
+    expected = [sign(payload).hex().encode() for sign in signers]
     if not any(hmac.compare_digest(want, given) for want in expected for given in signatures):
         return "bad signature"
     age_ms = now - int(signed_at) * 1000

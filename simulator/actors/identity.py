@@ -6,8 +6,7 @@ Invariant: every credential that was ever worth something, and every end of one,
 from __future__ import annotations
 
 import base64
-import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ import orjson
 
 from contest_platform.http import Request
 from contest_platform.ports import Introspection, PortError
+from contest_platform.signing import signer
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
@@ -47,7 +47,7 @@ class IdentityActor:
     def __init__(self, world: World, signing_key: bytes) -> None:
         if len(signing_key) < 32:
             raise ValueError(f"HS256 needs a key of at least 32 bytes, got {len(signing_key)} (RFC 7518 §3.2)")
-        self._world, self._signing_key = world, signing_key
+        self._world, self._sign = world, signer(signing_key)
         self._book = world.books["identity.events"]
         self._credentials: dict[str, _Credential] = {}
 
@@ -59,7 +59,7 @@ class IdentityActor:
         token_id = f"tok_{self._world.draws.hex('identity.token', principal, len(self._credentials))}"
         issued_s = now // 1000
         claims = {"exp": issued_s + ttl_s, "iat": issued_s, "jti": token_id, "sub": principal}
-        token = sign(claims, self._signing_key)
+        token = web_token(claims, self._sign)
         self._credentials[token_id] = _Credential(principal, (issued_s + ttl_s) * 1000, token)
         self._world.record("identity", "token.issued", token_id, principal=principal, expires_s=issued_s + ttl_s)
         self._book.note(now, "issued", principal, token_id, True, "")
@@ -150,11 +150,11 @@ class IdentityActor:
         return answer.status
 
 
-def sign(claims: Mapping[str, Any], key: bytes) -> str:
+def web_token(claims: Mapping[str, Any], sign: Callable[[bytes], bytes]) -> str:
     """A JSON Web Token, compact form, HS256 (RFC 7515 §3.1, RFC 7519)."""
     header = _b64(b'{"alg":"HS256","typ":"JWT"}')
     payload = _b64(orjson.dumps(claims, option=orjson.OPT_SORT_KEYS))
-    signature = _b64(hmac.digest(key, f"{header}.{payload}".encode(), "sha256"))
+    signature = _b64(sign(f"{header}.{payload}".encode()))
     return f"{header}.{payload}.{signature}"
 
 

@@ -5,11 +5,12 @@ Invariant: every attempt is signed at its own instant and leaves one row in proc
 
 from __future__ import annotations
 
-import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError
+from contest_platform.signing import signer
 from seams.faults import Delay, Drop, Repeat
 from simulator.actors.context import World
 
@@ -37,10 +38,10 @@ def is_subscribed(event_type: str) -> bool:
     return event_type in SUBSCRIBED or event_type.startswith(SUBSCRIBED_FAMILIES)
 
 
-def signature(secret: str, raw: bytes, at: int) -> str:
+def signature(sign: Callable[[bytes], bytes], raw: bytes, at: int) -> str:
     """The Stripe-Signature header of `raw` sent at `at` (ms): HMAC-SHA256 over "seconds.body" (docs.stripe.com)."""
     t = at // 1000
-    return f"t={t},v1={hmac.digest(secret.encode(), b'%d.%b' % (t, raw), 'sha256').hex()}"
+    return f"t={t},v1={sign(b'%d.%b' % (t, raw)).hex()}"
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Webhooks:
     """Delivers events to one endpoint. At the seam "webhook", Delay, Drop and Repeat act on the first attempt."""
 
     def __init__(self, world: World, secret: str, path: str) -> None:
-        self._world, self._secret, self._path = world, secret, path
+        self._world, self._sign, self._path = world, signer(secret.encode()), path
         self._book = world.books["processor.deliveries"]
 
     def send(self, event_id: str, raw: bytes, entity: str) -> None:
@@ -112,7 +113,7 @@ class Webhooks:
         at = world.runtime.now()
         attempt = parcel.attempts = parcel.attempts + 1
         world.record("processor", "webhook.attempt", parcel.event_id, attempt=attempt, note=note)
-        headers = {"Content-Type": "application/json", "Stripe-Signature": signature(self._secret, parcel.raw, at)}
+        headers = {"Content-Type": "application/json", "Stripe-Signature": signature(self._sign, parcel.raw, at)}
         sending = world.call(
             self._post(Request("POST", self._path, headers, raw=parcel.raw)), f"webhook post {parcel.event_id}"
         )
