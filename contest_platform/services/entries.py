@@ -33,9 +33,13 @@ STATUS_OF_REFUSAL = {
 """Why an entry is refused, and the HTTP status that says so."""
 
 _CONTEST_FOR_USER = """
-    select c.status, c.opens_at, c.lock_at, c.max_entries, c.scoring, c.fee_cents,
-           exists (select 1 from users where user_id = :user and deleted_at is null) as is_user
-    from contests c where c.contest_id = :contest
+    select c.status as contest_status, c.opens_at, c.lock_at, c.max_entries, c.scoring, c.fee_cents,
+           exists (select 1 from users where user_id = :user and deleted_at is null) as is_user,
+           e.roster, e.status as entry_status, p.entry_id, p.intent_id, p.idempotency_key, p.amount_cents, p.status
+    from contests c
+        left join entries e on e.contest_id = c.contest_id and e.user_id = :user
+        left join payments p on p.entry_id = e.entry_id
+    where c.contest_id = :contest
 """
 _WITHOUT_INTENT = """
     select p.entry_id, p.idempotency_key, p.amount_cents, p.created_at, e.contest_id, e.user_id
@@ -45,6 +49,7 @@ _WITHOUT_INTENT = """
     where p.intent_id is null and p.status = 'CREATED' and e.status = 'PENDING_PAYMENT' and c.lock_at > :now
     order by p.created_at, p.entry_id
 """
+_NO_INTENT: Row = {"intent_id": None}
 _ABANDONED = """
     select p.entry_id, p.intent_id from payments p join entries e on e.entry_id = p.entry_id
     where p.status = 'CREATED' and e.status = 'ABANDONED' order by p.created_at, p.entry_id
@@ -103,18 +108,15 @@ class EntriesService:
 
         def begin(tx: Tx) -> Row | str:
             begun: Row | str
-            entry = tx.one(
-                "select e.roster, e.status as entry_status, p.* from entries e"
-                " join payments p on p.entry_id = e.entry_id"
-                " where e.contest_id = :contest and e.user_id = :user",
-                {"contest": contest_id, "user": user_id},
-            )
-            if entry is None:
-                begun = self._begin(tx, entry_id, contest_id, user_id, roster, key)
-            elif entry["entry_status"] in withdrawals.LEFT:
+            contest = tx.one(_CONTEST_FOR_USER, {"contest": contest_id, "user": user_id})
+            if contest is None:
+                begun = "unknown_contest"
+            elif contest["entry_id"] is None:
+                begun = self._begin(tx, entry_id, contest_id, user_id, contest, roster, key)
+            elif contest["entry_status"] in withdrawals.LEFT:
                 begun = "entry_closed"
-            elif entry["roster"] == audit.canonical(roster):
-                begun = entry
+            elif contest["roster"] == audit.canonical(roster):
+                begun = contest
             else:
                 begun = "already_entered"
             if isinstance(begun, str):
@@ -133,13 +135,11 @@ class EntriesService:
                 self._ports.signals.notify("entries.intents")
         return Response(202 if intent_id is None else 201, {"entry_id": begun["entry_id"], "intent_id": intent_id})
 
-    def _refusal(self, now: int, contest: Row | None, seats_taken: int, roster: Any) -> str | None:
+    def _refusal(self, now: int, contest: Row, seats_taken: int, roster: Any) -> str | None:
         """Why this customer cannot enter, or None."""
-        if contest is None:
-            return "unknown_contest"
         if not contest["is_user"]:
             return "unknown_user"
-        if contest["status"] != "SCHEDULED" or not contest["opens_at"] <= now < contest["lock_at"]:
+        if contest["contest_status"] != "SCHEDULED" or not contest["opens_at"] <= now < contest["lock_at"]:
             return "contest_not_open"
         if not (isinstance(roster, list | tuple) and all(isinstance(golfer, str) for golfer in roster)):
             return "bad_roster"
@@ -149,14 +149,14 @@ class EntriesService:
             return "contest_full"
         return None
 
-    def _begin(self, tx: Tx, entry_id: str, contest_id: str, user_id: str, roster: Any, key: str) -> Row | str:
+    def _begin(
+        self, tx: Tx, entry_id: str, contest_id: str, user_id: str, contest: Row, roster: Any, key: str
+    ) -> Row | str:
         """The payment of the new entry, or why there is none."""
-        contest = tx.one(_CONTEST_FOR_USER, {"contest": contest_id, "user": user_id})
         seats_taken = seats.taken(tx, contest_id)
         refusal = self._refusal(tx.now, contest, seats_taken, roster)
         if refusal is not None:
             return refusal
-        assert contest is not None
         ctx = Context(ACTOR, entry_id)
         entry = {
             "entry_id": entry_id,
@@ -208,14 +208,14 @@ class EntriesService:
         intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
 
         def keep(tx: Tx) -> str:
-            row = tx.one("select intent_id from payments where entry_id = :entry", {"entry": entry_id})
-            assert row is not None, entry_id
-            if row["intent_id"] is not None:
+            key, changes = {"entry_id": entry_id}, {"intent_id": intent.id}
+            try:
+                audit.update(tx, Context(ACTOR, entry_id), "payments", key, changes, "intent created", _NO_INTENT)
+            except LookupError:
                 # A webhook was quicker.
+                row = tx.one("select intent_id from payments where entry_id = :entry_id", key)
+                assert row is not None, entry_id
                 return str(row["intent_id"])
-            changes = {"intent_id": intent.id}
-            ctx = Context(ACTOR, entry_id)
-            audit.update(tx, ctx, "payments", {"entry_id": entry_id}, changes, "intent created", read=row)
             return intent.id
 
         return await self._ports.store.transact("entries.intent", keep)

@@ -189,8 +189,10 @@ def _mark_late(tx: Tx, poll: Poll, rows: list[Receipt], checkpoint: dict[str, An
 def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> int:
     """A batch, its receipts, and one audit row for all of them. Returns the batch's number."""
     answer, tournament_id = poll.answer, poll.tournament.id
-    last = tx.one("select max(batch_id) as batch_id from ingestion_batches")
-    batch_id = int((last["batch_id"] if last is not None else None) or 0) + 1
+    last_id = tx.known.get("ingestion.batch_id")
+    if last_id is None:
+        last_id = tx.tuples("select coalesce(max(batch_id), 0) from ingestion_batches")[0][0]
+    batch_id: int = last_id + 1
     verdicts = [row[5] for row in rows]
     lines = [
         f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{why}\n"
@@ -214,6 +216,7 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
         "receipts_hash": sha256("".join(lines).encode()).hexdigest(),
     }
     tx.insert("ingestion_batches", batch)
+    tx.known["ingestion.batch_id"] = batch_id
     if rows:
         receipt_rows = [
             (batch_id, n, tournament_id, golfer, round_, hole, strokes, published_at, verdict, why)
