@@ -14,18 +14,17 @@ _SAVE = """
     on conflict (name) do update set value = excluded.value, updated_at = excluded.updated_at
 """
 
-_UNREAD = "unread"
 _EMPTY = "checkpoints.empty"
 
 
 def read(tx: Tx, name: str) -> Any:
     """The value saved under `name`, or None."""
     key = f"checkpoint {name}"
-    value: str | None = tx.known.get(key, _UNREAD)
-    if value is _UNREAD:
+    if key not in tx.known:
         rows = tx.tuples("select value from checkpoints where name = :name", {"name": name})
-        value = tx.known[key] = rows[0][0] if rows else None
-    return None if value is None else orjson.loads(value)
+        tx.known[key] = rows[0][0] if rows else None
+    text = tx.known[key]
+    return None if text is None else orjson.loads(text)
 
 
 def save(tx: Tx, name: str, value: Any) -> None:
