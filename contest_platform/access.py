@@ -74,7 +74,9 @@ class AccessControl:
         try:
             answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
         except PortError as error:
+            self._ports.metrics.add("auth_requests_total", result="failed")
             raise DeniedError(401, claims.principal, f"identity provider unreachable: {error.code}") from error
+        self._ports.metrics.add("auth_requests_total", result="ok" if answer.active else "denied")
         if not answer.active:
             raise DeniedError(401, claims.principal, answer.reason or "not active")
         if answer.principal != claims.principal:

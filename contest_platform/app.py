@@ -42,11 +42,13 @@ class App:
             return Response(405, {"error": "method not allowed", "allow": sorted(methods)})
         try:
             principal = await self._access.establish(request, route.access)
-            return await route.handle(request, principal)
+            response = await route.handle(request, principal)
         except DeniedError as denied:
-            return Response(denied.status, {"error": denied.reason})
+            response = Response(denied.status, {"error": denied.reason})
         except PortError as error:
-            return Response(503, {"error": error.code})
+            response = Response(503, {"error": error.code})
+        self._ports.metrics.add("operations_total", result="ok" if response.status < 500 else "failed")
+        return response
 
     async def _status(self, request: Request, principal: str) -> Response:
         def count(tx: Tx) -> dict[str, int]:

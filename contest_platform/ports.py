@@ -359,6 +359,20 @@ class Anchor(Protocol):
     def publish(self, *, head_seq: int, head_hash: str) -> Awaitable[None]: ...
 
 
+class Metrics(Protocol):
+    """What monitoring scrapes of this process; names, labels and units as in contest_platform.metrics. A process that
+    has ended tells nothing any more, and a new one tells only what it has set itself."""
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """A gauge stands at `value` from now on."""
+
+    def add(self, name: str, amount: int = 1, **labels: str) -> None:
+        """A counter goes up."""
+
+    def remove(self, name: str, **labels: str) -> None:
+        """A gauge has nothing to say any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """All ports of one service incarnation."""
@@ -374,3 +388,4 @@ class Ports:
     auth: Auth
     pager: Pager
     anchor: Anchor
+    metrics: Metrics

@@ -26,6 +26,7 @@ from simulator.actors.database_server import DatabaseServer
 from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
+from simulator.actors.monitoring import MonitoringActor
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
@@ -33,6 +34,7 @@ from simulator.driver import Driver
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
+from simulator.wires.monitoring import MonitoringWire
 from simulator.wires.processor import CustomerWire, ProcessorWire
 from simulator.wires.provider import ProviderWire
 from simulator.wires.witnesses import AnchorWire, PagerWire
@@ -76,6 +78,7 @@ class World:
         )
         self.provider = ProviderActor(self, plan.tournaments)
         self.anchor, self.pager = AnchorActor(self), PagerActor(self)
+        self.monitoring = MonitoringActor(self)
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
@@ -103,6 +106,7 @@ class World:
             auth=IdentityWire(self, self.identity, guard),
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
+            metrics=MonitoringWire(self.monitoring, process.unit.name, guard),
         )
 
     def _token(self, principal: str) -> str:

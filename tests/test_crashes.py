@@ -311,6 +311,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "introspect": {"token_id": "t"},
     "send": {"action": "trigger", "dedup_key": "d", "summary": "s", "severity": "error", "details": {}},
     "publish": {"head_seq": 1, "head_hash": "h"},
+    "set": {"name": "remediation_orders", "value": 1},
+    "add": {"name": "webhook_signature_failures_total"},
+    "remove": {"name": "remediation_orders"},
 }  # fmt: skip
 """A call of each method of each port that reaches anything outside; Runtime and Signals have tests of their own."""
 

@@ -43,6 +43,7 @@ class AnchoringService:
         seq, head, known = await ports.store.transact("anchoring.head", _head)
         if seq == known["seq"] or await self._publish(seq, head):
             known = {**known, "seq": seq, "at": now}
+            ports.metrics.set("audit_anchor_last_success_timestamp_seconds", now // 1000)
         stale = now - known["at"] >= STALE_AFTER_MS
         paged = (stale or known["paged"]) and await self._page("trigger" if stale else "resolve", known["seq"])
 

@@ -13,6 +13,7 @@ import orjson
 from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.jobs import MINUTE_MS, Job
+from contest_platform.metrics import export_instant
 from contest_platform.ports import Ports, Row, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import entries
@@ -57,7 +58,9 @@ class ContestsService:
             ]
             return min(instants, default=None)
 
-        return await self._ports.store.transact("contests.due", earliest)
+        due_at = await self._ports.store.transact("contests.due", earliest)
+        export_instant(self._ports.metrics, "contest_transition_due_timestamp_seconds", due_at)
+        return due_at
 
     async def _work(self) -> None:
         def advance(tx: Tx) -> bool:

@@ -15,12 +15,16 @@ from contest_platform.audit import Context
 from contest_platform.errors import code_of
 from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.metrics import export_instant
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Route
 
 ACTOR = "system:healing"
 ORDER_LIFE_MS = 2 * HOUR_MS
 OPEN = ("ISSUED", "DELIVERED", "ACKNOWLEDGED")
+_OPEN_ORDERS = """
+    select count(*), min(issued_at) from remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +134,13 @@ class HealingService:
     # --- carrying out orders -----------------------------------------------------------------------------------------
 
     async def _due(self) -> int | None:
-        def earliest(tx: Tx) -> int | None:
-            row = tx.one("select 1 from remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')")
-            return None if row is None else tx.now
+        def standing(tx: Tx) -> tuple[int, int, int | None]:
+            return tx.now, *tx.tuples(_OPEN_ORDERS)[0]
 
-        return await self._ports.store.transact("healing.due", earliest)
+        now, orders, oldest_at = await self._ports.store.transact("healing.due", standing)
+        self._ports.metrics.set("remediation_orders", orders)
+        export_instant(self._ports.metrics, "remediation_oldest_order_timestamp_seconds", oldest_at)
+        return now if orders else None
 
     async def _work(self) -> None:
         orders = await self._ports.store.transact(

@@ -15,6 +15,7 @@ from contest_platform import audit, checkpoints, errors
 from contest_platform.audit import Context
 from contest_platform.domain.polling import OVERDUE_MS, PERIOD_MS, Standing, Tournament, next_poll
 from contest_platform.jobs import Job
+from contest_platform.metrics import export_instant
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import ingestion_batches
@@ -117,6 +118,12 @@ class IngestionService:
         self._notified = seen
         self._tournaments = {tournament.id: tournament for tournament, _ in schedule}
         self._due = {tournament.id: due for tournament, due in schedule}
+        for tournament_id, due in self._due.items():
+            self._export_next(tournament_id, due.at)
+
+    def _export_next(self, tournament_id: str, at: int | None) -> None:
+        name = "ingestion_next_poll_timestamp_seconds"
+        export_instant(self._ports.metrics, name, at, tournament_id=tournament_id)
 
     async def _work(self) -> None:
         now = self._ports.runtime.now()
@@ -174,6 +181,9 @@ class IngestionService:
             lambda tx, checkpoint: ingestion_batches.apply(tx, poll, checkpoint, known),
         )
         known.take(changes)
+        ports.metrics.set(
+            "ingestion_last_success_timestamp_seconds", runtime.now() // 1000, tournament_id=tournament.id
+        )
         return True
 
     async def _commit(
@@ -196,6 +206,8 @@ class IngestionService:
         result, checkpoint, due = await self._ports.store.transact(operation, run)
         self._memories[tournament.id].checkpoint = checkpoint
         self._due[tournament.id] = due
+        self._export_next(tournament.id, due.at)
+        self._ports.metrics.set("quarantined_batches", len(checkpoint["open"]), tournament_id=tournament.id)
         if due.at is None:
             del self._memories[tournament.id]
         return result

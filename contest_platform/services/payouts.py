@@ -14,6 +14,7 @@ from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.metrics import export_instant
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Route
 
@@ -44,6 +45,11 @@ _FINISHED = """
     order by c.contest_id
 """
 
+_STANDING = """
+    select count(*) filter (where status = 'RETRYABLE'), count(*) filter (where status = 'FAILED_TERMINAL'),
+           min(created_at) filter (where status in ('PENDING', 'SUBMITTED', 'RETRYABLE')) from transfers
+"""
+
 
 class PayoutsService:
     def __init__(self, ports: Ports, config: Config) -> None:
@@ -64,7 +70,13 @@ class PayoutsService:
             )
             return row["at"] if row is not None else None
 
-        return await self._ports.store.transact("payouts.due", earliest)
+        due_at, (retryable, failed, oldest_at) = await self._ports.store.transact(
+            "payouts.due", lambda tx: (earliest(tx), tx.tuples(_STANDING)[0])
+        )
+        self._ports.metrics.set("payout_transfers", retryable, transfer_status="RETRYABLE")
+        self._ports.metrics.set("payout_transfers", failed, transfer_status="FAILED_TERMINAL")
+        export_instant(self._ports.metrics, "payout_oldest_unended_timestamp_seconds", oldest_at)
+        return due_at
 
     async def _work(self) -> None:
         store, runtime = self._ports.store, self._ports.runtime

@@ -77,6 +77,7 @@ class ReconciliationService:
             while next_at is None:
                 next_at = await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked))
             self._next_at, self._failed_at = next_at, None
+            self._ports.metrics.set("reconciliation_last_success_timestamp_seconds", began_at // 1000)
         except PortError:
             self._failed_at = self._ports.runtime.now()
 

@@ -53,8 +53,12 @@ class ScoreAuditService:
 
     async def _work(self) -> None:
         known = self._replays
-        self._replays = await self._ports.store.transact("score_audit.replay", lambda tx: _audit_played(tx, known))
+        self._replays, found = await self._ports.store.transact(
+            "score_audit.replay", lambda tx: _audit_played(tx, known)
+        )
         self._through = audit_instant(self._ports.runtime.now())
+        for tournament_id, mismatches in found.items():
+            self._ports.metrics.set("score_audit_mismatches", mismatches, tournament_id=tournament_id)
 
 
 def _last_at(tx: Tx) -> int | None:
@@ -62,9 +66,11 @@ def _last_at(tx: Tx) -> int | None:
     return None if row is None else row["at"]
 
 
-def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> dict[str, scores.Replay]:
-    """Audit every tournament that was played, or of which something came in, in the day before."""
+def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> tuple[dict[str, scores.Replay], dict[str, int]]:
+    """Audit every tournament that was played, or of which something came in, in the day before. Returns the replays,
+    and the number of mismatches, by tournament."""
     replays: dict[str, scores.Replay] = {}
+    found: dict[str, int] = {}
     since = tx.now - DAY_MS
     fresh = {
         row["tournament_id"]
@@ -77,8 +83,8 @@ def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> dict[str, score
         played = any(from_at <= tx.now and until_at > since for from_at, until_at in play_windows(row["play"]))
         if played or tournament_id in fresh:
             replays[tournament_id] = scores.replay(tx, tournament_id, known.get(tournament_id))
-            _audit(tx, tournament_id, replays[tournament_id].rounds)
-    return replays
+            found[tournament_id] = _audit(tx, tournament_id, replays[tournament_id].rounds)
+    return replays, found
 
 
 _SHOWN = """
@@ -87,7 +93,7 @@ _SHOWN = """
 """
 
 
-def _audit(tx: Tx, tournament_id: str, replayed: Mapping[PlayerRound, str]) -> None:
+def _audit(tx: Tx, tournament_id: str, replayed: Mapping[PlayerRound, str]) -> int:
     rows = tx.tuples(_SHOWN, {"t": tournament_id})
     shown = {(golfer, round_): played for golfer, round_, _, played in rows}
     holes, mismatches = sum([count for _, _, count, _ in rows]), 0
@@ -110,3 +116,4 @@ def _audit(tx: Tx, tournament_id: str, replayed: Mapping[PlayerRound, str]) -> N
         },
         "replayed from receipts",
     )
+    return mismatches

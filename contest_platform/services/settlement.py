@@ -15,6 +15,7 @@ from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.domain import prizes, scoring
 from contest_platform.jobs import MINUTE_MS, Job
+from contest_platform.metrics import export_instant
 from contest_platform.ports import Ports, Row, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import scores
@@ -33,6 +34,13 @@ _READY = """
       and exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id)
     order by c.contest_id
 """
+
+_LAST_RUNS = """
+    select a.status, count(*) from settlement_audit a
+    where a.started_at = (select max(b.started_at) from settlement_audit b where b.contest_id = a.contest_id)
+    group by a.status
+"""
+RUN_STATUSES = ("RUNNING", "SUCCEEDED", "FAILED")
 
 
 class SettlementService:
@@ -62,7 +70,13 @@ class SettlementService:
                 return tx.now
             return int(lease["expires_at"])
 
-        return await self._ports.store.transact("settlement.due", earliest)
+        due_at, runs = await self._ports.store.transact(
+            "settlement.due", lambda tx: (earliest(tx), dict(tx.tuples(_LAST_RUNS)))
+        )
+        export_instant(self._ports.metrics, "settlement_due_timestamp_seconds", due_at)
+        for status in RUN_STATUSES:
+            self._ports.metrics.set("settlement_runs", runs.get(status, 0), settlement_status=status)
+        return due_at
 
     async def _work(self) -> None:
         ready = await self._ports.store.transact(

@@ -315,6 +315,7 @@ class WebhooksService:
                 audit.append(tx, Context(ACTOR, "webhook"), "refuse.webhook", "webhooks/processor", reason=reason)
 
             await self._ports.store.transact("webhooks.refuse", refuse)
+            self._ports.metrics.add("webhook_signature_failures_total")
             return Response(400, {"error": problem})
         status = await self._ports.store.transact("webhooks.record", lambda tx: record(tx, event, delivered=True))
         return Response(200, {"received": True, "status": status})

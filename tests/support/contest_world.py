@@ -28,6 +28,7 @@ from contest_platform.services import payments
 from contest_platform.services.ingestion_batches import full_poll_name
 from contest_platform.services.reconciliation import RECONCILED
 from contest_platform.store import sqlite
+from tests.support.metrics import KeptMetrics
 from tests.support.platform_ports import START, FakeRuntime, FakeSignals
 
 T = TypeVar("T")
@@ -212,6 +213,7 @@ class ContestWorld:
         self.hosts: Any = None
         self.pager: Any = None
         self.anchor: Any = None
+        self.metrics = KeptMetrics()
         self._lives = 0
         self._earliest: dict[Job, int] = {}
         tournament = {
@@ -230,6 +232,7 @@ class ContestWorld:
             runtime=self.runtime, signals=self.signals, store=self.store, ids=LifeIds(self._lives),
             entropy=self.entropy, processor=self.processor,  # type: ignore[arg-type]
             provider=unused, hosts=self.hosts, auth=unused, pager=self.pager, anchor=self.anchor,
+            metrics=self.metrics,
         )  # fmt: skip
         return make(ports, CONFIG)
 

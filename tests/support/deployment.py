@@ -13,12 +13,14 @@ from contest_platform.units import Unit
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.hosts import HostsActor
 from simulator.actors.identity import IdentityActor
+from simulator.actors.monitoring import MonitoringActor
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
+from simulator.wires.monitoring import MonitoringWire
 from simulator.wires.processor import ProcessorWire
 from simulator.wires.provider import ProviderWire
 from simulator.wires.witnesses import AnchorWire, PagerWire
@@ -46,6 +48,7 @@ class Deployment:
         self._hosts = HostsActor(world, self.processes, lambda _: "token")
         self._processor = ProcessorActor(world, opening_balance_cents=100, webhook_secret="whsec")
         self._provider = ProviderActor(world, ())
+        self._monitoring = MonitoringActor(world)
         self._anchor, self._pager = AnchorActor(world), PagerActor(world)
 
     def _ports(self, process: Process) -> Ports:
@@ -64,6 +67,7 @@ class Deployment:
                 auth=IdentityWire(world, self._identity, guard),
                 pager=PagerWire(world, self._pager, guard),
                 anchor=AnchorWire(world, self._anchor, guard),
+                metrics=MonitoringWire(self._monitoring, process.unit.name, guard),
             )
         )
         return self.ports[-1]

@@ -21,6 +21,7 @@ from simulator.actors.provider import ProviderActor
 from simulator.kernel import Incarnation
 from simulator.wires.provider import ProviderWire
 from tests.support.fake_world import MONDAY, FakeWorld
+from tests.support.metrics import KeptMetrics
 
 T = TypeVar("T")
 
@@ -133,6 +134,7 @@ class IngestionWorld(FakeWorld):
             store=Store(self, life),
             provider=Tampered(self, ProviderWire(cast(Any, self), self.provider, life.guard)),
             pager=self.pager,
+            metrics=KeptMetrics(),
             **dict.fromkeys(("ids", "entropy", "processor", "hosts", "auth", "anchor"), cast(Any, None)),
         )
         for service in (IngestionService(ports, CONFIG), ScoreAuditService(ports, CONFIG)):

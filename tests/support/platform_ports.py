@@ -38,6 +38,7 @@ from contest_platform.services.reconciliation import ReconciliationService
 from contest_platform.services.refunds import RefundsService
 from contest_platform.services.webhooks import WebhooksService
 from contest_platform.store import sqlite
+from tests.support.metrics import KeptMetrics
 
 START = 1_767_571_200_000  # Monday 2026-01-05 00:00 UTC
 LOCK_AT = START + 48 * HOUR_MS
@@ -355,11 +356,11 @@ class Platform:
     def __init__(self) -> None:
         self.runtime, self.signals, self.auth = FakeRuntime(), FakeSignals(), FakeAuth()
         self.store = FakeStore(self.runtime, self.signals)
-        self.processor = FakeProcessor(self.runtime)
+        self.processor, self.metrics = FakeProcessor(self.runtime), KeptMetrics()
         unused: Any = None
         self.ports = Ports(
             self.runtime, self.signals, self.store, FakeIds(), FakeEntropy(), self.processor, unused, unused, self.auth,
-            unused, unused,
+            unused, unused, self.metrics,
         )  # fmt: skip
         self.config = Config(webhook_secrets=(SECRET, OLD_SECRET), token_key=TOKEN_KEY, hosts={})
         self.restart()
