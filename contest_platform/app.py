@@ -42,13 +42,12 @@ class App:
             return Response(405, {"error": "method not allowed", "allow": sorted(methods)})
         try:
             principal = await self._access.establish(request, route.access)
-            response = await route.handle(request, principal)
+            return await route.handle(request, principal)
         except DeniedError as denied:
-            response = Response(denied.status, {"error": denied.reason})
+            return Response(denied.status, {"error": denied.reason})
         except PortError as error:
-            response = Response(503, {"error": error.code})
-        self._ports.metrics.add("operations_total", result="ok" if response.status < 500 else "failed")
-        return response
+            self._ports.metrics.add("operations_failed_total")
+            return Response(503, {"error": error.code})
 
     async def _status(self, request: Request, principal: str) -> Response:
         def count(tx: Tx) -> dict[str, int]:

@@ -44,7 +44,7 @@ METRICS: dict[str, Metric] = {
     "remediation_orders": Metric("gauge", "Open remediation orders"),
     "remediation_oldest_order_timestamp_seconds": Metric("gauge", "When the oldest open order was issued"),
     "auth_requests_total": Metric("counter", "Introspections by result: ok, denied or failed", ("result",)),
-    "operations_total": Metric("counter", "Requests served at the edge by result: ok or failed", ("result",)),
+    "operations_failed_total": Metric("counter", "Requests at the edge that were not served"),
 }
 
 

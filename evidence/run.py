@@ -91,6 +91,12 @@ class Evidence:
         """When each event of the journal was: that of event `e<k>` is number k - 1. The chain is not looked at."""
         return journal.instants(self.path / JOURNAL)
 
+    def documents(self, directory: str) -> dict[str, str]:
+        """The texts that were in force during the run (`runbooks`, `alerts`), by file name; none if it had none."""
+        folder = self.path / directory
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {file.name: file.read_bytes().decode() for file in files}
+
     def count(self, book: str) -> int:
         """How many rows a book holds. Raises BookDamaged, as everything that reads a book."""
         kept = self._kept.get(book)

@@ -6,7 +6,8 @@ Invariant: both only ever append; the platform can reach neither book in any oth
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from simulator.actors.context import World
@@ -46,13 +47,26 @@ class InvalidEventError(Exception):
     """The event is not one of Events v2: the pager answers 400 and keeps nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An incident as whoever is on call is told of it. `at`: when it was opened."""
+
+    at: int
+    dedup_key: str
+    summary: str
+    severity: str
+    details: Mapping[str, Any]
+
+
 class PagerActor:
-    """`open` holds the state of each open incident by its dedup key, in the order in which they were opened."""
+    """`open` holds the state of each open incident by its dedup key, in the order in which they were opened. `on_call`
+    is told of every new one."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._book = world.books["pager.events"]
         self.open: dict[str, IncidentState] = {}
+        self.on_call: Callable[[Page], None] | None = None
 
     def receive(self, action: str, dedup_key: str, summary: str, severity: str, details: Mapping[str, Any]) -> None:
         """Take one event. An empty dedup key makes an incident of its own. Raises InvalidEventError."""
@@ -67,11 +81,15 @@ class PagerActor:
         if action == "trigger" and severity not in SEVERITIES:
             raise InvalidEventError(f"severity {severity!r} is not one of {', '.join(SEVERITIES)}")
         key = dedup_key or f"pager:{self._book.count + 1}"
-        state = NEXT_STATE[action, self.open.get(key)]
+        before = self.open.get(key)
+        state = NEXT_STATE[action, before]
         if state is None:
             self.open.pop(key, None)
         else:
             self.open[key] = state
         self._world.record("pager", f"page.{action}", key, severity=severity, summary=summary)
         text = json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        self._book.note(self._world.runtime.now(), action, key, summary, severity, text)
+        now = self._world.runtime.now()
+        self._book.note(now, action, key, summary, severity, text)
+        if before is None and state is not None and self.on_call is not None:
+            self.on_call(Page(now, key, summary, severity, details))

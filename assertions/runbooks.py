@@ -1,0 +1,228 @@
+"""Family runbooks: what ops did is what the documents say, word for word, and every step of it is on record.
+
+Invariant: the documents, the operator's notebook, the pager's book and the platform's record are read; what is sent is
+put together again here from the document's own line, without the code that sent it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from assertions.facts import facts
+from assertions.model import Finding, assertion
+from assertions.words import duration, instant
+
+if TYPE_CHECKING:
+    from evidence.run import Evidence
+
+ENDS = ("completed", "failed", "partial")
+_PLACEHOLDER = re.compile(r"\{((?:alert\.)?[A-Za-z_][A-Za-z0-9_]*)\}")
+_CAPTURE = re.compile(r"\s*capture\s+([A-Za-z_][A-Za-z0-9_]*)\s*:\s*/(.*)/\s*")
+_FENCE = re.compile(r"\s*```")
+
+
+class _Step(NamedTuple):
+    n: int
+    at: int
+    principal: str
+    action: str
+    incident: str
+    runbook: str
+    version: str
+    execution_id: str
+    step: str | None
+    line: int | None
+    template: str | None
+    template_sha256: str | None
+    bindings: str | None
+    sent: str | None
+    exit_status: int | None
+    output: str | None
+    matched: str | None
+    ok: bool | None
+    detail: str
+
+
+def _notebook(evidence: Evidence) -> list[_Step]:
+    return [_Step(*row) for row in evidence.rows("operator.notebook", *_Step._fields)]
+
+
+def _executions(notebook: Sequence[_Step]) -> dict[str, list[_Step]]:
+    found: dict[str, list[_Step]] = defaultdict(list)
+    for step in notebook:
+        found[step.execution_id].append(step)
+    return found
+
+
+@assertion("runbooks.nothing_escalated", "Every page had its runbook, and every runbook worked as written")
+def nothing_escalated(evidence: Evidence) -> Finding:
+    pages = sum(action == "acknowledge" for (action,) in evidence.rows("pager.events", "action"))
+    found = Finding("pages", pages, 0)
+    end = facts(evidence).ended_at
+    for at, principal, incident, runbook, reason in evidence.rows(
+        "operator.escalations", "at", "principal", "incident", "runbook", "reason"
+    ):
+        tried = f"the runbook {runbook}" if runbook else "no runbook"
+        found.breaks(
+            f"{principal} had {tried} for {incident}, and had to hand it on: {reason}; from {instant(at)} on the platform "
+            f"stood alone, {duration(end - at)}",
+            f"escalations/{incident}", at,
+        )  # fmt: skip
+    return found
+
+
+@assertion("runbooks.sent_as_written", "What was sent is what the runbook says there, with values from alert and outputs")
+def sent_as_written(evidence: Evidence) -> Finding:
+    documents = {name: text.split("\n") for name, text in evidence.documents("runbooks").items()}
+    labels = _labels(evidence)
+    found = Finding("steps sent")
+    for execution_id, steps in _executions(_notebook(evidence)).items():
+        captured: dict[str, str] = {}
+        for step in steps:
+            if step.action != "step" or not step.sent:
+                continue
+            found.saw += 1
+            lines = documents.get(f"{step.runbook}.md", [])
+            problem = _problem(step, lines, {**labels.get(step.incident, {}), **captured})
+            if problem:
+                found.breaks(
+                    f"{step.principal} sent {step.sent!r} in {step.runbook} {step.step}: {problem}",
+                    f"runbook_executions/{execution_id}", step.at,
+                )  # fmt: skip
+            captured.update(_captures(step, lines, {**labels.get(step.incident, {}), **captured}))
+    found.owed = found.saw
+    return found
+
+
+def _problem(step: _Step, lines: Sequence[str], known: Mapping[str, str]) -> str | None:
+    """What is wrong with what was sent, if anything is."""
+    if step.line is None or not 0 < step.line <= len(lines):
+        return f"the document has no line {step.line}"
+    written = lines[step.line - 1].strip()
+    if written != step.template:
+        return f"line {step.line} says {written!r}"
+    if sha256(written.encode()).hexdigest() != step.template_sha256:
+        return "the hash of the line is another"
+    bindings = json.loads(step.bindings or "{}")
+    for name in _PLACEHOLDER.findall(written):
+        if name not in bindings:
+            return f"nothing was bound to {name}"
+        if known.get(name) != bindings[name]:
+            return f"{name} was bound to {bindings[name]!r}; alert and outputs give {known.get(name)!r}"
+    rendered = _PLACEHOLDER.sub(lambda name: str(bindings[name[1]]), written)
+    return None if rendered == step.sent else f"the line renders as {rendered!r}"
+
+
+def _labels(evidence: Evidence) -> dict[str, dict[str, str]]:
+    """The labels that each incident was paged with, as names of placeholders."""
+    labels: dict[str, dict[str, str]] = {}
+    for action, key, details in evidence.rows("pager.events", "action", "dedup_key", "details"):
+        if action == "trigger":
+            told = json.loads(details).get("labels", {})
+            labels[key] = {f"alert.{name}": str(value) for name, value in told.items()}
+    return labels
+
+
+def _captures(step: _Step, lines: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """What the step's own `expect` block takes out of what came back."""
+    if step.line is None or not step.ok:
+        return {}
+    values: dict[str, str] = {}
+    fences = 0
+    for text in lines[step.line :]:
+        if _FENCE.match(text):
+            fences += 1
+            if fences == 3 or (fences == 2 and "expect" not in text):
+                break
+            continue
+        capture = _CAPTURE.fullmatch(text) if fences == 2 else None
+        if capture is not None:
+            pattern = _PLACEHOLDER.sub(lambda name: re.escape(known.get(name[1], "")), capture[2])
+            for line in (step.output or "").split("\n"):
+                match = re.search(pattern, line.rstrip())
+                if match is not None:
+                    values[capture[1]] = match[1]
+                    break
+    return values
+
+
+@assertion("runbooks.on_record", "Every execution is in the platform's record from start to end, step by step, and no other")
+def on_record(evidence: Evidence) -> Finding:
+    rows = {
+        row[0]: row[1:]
+        for row in evidence.rows(
+            "platform.runbook_executions", "id", "runbook_name", "runbook_version", "executed_by", "status", "start_time"
+        )
+    }
+    recorded: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for execution_id, *step in evidence.rows("platform.runbook_execution_steps", "execution_id", *_RECORDED):
+        recorded[execution_id].append(tuple(step))
+    noted = _executions(_notebook(evidence))
+    found = Finding("executions", 0, len(noted))
+    for execution_id, steps in noted.items():
+        subject, first = f"runbook_executions/{execution_id}", steps[0]
+        row = rows.pop(execution_id, None)
+        if row is None:
+            found.breaks(f"{first.principal} carried out {first.runbook}, and no record tells of it", subject, first.at)
+            continue
+        found.saw += 1
+        ends = [step.action for step in steps if step.action in ENDS]
+        expected = (first.runbook, first.version, first.principal, ends[-1] if ends else "in_progress")
+        if row[:4] != expected:
+            found.breaks(f"the record says {row[:4]}, the notebook {expected}", subject, first.at)
+        told = [_as_recorded(step) for step in steps if step.action == "step"]
+        if told != recorded.pop(execution_id, []):
+            found.breaks(f"the steps of {first.runbook} on record are not those in the notebook", subject, first.at)
+        if not ends:
+            found.breaks(f"{first.runbook} was begun and never ended", subject, first.at)
+        elif ends[-1] != "completed":
+            found.breaks(f"{first.runbook} ended as {ends[-1]}: {steps[-1].detail}", subject, steps[-1].at)
+    for execution_id, row in rows.items():
+        found.breaks(
+            f"the record tells of {row[0]} carried out by {row[2]}, and no notebook does",
+            f"runbook_executions/{execution_id}", row[4],
+        )  # fmt: skip
+    return found
+
+
+_RECORDED = ("section", "number", "line", "template", "template_sha256", "sent", "exit_status", "output", "ok")
+
+
+def _as_recorded(step: _Step) -> tuple[Any, ...]:
+    section, _, number = (step.step or "/0").rpartition("/")
+    return (
+        section, int(number), step.line, step.template, step.template_sha256, step.sent, step.exit_status, step.output,
+        step.ok,
+    )  # fmt: skip
+
+
+@assertion("runbooks.faults_recovered", "Every fault that needs a person was recovered through its runbook, in time")
+def faults_recovered(evidence: Evidence) -> Finding:
+    completed: dict[str, list[int]] = defaultdict(list)
+    for name, status, ended_at in evidence.rows(
+        "platform.runbook_executions", "runbook_name", "status", "end_time"
+    ):
+        if status == "completed":
+            completed[name].append(ended_at)
+    bites: dict[str, int] = {}
+    for fault_id, at in evidence.rows("injector.bites", "fault_id", "at"):
+        bites.setdefault(fault_id, at)
+    owed = [fault for fault in evidence.plan.faults if fault.recovery.by == "runbook" and fault.id in bites]
+    found = Finding("faults", 0, len(owed))
+    for fault in owed:
+        since, within_ms = bites[fault.id], fault.recovery.within_s * 1_000
+        runbook = fault.recovery.runbook
+        in_time = [at for at in completed[runbook] if since <= at <= since + within_ms]
+        if in_time:
+            found.saw += 1
+        else:
+            found.breaks(
+                f"{fault.id} ({fault.title}) bit, and {runbook} was not carried out within {duration(within_ms)}",
+                f"faults/{fault.id}", since + within_ms,
+            )  # fmt: skip
+    return found
