@@ -98,7 +98,11 @@ def _emptiness(section: Section) -> Iterator[Problem]:
 
 def _commands(runbook: Runbook, known: Commands) -> Iterator[Problem]:
     undone = {str(step.after) for step in runbook.path(rollback=True) if step.after}
-    always = any(step.after is None for step in runbook.path(rollback=True))
+    always = any(
+        (spec := find(step.command, known)) is not None and spec.effect != "reads"
+        for step in runbook.path(rollback=True)
+        if step.after is None
+    )
     for step in runbook.steps():
         yield from misused(step.command, known)
         spec = find(step.command, known)

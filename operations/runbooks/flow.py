@@ -90,7 +90,7 @@ def _undefined(runbook: Runbook, step: Step, known: _Names) -> Iterator[Problem]
         for name, offset in placeholders(text):
             at = Place(place.file, place.line, place.column + offset)
             if name.startswith(_FROM_ALERT):
-                if not runbook.alerts:
+                if runbook.id.text and not runbook.alerts:  # without an id, the front matter could not be read
                     yield Problem(at, f"undefined placeholder {{{name}}}: no alert opens this runbook")
             elif name not in known:
                 yield Problem(at, f"undefined placeholder {{{name}}}: {_why(runbook, step, name, known)}")

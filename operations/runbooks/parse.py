@@ -175,7 +175,7 @@ class _Parser:
         if heading := _HEADING.match(text):
             self._heading(number, len(heading[1]), heading[2])
         elif item := _ITEM.match(text):
-            self._item(number, int(item[1]), item[3])
+            self._item(number, int(item[1]), item[3], item.start(3) + 1)
         elif self.draft is not None and (bullet := _BULLET.match(text)):
             self._bullet(number, bullet.start(2) + 1, bullet[2].rstrip())
         else:
@@ -202,7 +202,7 @@ class _Parser:
         else:
             self._prose(number, text)
 
-    def _item(self, number: int, count: int, text: str) -> None:
+    def _item(self, number: int, count: int, text: str, column: int) -> None:
         self._end_step()
         if not self.sections:
             self.say(self.at(number), "a step stands in a section: put a line `## SECTION` above it")
@@ -212,7 +212,7 @@ class _Parser:
             self.say(self.at(number), f"expected step {self.count}, found {count}: steps are numbered 1, 2, 3, …")
             self.count = count
         self.draft = _Draft(self.sections[-1][0], count, text, self.at(number))
-        self.sections[-1][3].append(Prose(text, self.at(number)))
+        self.sections[-1][3].append(Prose(text, self.at(number, column)))
 
     def _end_step(self) -> None:
         draft, self.draft = self.draft, None
