@@ -60,7 +60,7 @@ def as_line(text: str) -> str:
 
 def _diff(file: str, before: list[str], after: list[str]) -> str:
     """Lines are parted by newlines alone: an output may hold other characters that Python would break lines at."""
-    return "".join(
-        f"{line.rstrip(chr(10))}\n"
-        for line in difflib.unified_diff(before, after, f"a/{file}", f"b/{file}", lineterm="")
-    )
+    if before[-1] == "":  # what comes after the last newline is no line
+        before, after = before[:-1], after[:-1]
+    names = (f"a/{file}", f"b/{file}")
+    return "".join(f"{line}\n" for line in difflib.unified_diff(before, after, *names, lineterm=""))

@@ -44,7 +44,7 @@ WRONG = {
         says="has no section Detecton (did you mean Detection?)",
     ),
     "yaml": Mistake(
-        old="alerts: [ThingStuck]", new="alerts: [ThingStuck", near=None, line=8, column=1, says="this is not YAML"
+        old="alerts: [ThingStuck]", new="alerts: [ThingStuck", near=None, line=8, column=14, says="this is not YAML"
     ),
     "no title": Mistake(
         old="# A thing is stuck", new="A thing is stuck", near=None, line=10, column=1, says="the title is missing"
