@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from operations.runbooks import Alert, Outcome, Output, Runbook, Step, StepRecord, check, execute
 from operations.runbooks.execute import VISITS
 from operations.runbooks.match import judge
-from operations.runbooks.render import Refused, TemplateInvalid, render, tokens
 from tests.support.runbooks import (
     BEGIN,
     GOOD,
@@ -389,32 +388,3 @@ def test_every_branch_of_every_document_leads_where_it_says(drawn: Drawn) -> Non
 
 def runbook_step(runbook: Runbook, name: str) -> Step:
     return next(step for step in runbook.steps() if step.id == name)
-
-
-# --- templates --------------------------------------------------------------------------------------------------------
-
-ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
-
-
-@given(ANY_TEXT, ANY_TEXT)
-def test_no_value_whatever_changes_the_number_of_arguments(one: str, two: str) -> None:
-    template = 'opsctl thing show {one} --reason "for {one} and {alert.two}" --contest={alert.two}'
-    try:
-        rendered = render(template, {"one": one, "alert.two": two})
-    except Refused:
-        assert not (one.isascii() and two.isascii() and one.isalnum() and two.isalnum())
-        return
-    assert rendered.argv == ("thing", "show", one, "--reason", f"for {one} and {two}", f"--contest={two}")
-    assert shlex.split(rendered.sent.decode()) == ["opsctl", *rendered.argv]
-    assert not one.startswith("-")
-
-
-@given(st.text("ops ctl\"'|{}$<é\\\t", max_size=14))
-def test_a_line_is_a_command_only_if_another_reader_splits_it_alike(line: str) -> None:
-    template = f"opsctl {line}"
-    try:
-        found = tokens(template)
-    except TemplateInvalid:
-        return
-    assert [token.text for token in found] == shlex.split(template)
-    assert all(template[token.offset :].lstrip('"').startswith(token.text) for token in found)

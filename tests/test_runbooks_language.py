@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from absence.opsctl_commands import known_commands
 from operations.runbooks import Problem, RunbooksInvalid, check, load, parse
+from operations.runbooks.render import Refused, TemplateInvalid, render, tokens
 from operations.runbooks.rules import links
 from tests.support.command import ROOT, absence
 from tests.support.runbook_mistakes import WRONG, Mistake
@@ -267,6 +271,35 @@ def test_whatever_is_torn_from_a_shipped_runbook_the_check_ends_and_points_into_
         for problem in [*found, *check([runbook], known_commands())]:
             assert 1 <= problem.place.line <= len(lines)
             assert 1 <= problem.place.column <= max(map(len, lines)) + 2
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
+
+ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_no_value_whatever_changes_the_number_of_arguments(one: str, two: str) -> None:
+    template = 'opsctl thing show {one} --reason "for {one} and {alert.two}" --contest={alert.two}'
+    try:
+        rendered = render(template, {"one": one, "alert.two": two})
+    except Refused:
+        assert not (one.isascii() and two.isascii() and one.isalnum() and two.isalnum())
+        return
+    assert rendered.argv == ("thing", "show", one, "--reason", f"for {one} and {two}", f"--contest={two}")
+    assert shlex.split(rendered.sent.decode()) == ["opsctl", *rendered.argv]
+    assert not one.startswith("-")
+
+
+@given(st.text("ops ctl\"'|{}$<é\\\t", max_size=14))
+def test_a_line_is_a_command_only_if_another_reader_splits_it_alike(line: str) -> None:
+    template = f"opsctl {line}"
+    try:
+        found = tokens(template)
+    except TemplateInvalid:
+        return
+    assert [token.text for token in found] == shlex.split(template)
+    assert all(template[token.offset :].lstrip('"').startswith(token.text) for token in found)
 
 
 # --- what is shipped, and the command line ----------------------------------------------------------------------------
