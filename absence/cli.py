@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from absence import __version__, collecting
+from absence.cli_runbooks import runbooks
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
 from absence.output import print_json, print_lines, wants_markup
@@ -414,3 +415,6 @@ def faults_list(as_json: bool) -> None:
                 if isinstance(value, dict):
                     value = ", ".join(f"{key} ({kind})" for key, kind in value.items()) or "none"
                 click.echo(f"    {name:<10} {value}")
+
+
+cli.add_command(runbooks)

@@ -32,7 +32,7 @@ MEANING: dict[int, str] = {
     ExitCode.USAGE: "wrong usage, or nothing can be written there",
     ExitCode.BUSINESS_REJECT: "FAIL: a promise was broken",
     ExitCode.INCONCLUSIVE: "INCONCLUSIVE: nothing broke, but something was not exercised",
-    ExitCode.DATA_INVALID: "a scenario, feed or plan cannot be used",
+    ExitCode.DATA_INVALID: "a scenario, feed, plan or runbook cannot be used",
     ExitCode.STATE_CORRUPT: "evidence does not verify, or a replay differs",
     ExitCode.INTERNAL_ERROR: "a bug of ours",
     INTERRUPTED: "stopped by Ctrl-C; nothing half-written is left",

@@ -1,0 +1,390 @@
+"""Carrying runbooks out: to the letter, every step on record before the next, and what is not as written undone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operations.runbooks import Alert, Outcome, Output, Runbook, Step, StepRecord, check, execute
+from operations.runbooks.execute import VISITS
+from operations.runbooks.match import judge
+from tests.support.runbooks import (
+    BEGIN,
+    GOOD,
+    KNOWN,
+    LINES,
+    Drawn,
+    ScriptedControl,
+    apply_patch,
+    documents,
+    finish,
+    parsed,
+)
+
+ALERT = Alert("ThingStuck", {"contest_id": "c-1", "severity": "critical"}, BEGIN - 60_000)
+WELL = {
+    "Diagnosis/1": Output(0, "thing_id=t7 status=STUCK\nthing_id=t8 status=STUCK\n"),
+    "Recovery/1": Output(0, "done: poked"),
+    "Recovery/2": Output(0, "done: thing_id=t7 status=FREE"),
+    "Verification/1": Output(0, "thing_id=t7 status=FREE"),
+    "Rollback/1": Output(0, "done: back"),
+    "Rollback/2": Output(0, "thing_id=t7 status=STUCK"),
+}
+FORWARD = ["Diagnosis/1", "Recovery/1", "Recovery/2", "Verification/1"]
+
+
+def carried_out(
+    runbook: Runbook, answers: Mapping[str, Output | list[Output]], **more: object
+) -> tuple[Outcome, ScriptedControl]:
+    """How it ends when steps are answered so; a list is used up, its last answer stays."""
+    asked: dict[str, int] = {}
+
+    def answer(step: str, argv: Sequence[str]) -> Output:
+        given_ = answers[step]
+        if isinstance(given_, Output):
+            return given_
+        asked[step] = asked.get(step, 0) + 1
+        return given_[min(asked[step], len(given_)) - 1]
+
+    control = ScriptedControl(answer, **more)  # type: ignore[arg-type]
+    return finish(execute(runbook, ALERT, control)), control
+
+
+def assert_on_record(outcome: Outcome, control: ScriptedControl, runbook: Runbook) -> None:
+    """Whatever was sent is the document's line with its placeholders filled in, and on record before what came next.
+
+    Rendering is done over here, by hand, and the arguments are read by a judge from outside."""
+    lines = runbook.source.split("\n")
+    for (name, content), (following, record) in zip(control.log, control.log[1:], strict=False):
+        if name != "send":
+            continue
+        step, argv, _ = content
+        assert following == "record"
+        assert step == f"{record.section}/{record.number}"
+        assert lines[record.line - 1].strip() == record.template
+        assert record.template_sha256 == sha256(record.template.encode()).hexdigest()
+        by_hand = record.template
+        for placeholder, value in record.bindings.items():
+            by_hand = by_hand.replace("{" + placeholder + "}", value)
+        assert record.sent == by_hand
+        assert shlex.split(record.sent) == ["opsctl", *argv]
+    assert list(outcome.records) == control.of("record")
+    begins = [record.began_at for record in outcome.records]
+    assert begins == sorted(begins)
+    leads = [record.next for record in outcome.records]
+    for lead, record in zip(leads, outcome.records[1:], strict=False):
+        assert lead in (f"{record.section}/{record.number}", "rollback", "partial")
+        if lead in ("rollback", "partial"):
+            assert record.section == "Rollback"
+
+
+# --- as it should go --------------------------------------------------------------------------------------------------
+
+
+def test_a_runbook_that_goes_as_written_is_sent_line_by_line_and_completed() -> None:
+    outcome, control = carried_out(parsed(), WELL)
+    assert (outcome.status, outcome.escalation) == ("completed", None)
+    assert control.of("send") == [
+        ("Diagnosis/1", ("thing", "list"), 60),
+        ("Recovery/1", ("thing", "poke", "--reason", "it is stuck", "--contest", "c-1"), 30),
+        ("Recovery/2", ("thing", "change", "t7", "--to", "FREE"), 60),
+        ("Verification/1", ("thing", "show", "t7", "--contest", "c-1"), 60),
+    ]
+    assert_on_record(outcome, control, parsed())
+    assert [record.matched for record in outcome.records] == ["expected", "expected", "otherwise", "expected"]
+    assert [record.next for record in outcome.records] == ["Recovery/1", "Recovery/2", "Verification/1", "done"]
+    assert [name for name, _ in control.log][-1] == "complete"
+    assert control.of("complete") == [("completed", None, {"asked": len(control.log) - 1})]
+    assert control.of("start") == [("thing_stuck", "1.0.0", {"asked": 1})]
+
+
+def test_a_person_thinks_before_opening_it_and_before_every_step() -> None:
+    _, control = carried_out(parsed(), WELL)
+    assert control.of("think") == ["open thing_stuck", *FORWARD]
+
+
+def test_the_first_branch_that_holds_is_taken_before_the_expectation_is_looked_at() -> None:
+    outcome, control = carried_out(parsed(), {"Diagnosis/1": Output(0, "none\n")})
+    assert (outcome.status, control.sent) == ("completed", ["Diagnosis/1"])
+    assert (outcome.records[0].matched, outcome.records[0].next) == ("branch 1", "done")
+
+
+def test_a_branch_may_go_back_and_captures_are_bound_anew() -> None:
+    answers = {
+        **WELL,
+        "Recovery/2": [Output(1, "error: not poked enough"), Output(0, "done: thing_id=t7 status=FREE")],
+    }
+    outcome, control = carried_out(parsed(), answers)
+    assert outcome.status == "completed"
+    assert control.sent == ["Diagnosis/1", "Recovery/1", "Recovery/2", "Recovery/1", "Recovery/2", "Verification/1"]
+    assert outcome.records[2].matched == "branch 1"
+
+
+def test_a_loop_that_does_not_end_is_not_as_expected() -> None:
+    outcome, control = carried_out(parsed(), {**WELL, "Recovery/2": Output(1, "error: not poked enough")})
+    assert outcome.status == "failed"
+    assert control.sent.count("Recovery/1") == VISITS
+    assert outcome.escalation is not None
+    assert "does not end" in outcome.escalation.reason
+
+
+def test_a_line_of_output_is_a_condition_only_with_the_exit_status_that_it_is_said_with() -> None:
+    outcome, _ = carried_out(parsed(), {**WELL, "Diagnosis/1": Output(1, "none")})
+    assert outcome.records[0].matched == "mismatch"
+
+
+def test_a_command_is_sent_again_by_the_clock_until_it_fits_each_time_on_record() -> None:
+    waiting = Output(0, "thing_id=t7 status=STUCK")
+    answers = {**WELL, "Verification/1": [waiting, waiting, Output(0, "thing_id=t7 status=GONE")]}
+    outcome, control = carried_out(parsed(), answers)
+    assert outcome.status == "completed"
+    assert [record.matched for record in outcome.records][3:] == ["not yet", "not yet", "expected"]
+    assert [record.next for record in outcome.records][3:] == ["Verification/1", "Verification/1", "done"]
+    assert control.of("wait") == [60, 60]
+    assert_on_record(outcome, control, parsed())
+
+
+def test_a_command_is_sent_again_no_longer_than_the_document_says() -> None:
+    outcome, _ = carried_out(parsed(), {**WELL, "Verification/1": Output(0, "thing_id=t7 status=STUCK")})
+    assert outcome.status == "failed"
+    began = [record.began_at for record in outcome.records if record.section == "Verification"]
+    assert len(began) == 5
+    assert began[-1] - began[0] <= 300_000
+
+
+# --- as it should not -------------------------------------------------------------------------------------------------
+
+WRONG_ANSWERS = {
+    "another line": Output(0, "done: pokd"),
+    "a line too many": Output(0, "done: poked\nand more"),
+    "a line too few": Output(0, ""),
+    "another exit status": Output(1, "done: poked"),
+    "no answer": Output(3, "error: the platform did not answer"),
+}
+
+
+@pytest.mark.parametrize("answer", WRONG_ANSWERS.values(), ids=list(WRONG_ANSWERS))
+def test_a_step_that_is_not_as_expected_rolls_back_fails_and_escalates(answer: Output) -> None:
+    outcome, control = carried_out(parsed(), {**WELL, "Recovery/1": answer})
+    assert outcome.status == "failed"
+    assert control.sent == ["Diagnosis/1", "Recovery/1", "Rollback/2"]
+    assert [(record.matched, record.next) for record in outcome.records] == [
+        ("expected", "Recovery/1"), ("mismatch", "rollback"), ("not needed", "Rollback/2"), ("expected", "escalate"),
+    ]  # fmt: skip
+    assert_on_record(outcome, control, parsed())
+    ((status, reason, _),) = control.of("complete")
+    assert status == "failed"
+    assert reason.startswith("step Recovery/1 (runbooks/thing_stuck.md:35:1): ")
+
+
+def test_what_may_have_been_done_is_undone_even_if_no_answer_came() -> None:
+    _, control = carried_out(parsed(), {**WELL, "Recovery/2": Output(3, "error: no answer")})
+    assert control.sent == ["Diagnosis/1", "Recovery/1", "Recovery/2", "Rollback/1", "Rollback/2"]
+    assert control.of("send")[3][1] == ("thing", "revert", "t7")
+
+
+def test_an_escalation_holds_what_somebody_needs_who_was_not_there() -> None:
+    answers = {**WELL, "Recovery/2": Output(1, "error: thing_id=t7 belongs to contest_id=c-9")}
+    outcome, _ = carried_out(parsed(), answers)
+    escalation = outcome.escalation
+    assert escalation is not None
+    assert escalation.alert == ALERT
+    assert (escalation.runbook, escalation.version, escalation.execution_id) == ("thing_stuck", "1.0.0", "execution-1")
+    assert escalation.failed_step == "Recovery/2"
+    assert "expected exit 0, got exit 1: error: thing_id=t7" in escalation.reason
+    assert escalation.rolled_back
+    assert escalation.affected_contests == ("c-1", "c-9")
+    assert escalation.steps_tried == outcome.records
+    assert (escalation.state_before, escalation.state_after) != ({}, {})
+    package = json.loads(json.dumps(escalation.package()))
+    assert [one["step"] for one in package["diagnostics"]] == [
+        "Diagnosis/1", "Recovery/1", "Recovery/2", "Rollback/1", "Rollback/2",
+    ]  # fmt: skip
+    assert package["diagnostics"][2]["output"] == "error: thing_id=t7 belongs to contest_id=c-9"
+
+
+def test_the_patch_shows_the_expected_line_as_it_really_came() -> None:
+    outcome, _ = carried_out(parsed(), {**WELL, "Recovery/1": Output(0, "done: poked twice")})
+    assert outcome.escalation is not None
+    assert outcome.escalation.patch == (
+        "--- a/runbooks/thing_stuck.md\n+++ b/runbooks/thing_stuck.md\n@@ -39,7 +39,7 @@\n"
+        "    ```\n \n    ```expect\n-   done: poked\n+   done: poked twice\n    within 30s\n    ```\n \n"
+    )
+
+
+def test_the_patch_shows_another_exit_status_a_late_answer_and_a_capture_that_finds_nothing() -> None:
+    def patch(step: str, answer: Output, **more: object) -> list[str]:
+        outcome, _ = carried_out(parsed(), {**WELL, step: answer}, **more)
+        assert outcome.escalation is not None
+        return [
+            line[4:] if line[0] == "+" else line
+            for line in outcome.escalation.patch.split("\n")[3:]
+            if line[:1] in ("+", "-")
+        ]
+
+    assert patch("Recovery/1", Output(1, "done: poked")) == ["exit 1"]
+    assert patch("Recovery/1", Output(0, "done: poked"), takes_ms=40_500) == ["-   within 30s", "within 41s"]
+    source = parsed(GOOD.replace(r"/thing_id=(\S+)/", r"/thing_id=(x\S+)/"))
+    outcome, _ = carried_out(source, WELL)
+    assert outcome.escalation is not None
+    assert r"-   capture thing: /thing_id=(x\S+)/" in outcome.escalation.patch
+    assert "capture thing looks for" in outcome.escalation.reason
+
+
+@pytest.mark.parametrize("way", ["escalate", "partial"])
+def test_a_branch_that_hands_on_rolls_back_and_fails_too(way: str) -> None:
+    runbook = parsed(GOOD.replace("otherwise → Verification", f"otherwise → {way}"))
+    outcome, control = carried_out(runbook, WELL)
+    assert outcome.status == ("partial" if way == "partial" else "failed")
+    assert control.sent[-2:] == ["Rollback/1", "Rollback/2"]
+    assert outcome.records[2].next == ("partial" if way == "partial" else "rollback")
+    assert control.of("complete")[0][0] == outcome.status
+    assert outcome.escalation is not None
+    assert_on_record(outcome, control, runbook)
+
+
+def test_a_rollback_that_fails_stops_and_is_said_to_have_failed() -> None:
+    answers = {**WELL, "Recovery/2": Output(1, "error: no"), "Rollback/1": Output(1, "error: cannot")}
+    outcome, control = carried_out(parsed(), answers)
+    assert control.sent[-1] == "Rollback/1"
+    assert outcome.escalation is not None
+    assert not outcome.escalation.rolled_back
+    assert "Recovery/2" in outcome.escalation.reason
+    assert "then step Rollback/1" in outcome.escalation.reason
+
+
+@pytest.mark.parametrize("label", ["c-1 --all", "--all", "", 'c"1', "c\n1", "c;1", "ü"])
+def test_a_label_that_would_split_or_add_an_argument_is_never_sent(label: str) -> None:
+    control = ScriptedControl(lambda step, _: WELL[step])
+    outcome = finish(execute(parsed(), Alert("ThingStuck", {"contest_id": label}, BEGIN), control))
+    assert (outcome.status, control.sent) == ("failed", ["Diagnosis/1", "Rollback/2"])
+    refused = outcome.records[1]
+    assert (refused.matched, refused.sent, refused.status, refused.ok) == ("refused", "", None, False)
+
+
+def test_a_label_that_the_alert_lacks_is_never_made_up() -> None:
+    control = ScriptedControl(lambda step, _: WELL[step])
+    outcome = finish(execute(parsed(), None, control))
+    assert control.sent == ["Diagnosis/1", "Rollback/2"]
+    assert outcome.escalation is not None
+    assert "nothing has been bound to {alert.contest_id}" in outcome.escalation.reason
+
+
+@pytest.mark.parametrize(("lost", "sent"), [("start", 0), ("record", 1), ("complete", 4)])
+def test_nothing_is_done_off_the_record(lost: str, sent: int) -> None:
+    outcome, control = carried_out(parsed(), WELL, lost=frozenset({lost}))
+    assert outcome.status == "failed"
+    assert len(control.sent) == sent
+    assert outcome.escalation is not None
+    assert f"could not be recorded: {lost} was not answered" in outcome.escalation.reason
+
+
+def test_a_record_that_is_lost_does_not_hide_what_failed_before() -> None:
+    answers = {**WELL, "Recovery/1": Output(1, "error: no")}
+    runbook, seen = parsed(), 0
+
+    class Losing(ScriptedControl):
+        async def record(self, execution_id: str, step: StepRecord) -> None:
+            nonlocal seen
+            seen += 1
+            self.lost = frozenset({"record"} if seen > 2 else ())
+            await super().record(execution_id, step)
+
+    control = Losing(lambda step, _: answers[step])
+    outcome = finish(execute(runbook, ALERT, control))
+    assert outcome.escalation is not None
+    assert outcome.escalation.failed_step == "Recovery/1"
+    assert not outcome.escalation.rolled_back
+    assert "expected exit 0, got exit 1" in outcome.escalation.reason
+    assert "could not be recorded" in outcome.escalation.reason
+
+
+# --- for every document -----------------------------------------------------------------------------------------------
+
+QUICK = settings(max_examples=60, deadline=None)
+
+
+@QUICK
+@given(documents())
+def test_every_drawn_document_passes_the_check_and_is_carried_out_to_its_end(drawn: Drawn) -> None:
+    runbook = parsed(drawn.source)
+    assert check([runbook], KNOWN) == []
+    outcome, control = carried_out(runbook, drawn.answers)
+    assert (outcome.status, outcome.escalation) == ("completed", None)
+    assert control.sent == drawn.forward
+    assert_on_record(outcome, control, runbook)
+
+
+@QUICK
+@given(documents(), LINES)
+def test_whatever_step_fails_it_is_rolled_back_and_escalated_with_a_patch_that_fits(
+    drawn: Drawn, said: list[str]
+) -> None:
+    runbook = parsed(drawn.source)
+    bad = Output(9, "\n".join(said))
+    for index, failing in enumerate(drawn.forward):
+        outcome, control = carried_out(runbook, {**drawn.answers, failing: bad})
+        went = drawn.forward[: index + 1]
+        tries = control.sent.count(failing)
+        assert tries == 1 or runbook_step(runbook, failing).expectation.every_s
+        assert list(dict.fromkeys(control.sent)) == went + drawn.undoing(went)
+        assert_on_record(outcome, control, runbook)
+        assert outcome.status == "failed"
+        assert [status for status, _, _ in control.of("complete")] == ["failed"]
+        escalation = outcome.escalation
+        assert escalation is not None
+        assert (escalation.failed_step, escalation.rolled_back) == (failing, True)
+        mended = parsed(apply_patch(drawn.source, escalation.patch))
+        failed = next(record for record in outcome.records if record.matched == "mismatch")
+        took = failed.ended_at - failed.began_at
+        assert judge(runbook_step(mended, failing), bad, failed.bindings, took).ok
+        assert not judge(runbook_step(runbook, failing), bad, failed.bindings, took).ok
+
+
+@QUICK
+@given(documents(), st.data())
+def test_whatever_step_of_rollback_fails_nothing_more_is_sent(drawn: Drawn, data: st.DataObject) -> None:
+    runbook = parsed(drawn.source)
+    failing = data.draw(st.sampled_from(drawn.forward))
+    due = drawn.undoing(drawn.forward[: drawn.forward.index(failing) + 1])
+    if not due:
+        return
+    worse = data.draw(st.sampled_from(due))
+    outcome, control = carried_out(runbook, {**drawn.answers, failing: Output(9, "no"), worse: Output(9, "no")})
+    assert control.sent[-1] == worse
+    assert list(dict.fromkeys(control.sent))[-1 - due.index(worse) :] == due[: due.index(worse) + 1]
+    assert outcome.escalation is not None
+    assert (outcome.escalation.failed_step, outcome.escalation.rolled_back) == (failing, False)
+
+
+@QUICK
+@given(documents())
+def test_every_branch_of_every_document_leads_where_it_says(drawn: Drawn) -> None:
+    runbook = parsed(drawn.source)
+    for step in runbook.path():
+        for number, branch in enumerate(step.branches, start=1):
+            assert branch.condition is not None
+            answers = {**drawn.answers, step.id: [Output(branch.condition.status, "x"), drawn.answers[step.id]]}
+            outcome, control = carried_out(runbook, answers)
+            record = next(one for one in outcome.records if f"{one.section}/{one.number}" == step.id)
+            assert record.matched == f"branch {number}"
+            at = drawn.forward.index(step.id)
+            if branch.target.to == "done":
+                assert (outcome.status, control.sent) == ("completed", drawn.forward[: at + 1])
+            elif branch.target.to == "step":
+                assert record.next == control.sent[at + 1] == str(branch.target)
+                assert outcome.status == "completed"
+            else:
+                assert outcome.status == ("partial" if branch.target.to == "partial" else "failed")
+                assert control.sent[: at + 1] == drawn.forward[: at + 1]
+                assert list(dict.fromkeys(control.sent[at + 1 :])) == drawn.undoing(drawn.forward[: at + 1])
+
+
+def runbook_step(runbook: Runbook, name: str) -> Step:
+    return next(step for step in runbook.steps() if step.id == name)
