@@ -1,1 +1,1 @@
-"""What operations has while everybody else is away: alerts, runbooks, and whoever carries them out."""
+"""What an operator works with: alert rules and their evaluation, and runbooks. Nothing here knows the platform."""

@@ -1,0 +1,372 @@
+"""Evaluates rule groups on the grid of minutes, and only when something could differ.
+
+Every rule has an instant at which it is due: the horizon of its expression, the end of a `for` or `keep_firing_for`, or the
+scrape that brings a sample which concerns it. Between two of them nothing happens, however long that is.
+
+Invariant: `advance` gives the changes that evaluating every rule at every instant of its grid would give, no more, no fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from operations.alerts.labels import ALERTNAME, NAME, Labels, label_set
+from operations.alerts.nodes import EvaluationError, Leaf
+from operations.alerts.plan import Plan
+from operations.alerts.promql import selectors
+from operations.alerts.rules import AlertRule, Group, RecordRule
+from operations.alerts.series import NEVER, Series, Store
+
+ALERTS, ALERTS_FOR_STATE = "ALERTS", "ALERTS_FOR_STATE"
+State = Literal["pending", "firing", "resolved", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as it stands: `labels` with alertname, `active_at_ms` the instant since which its condition holds."""
+
+    name: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    value: float
+    state: State
+    active_at_ms: int
+    firing_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of an alert at an instant: pending, firing, resolved after firing, or dropped without having fired."""
+
+    at_ms: int
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rule that had no value at an instant; its alerts stay as they were."""
+
+    at_ms: int
+    rule: str
+    file: str
+    line: int
+    message: str
+
+
+@dataclass(slots=True)
+class _Active:
+    labels: Labels
+    source: Labels  # of the element, before the rule's own labels
+    active_at: int
+    firing_at: int | None = None
+    keep_since: int | None = None
+    last_seen: int | None = None  # of one whose element is gone: when it was there for the last time
+
+    @property
+    def state(self) -> State:
+        return "pending" if self.firing_at is None else "firing"
+
+
+class _Task:
+    """A rule and when it has its next turn."""
+
+    def __init__(self, engine: Engine, plan: Plan) -> None:
+        self.engine, self.plan = engine, plan
+        self.order, self.every = plan.order, plan.every
+        self.due = 0
+
+    def active_now(self) -> bool:
+        return True
+
+    def upward(self, instant: int) -> int:
+        return instant if instant >= NEVER else instant + -instant % self.every
+
+    def turn(self, at: int) -> None:
+        raise NotImplementedError
+
+    def evaluate(self, at: int) -> None:
+        """Has its turn; notes when it has the next one. A rule that fails is due again at once."""
+        try:
+            self.due = NEVER
+            self.turn(at)
+            horizon = at + 1 if self.engine.every_minute else self.plan.root.horizon(at)
+        except EvaluationError as error:
+            self.failed(at)
+            self.engine.note_failure(at, self, str(error))
+            horizon = at + 1
+        self.due = min(self.due, self.upward(horizon))
+
+    def failed(self, at: int) -> None:
+        """What becomes of what it recorded when it has no value."""
+
+    def watch(self, series: Series) -> None:
+        for leaf in self.plan.leaves:
+            if leaf.attach(series):
+                series.watchers.append(_Watch(self, leaf, leaf.offset + leaf.found[-1][2]))
+
+
+@dataclass(slots=True)
+class _Watch:
+    """A leaf of a rule that reads a series, and how much later than it is scraped it sees a sample."""
+
+    task: _Task
+    leaf: Leaf
+    later: int
+
+    def told(self, before: float, after: float, at_ms: int) -> None:
+        task = self.task
+        instant = at_ms + self.later
+        if instant < task.due:
+            instant = task.upward(instant)
+            if instant < task.due and self.leaf.concerns(before, after, task.active_now()):
+                task.due = instant
+                self.task.engine.hasten(instant)
+
+
+class _Recording(_Task):
+    """A recording rule, and the series that it recorded at its last turn."""
+
+    def __init__(self, engine: Engine, plan: Plan, rule: RecordRule) -> None:
+        super().__init__(engine, plan)
+        self.rule = rule
+        self.recorded: dict[Labels, Series] = {}
+        self._names: dict[Labels, Labels] = {}
+
+    def name(self, labels: Labels) -> Labels:
+        named = self._names.get(labels)
+        if named is None:
+            named = self._names[labels] = label_set({**dict(labels), **self.rule.labels}, self.rule.name)
+        return named
+
+    def turn(self, at: int) -> None:
+        found: dict[Labels, float] = {}
+        for labels, value in self.plan.vector(at):
+            named = self.name(labels)
+            if named in found:
+                raise EvaluationError("vector contains metrics with the same labelset after applying rule labels")
+            found[named] = value
+        self.recorded = self.engine.record(self, self.recorded, found, at)
+
+    def failed(self, at: int) -> None:
+        for series in self.recorded.values():
+            series.pause(at)
+
+
+class _Alerting(_Task):
+    """An alerting rule and its alerts that are pending or firing."""
+
+    def __init__(self, engine: Engine, plan: Plan, rule: AlertRule, emits: bool) -> None:
+        super().__init__(engine, plan)
+        self.rule, self.emits = rule, emits
+        self.active: dict[Labels, _Active] = {}
+        self.emitted: dict[Labels, Series] = {}
+        self._labels: dict[Labels, Labels] = {}
+
+    def active_now(self) -> bool:
+        return bool(self.active)
+
+    def labels(self, source: Labels, value: float) -> Labels:
+        """The alert's labels for an element."""
+        labels = self._labels.get(source)
+        if labels is None:
+            plain = dict(source)
+            own = {name: template.render(plain, value) for name, template in self.rule.labels.items()}
+            labels = label_set({**plain, **own, ALERTNAME: self.rule.name})
+            if not self.plan.values:
+                self._labels[source] = labels
+        return labels
+
+    def turn(self, at: int) -> None:
+        active = self.active
+        present: dict[Labels, tuple[Labels, float]] = {}
+        for source, value in self.plan.vector(at):
+            labels = self.labels(source, value)
+            if labels in present:
+                raise EvaluationError("vector contains metrics with the same labelset after applying alert labels")
+            present[labels] = (source, value)
+        if not present and not active:
+            if self.emitted:
+                self.emit(at)
+            return
+        for labels, (source, _) in present.items():
+            alert = active.get(labels)
+            if alert is None:
+                active[labels] = _Active(labels, source, at)
+                if self.rule.for_ms:
+                    self.changed(at, active[labels], "pending", present)
+            else:
+                alert.source = source
+        for labels, alert in sorted(active.items()):
+            if labels in present:
+                alert.keep_since = alert.last_seen = None
+                if alert.firing_at is None:
+                    self.count_down(at, alert, present)
+            else:
+                self.missing(at, labels, alert, present)
+        if self.emits:
+            self.emit(at)
+
+    def count_down(self, at: int, alert: _Active, present: dict[Labels, tuple[Labels, float]]) -> None:
+        if at - alert.active_at >= self.rule.for_ms:
+            alert.firing_at = at
+            self.changed(at, alert, "firing", present)
+        else:
+            self.due = min(self.due, self.upward(alert.active_at + self.rule.for_ms))
+
+    def missing(self, at: int, labels: Labels, alert: _Active, present: dict[Labels, tuple[Labels, float]]) -> None:
+        if alert.last_seen is None:
+            alert.last_seen = at - self.every
+        if alert.firing_at is not None and self.rule.keep_firing_ms:
+            if alert.keep_since is None:
+                alert.keep_since = at
+            if at - alert.keep_since < self.rule.keep_firing_ms:
+                self.due = min(self.due, self.upward(alert.keep_since + self.rule.keep_firing_ms))
+                return
+        del self.active[labels]
+        self.changed(at, alert, "dropped" if alert.firing_at is None else "resolved", present)
+
+    def changed(self, at: int, alert: _Active, state: State, present: dict[Labels, tuple[Labels, float]]) -> None:
+        _, value = present.get(alert.labels, ((), None))
+        self.engine.changes.append(Change(at, self.shown(alert, at, state, value)))
+
+    def shown(self, alert: _Active, at: int, state: State, value: float | None = None) -> Alert:
+        """An alert with its annotations as of the last instant at which its element was there, `at` at the latest."""
+        if value is None:
+            seen = at if alert.last_seen is None else alert.last_seen
+            value = next((v for labels, v in self.plan.vector(seen) if self.labels(labels, v) == alert.labels), float("nan"))
+        plain = dict(alert.source)
+        annotations = {name: template.render(plain, value) for name, template in self.rule.annotations.items()}
+        return Alert(self.rule.name, dict(alert.labels), annotations, value, state, alert.active_at, alert.firing_at)
+
+    def emit(self, at: int) -> None:
+        """The alerts as series, for rules that read them."""
+        found: dict[Labels, float] = {}
+        for alert in self.active.values():
+            plain = dict(alert.labels)
+            found[label_set({**plain, "alertstate": alert.state}, ALERTS)] = 1.0
+            found[label_set(plain, ALERTS_FOR_STATE)] = float(alert.active_at // 1000)
+        self.emitted = self.engine.record(self, self.emitted, found, at)
+
+    def failed(self, at: int) -> None:
+        for series in self.emitted.values():
+            series.pause(at)
+
+
+@dataclass(slots=True)
+class Engine:
+    """What the rules of `groups` make of the series in `store`, from `start_ms` on.
+
+    Offline, put all samples in and `advance` to the end. Online, call `advance` at `next_change` and whenever a sample
+    brings that nearer; between the two nothing changes. `every_minute` evaluates everything at every turn instead.
+    """
+
+    groups: Sequence[Group]
+    store: Store
+    start_ms: int = 0
+    every_minute: bool = False
+    changes: list[Change] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    evaluations: int = 0
+    _tasks: list[_Task] = field(default_factory=list)
+    _done: int = field(init=False)
+    _due: int = 0
+
+    def __post_init__(self) -> None:
+        rules = [(group, rule) for group in self.groups for rule in group.rules]
+        emits = any(_may_read_alerts(rule) for _, rule in rules)
+        for order, (group, rule) in enumerate(rules):
+            values = isinstance(rule, RecordRule) or any(t.reads_value for t in rule.labels.values())
+            plan = Plan(rule.expr, order, group.interval_ms, values)
+            if isinstance(rule, AlertRule):
+                self._tasks.append(_Alerting(self, plan, rule, emits))
+            else:
+                self._tasks.append(_Recording(self, plan, rule))
+        self._done = self.start_ms - 1
+        for task in self._tasks:
+            task.due = task.upward(self.start_ms)
+        self._due = min((task.due for task in self._tasks), default=NEVER)
+        self.store.opened.append(self._opened)
+        for family in list(self.store.by_name.values()):
+            for series in family.values():
+                self._opened(series)
+
+    # --- asked ------------------------------------------------------------------------------------------------------
+
+    def next_change(self, after_ms: int) -> int | None:
+        """The earliest instant of the grid after `after_ms` at which anything could differ if no new sample came.
+
+        None: nothing ever will. Cheap: call it after a sample to learn whether that brings the next change nearer.
+        """
+        if self._due == NEVER:
+            return None
+        grid = self.store.grid_ms
+        return max(self._due, after_ms + grid - after_ms % grid)
+
+    def advance(self, to_ms: int) -> list[Change]:
+        """Evaluates all that is due up to `to_ms`, included; gives what changed, in order of time, rule and labels.
+
+        What is set from now on is found by scrapes after `to_ms`.
+        """
+        self.changes = []
+        while self._due <= to_ms:
+            at = self._due
+            self._due = NEVER
+            for task in self._tasks:
+                if task.due <= at:
+                    self.evaluations += 1
+                    task.evaluate(at)
+            for task in self._tasks:
+                if task.due < self._due:
+                    self._due = task.due
+        self._done = max(self._done, to_ms)
+        self.store.scraped_ms = max(self.store.scraped_ms, to_ms)
+        return self.changes
+
+    def active(self) -> list[Alert]:
+        """What is pending or firing now, in order of rule and labels."""
+        return [
+            task.shown(alert, self._done - self._done % task.every, alert.state)
+            for task in self._tasks
+            if isinstance(task, _Alerting)
+            for _, alert in sorted(task.active.items())
+        ]
+
+    def firing(self) -> list[Alert]:
+        """What fires now, in order of rule and labels."""
+        return [alert for alert in self.active() if alert.state == "firing"]
+
+    # --- of the rules -----------------------------------------------------------------------------------------------
+
+    def hasten(self, instant: int) -> None:
+        if instant < self._due:
+            self._due = instant
+
+    def record(self, task: _Task, before: dict[Labels, Series], found: dict[Labels, float], at: int) -> dict[Labels, Series]:
+        """Writes what a rule gives at an instant; what it gave before and does not now has ended."""
+        recorded: dict[Labels, Series] = {}
+        for labels, value in found.items():
+            series = recorded[labels] = before.get(labels) or self.store.get(labels, task.every, task.order)
+            series.hold(value, at)
+        for labels, series in before.items():
+            if labels not in found:
+                series.end(at)
+        return recorded
+
+    def note_failure(self, at: int, task: _Task, message: str) -> None:
+        assert isinstance(task, _Recording | _Alerting)
+        self.failures.append(Failure(at, task.rule.name, task.rule.file, task.rule.line, message))
+
+    def _opened(self, series: Series) -> None:
+        for task in self._tasks:
+            task.watch(series)
+
+
+def _may_read_alerts(rule: AlertRule | RecordRule) -> bool:
+    names = (ALERTS, ALERTS_FOR_STATE)
+    return any(
+        all(matcher.accepts(name) for matcher in selector.matchers if matcher.label == NAME)
+        for selector in selectors(rule.expr)
+        for name in names
+    )
