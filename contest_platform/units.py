@@ -20,6 +20,7 @@ from contest_platform.services.ingestion import IngestionService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.reconciliation import ReconciliationService
 from contest_platform.services.refunds import RefundsService
+from contest_platform.services.runbooks import RunbooksService
 from contest_platform.services.score_audit import ScoreAuditService
 from contest_platform.services.settlement import SettlementService
 from contest_platform.services.webhooks import WebhooksService
@@ -51,6 +52,7 @@ UNITS: dict[str, Unit] = {
                 PayoutsService,
                 HealingService,
                 AnchoringService,
+                RunbooksService,
             ),
         ),
         Unit("ingestion", "ingestion", False, (IngestionService, ScoreAuditService)),
