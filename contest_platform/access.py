@@ -25,6 +25,7 @@ ROLES: dict[Access, tuple[str, ...]] = {
 }
 """Which principals (`role:name`) each access is for."""
 
+UNREACHABLE = "identity provider unreachable"
 ANONYMOUS = "anonymous"
 """Principal in the access log of a caller who proved nothing."""
 
@@ -74,7 +75,7 @@ class AccessControl:
         try:
             answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
         except PortError as error:
-            raise DeniedError(401, claims.principal, f"identity provider unreachable: {error.code}") from error
+            raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
         if not answer.active:
             raise DeniedError(401, claims.principal, answer.reason or "not active")
         if answer.principal != claims.principal:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contest_platform import jobs
+from contest_platform.admin.service import AdminService
 from contest_platform.app import App
 from contest_platform.ports import Ports
 from contest_platform.service import Config, Service
@@ -53,6 +54,7 @@ UNITS: dict[str, Unit] = {
                 HealingService,
                 AnchoringService,
                 RunbooksService,
+                AdminService,
             ),
         ),
         Unit("ingestion", "ingestion", False, (IngestionService, ScoreAuditService)),
