@@ -212,6 +212,7 @@ class ContestWorld:
         self.hosts: Any = None
         self.pager: Any = None
         self.anchor: Any = None
+        self.auth: Any = None
         self._lives = 0
         self._earliest: dict[Job, int] = {}
         tournament = {
@@ -229,7 +230,7 @@ class ContestWorld:
         ports = Ports(
             runtime=self.runtime, signals=self.signals, store=self.store, ids=LifeIds(self._lives),
             entropy=self.entropy, processor=self.processor,  # type: ignore[arg-type]
-            provider=unused, hosts=self.hosts, auth=unused, pager=self.pager, anchor=self.anchor,
+            provider=unused, hosts=self.hosts, auth=self.auth, pager=self.pager, anchor=self.anchor,
         )  # fmt: skip
         return make(ports, CONFIG)
 
