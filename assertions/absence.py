@@ -173,7 +173,8 @@ def fingerprints_constant(evidence: Evidence) -> Finding:
 
 
 @assertion(
-    "absence.changes_trace_to_the_system", "Every audited change was made by a service or asked for by a customer"
+    "absence.changes_trace_to_the_system",
+    "Every audited change was made by a service, asked for by a customer, or a step of a runbook that ops executed",
 )
 def changes_trace_to_the_system(evidence: Evidence) -> Finding:
     known = trail(evidence)

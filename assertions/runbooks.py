@@ -76,7 +76,9 @@ def nothing_escalated(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("runbooks.sent_as_written", "What was sent is what the runbook says there, with values from alert and outputs")
+@assertion(
+    "runbooks.sent_as_written", "What was sent is what the runbook says there, with values from alert and outputs"
+)
 def sent_as_written(evidence: Evidence) -> Finding:
     documents = {name: text.split("\n") for name, text in evidence.documents("runbooks").items()}
     labels = _labels(evidence)
@@ -151,12 +153,20 @@ def _captures(step: _Step, lines: Sequence[str], known: Mapping[str, str]) -> di
     return values
 
 
-@assertion("runbooks.on_record", "Every execution is in the platform's record from start to end, step by step, and no other")
+@assertion(
+    "runbooks.on_record", "Every execution is in the platform's record from start to end, step by step, and no other"
+)
 def on_record(evidence: Evidence) -> Finding:
     rows = {
         row[0]: row[1:]
         for row in evidence.rows(
-            "platform.runbook_executions", "id", "runbook_name", "runbook_version", "executed_by", "status", "start_time"
+            "platform.runbook_executions",
+            "id",
+            "runbook_name",
+            "runbook_version",
+            "executed_by",
+            "status",
+            "start_time",
         )
     }
     recorded: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
@@ -204,9 +214,7 @@ def _as_recorded(step: _Step) -> tuple[Any, ...]:
 @assertion("runbooks.faults_recovered", "Every fault that needs a person was recovered through its runbook, in time")
 def faults_recovered(evidence: Evidence) -> Finding:
     completed: dict[str, list[int]] = defaultdict(list)
-    for name, status, ended_at in evidence.rows(
-        "platform.runbook_executions", "runbook_name", "status", "end_time"
-    ):
+    for name, status, ended_at in evidence.rows("platform.runbook_executions", "runbook_name", "status", "end_time"):
         if status == "completed":
             completed[name].append(ended_at)
     bites: dict[str, int] = {}

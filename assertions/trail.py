@@ -31,7 +31,7 @@ ROW_AUDITED = (
     "tournaments", "users", "contests", "entries", "payments", "webhook_inbox", "refunds", "disputes",
     "quarantine_resolutions", "score_audits", "outcomes", "settlement_packs", "outcome_pack_links",
     "outcome_settlement_log", "settlement_audit", "post_mortem_settlement", "transfers", "transfer_attempts",
-    "incidents", "remediation_orders",
+    "incidents", "remediation_orders", "runbook_executions", "runbook_execution_steps",
 )  # fmt: skip
 BATCHES = "ingestion_batches"
 EFFECT_COLUMNS = ("intent_id", "processor_refund_id", "processor_transfer_id")
@@ -130,6 +130,8 @@ class Trail:
         self.unanchored: list[tuple[int, int, int | None]] = []
         """(seq, at, anchored at): the first row of each stretch that was anchored too late for anybody's excuse."""
         self._head = GENESIS
+        self._executions: dict[str | None, str] = {}
+        """Runbook execution in progress -> who executes it."""
         instants, anchoring = facts(evidence).event_instants, _Anchoring(evidence)
         for chunk in evidence.chunks("platform.audit_log", *_Rows._fields):
             rows = _Rows._make(chunk)
@@ -170,11 +172,26 @@ class Trail:
                 self.uncaused.add(seq, at, f"names the cause {cause}, which came later")
 
     def _check_actors(self, rows: _Rows) -> None:
-        for seq, at, actor, action, subject in zip(*rows[:5], strict=True):
-            if not actor.startswith("system:"):
-                verb = action.partition(".")[0]
-                if verb != "refuse" and (verb in NOT_FOR_CUSTOMERS or not actor.startswith("customer:")):
-                    self.foreign.add(seq, at, f"{action} of {subject} by {actor}")
+        for place, actor in enumerate(rows.actor):
+            if actor.startswith("system:"):
+                continue
+            action, subject = rows.action[place], rows.subject[place]
+            verb = action.partition(".")[0]
+            if actor.startswith("ops:"):
+                may = self._in_execution(actor, action, subject, rows.after[place], rows.correlation[place])
+            else:
+                may = actor.startswith("customer:") and verb not in NOT_FOR_CUSTOMERS
+            if not may and verb != "refuse":
+                self.foreign.add(rows.seq[place], rows.at[place], f"{action} of {subject} by {actor}")
+
+    def _in_execution(self, actor: str, action: str, subject: str, after: str | None, correlation: str | None) -> bool:
+        """Whether what ops did belongs to a runbook execution of the same principal that is in progress, or is one."""
+        if action == "runbook_executions.insert":
+            self._executions[subject.partition("/")[2]] = actor
+            return values_of(after).get("executed_by") == actor
+        if action == "runbook_executions.update":
+            return self._executions.pop(subject.partition("/")[2], None) == actor
+        return self._executions.get(correlation) == actor
 
     def _follow(self, rows: _Rows) -> None:
         """What the rows tell of the tables, the ledger, the field, and the states of contests and packs."""

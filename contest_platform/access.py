@@ -25,6 +25,7 @@ ROLES: dict[Access, tuple[str, ...]] = {
 }
 """Which principals (`role:name`) each access is for."""
 
+UNREACHABLE = "identity provider unreachable"
 ANONYMOUS = "anonymous"
 """Principal in the access log of a caller who proved nothing."""
 
@@ -75,7 +76,7 @@ class AccessControl:
             answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
         except PortError as error:
             self._ports.metrics.add("auth_requests_total", result="failed")
-            raise DeniedError(401, claims.principal, f"identity provider unreachable: {error.code}") from error
+            raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
         self._ports.metrics.add("auth_requests_total", result="ok" if answer.active else "denied")
         if not answer.active:
             raise DeniedError(401, claims.principal, answer.reason or "not active")

@@ -5,7 +5,7 @@ Invariant: no handler sees a request whose caller has not passed the access chec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from contest_platform.access import AccessControl, DeniedError
 from contest_platform.http import Request, Response
@@ -20,7 +20,7 @@ class App:
         self._ports = ports
         self._access = AccessControl(ports, config)
         self._routes: dict[str, dict[str, Route]] = {}
-        self._add("GET", "/api/admin/status", Route("admin", self._status))
+        self._add("GET", "/api/admin/status", Route("admin", self._status, "How many contests stand where"))
         for service in services:
             for (method, path), route in service.routes().items():
                 self._add(method, path, route)
@@ -30,6 +30,11 @@ class App:
         if method in methods:
             raise ValueError(f"two routes for {method} {path}")
         methods[method] = route
+
+    @property
+    def routes(self) -> Mapping[str, Mapping[str, Route]]:
+        """path -> method -> route."""
+        return self._routes
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. 503 says that something the platform depends on did not serve, and that the caller may

@@ -9,13 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`body` is the parsed JSON for API calls; `raw` the exact bytes, which webhook signatures cover."""
+    """`body` is the parsed JSON for API calls; `raw` the exact bytes, which webhook signatures cover; `query` the
+    parameters of the URL, each given once."""
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
     raw: bytes = b""
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import Job
 
@@ -19,8 +20,21 @@ particular because the handler verifies a signature over the body itself."""
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """`summary` and `fields` are for the API description, and `acting` says there that a call needs a runbook step; the
+    handler itself checks what it is given."""
+
     access: Access
     handle: Handler
+    summary: str
+    fields: tuple[Field, ...] = ()
+    acting: bool = False
+
+
+class Refusal(NamedTuple):
+    """What a service answers to a request that it will not do: the HTTP status that says so, and why."""
+
+    status: int
+    reason: str
 
 
 class Service(Protocol):

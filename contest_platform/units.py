@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contest_platform import jobs
+from contest_platform.admin.service import AdminService
 from contest_platform.app import App
 from contest_platform.ports import Ports
 from contest_platform.service import Config, Service
@@ -20,6 +21,7 @@ from contest_platform.services.ingestion import IngestionService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.reconciliation import ReconciliationService
 from contest_platform.services.refunds import RefundsService
+from contest_platform.services.runbooks import RunbooksService
 from contest_platform.services.score_audit import ScoreAuditService
 from contest_platform.services.settlement import SettlementService
 from contest_platform.services.webhooks import WebhooksService
@@ -51,6 +53,8 @@ UNITS: dict[str, Unit] = {
                 PayoutsService,
                 HealingService,
                 AnchoringService,
+                RunbooksService,
+                AdminService,
             ),
         ),
         Unit("ingestion", "ingestion", False, (IngestionService, ScoreAuditService)),

@@ -13,6 +13,7 @@ import pytest
 from contest_platform.domain import receipts
 from contest_platform.domain.polling import Standing, Tournament, next_poll
 from contest_platform.services import scores
+from contest_platform.services.ingestion import ask
 from contest_platform.store.sqlite import SqliteTx
 from evidence.plan import Glitch
 from scenarios import recording
@@ -725,3 +726,50 @@ def test_the_recorded_masters_with_all_its_lies_ends_as_it_was() -> None:
     quarantined = [row["batch_id"] for row in world.table("ingestion_batches") if row["quarantined"]]
     assert [row["batch_id"] for row in world.table("quarantine_resolutions")] == quarantined
     assert all(row["mismatches"] == 0 for row in world.table("score_audits"))
+
+
+# --- out of turn ------------------------------------------------------------------------------------------------------
+
+
+def ask_for_a_poll(world: IngestionWorld) -> Any:
+    tx = SqliteTx(world.db, world.runtime.now(), "e1")
+    answer = ask(tx, "t1")
+    for topic in tx.topics:
+        world.kernel.signals.notify(topic)
+    return answer
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_poll_that_was_asked_for_comes_at_the_next_instant_once_and_survives_a_restart(crashed: bool) -> None:
+    world = played()
+    world.run_until(TEE - 5 * HOUR + 13 * MINUTE)
+    before = world.polls()
+    assert ask_for_a_poll(world) is True
+    assert ask_for_a_poll(world) is False
+    if crashed:
+        world.crash()
+        world.start()
+    world.run_until(TEE - 4 * HOUR + MINUTE)
+    assert world.polls() == [*before, TEE - 5 * HOUR + 20 * MINUTE, TEE - 4 * HOUR]
+    assert world.checkpoint("ingestion.asked:t1") is None
+    assert ask_for_a_poll(world) is True
+
+
+def test_a_poll_that_was_asked_for_and_fails_is_tried_again_as_every_other() -> None:
+    world = played()
+    fault_on_polls(world, lambda _: Refuse(503) if world.runtime.now() < TEE - 4 * HOUR - 25 * MINUTE else None)
+    world.run_until(TEE - 5 * HOUR + 13 * MINUTE)
+    ask_for_a_poll(world)
+    world.run_until(TEE - 4 * HOUR)
+    assert world.checkpoint("ingestion.asked:t1") is None
+    assert world.checkpoint()["last_success_at"] is not None
+
+
+def test_a_batch_that_a_runbook_has_resolved_is_not_resolved_again() -> None:
+    world = played(glitches=[glitch("scrambled", 0, 25, ("g1", 1, 1, 7), ("g1", 1, 2, 2))])
+    world.run_until(TEE + 25 * MINUTE)
+    [batch] = [row["batch_id"] for row in world.table("ingestion_batches") if row["quarantined"]][:1]
+    world.db.execute("insert into quarantine_resolutions values (?, ?, ?, 'SUPERSEDED')", (batch, batch + 1, 1))
+    world.run_until(END)
+    assert [row["at"] for row in world.table("quarantine_resolutions") if row["batch_id"] == batch] == [1]
+    assert world.checkpoint()["open"] == []

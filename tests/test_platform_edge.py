@@ -191,7 +191,7 @@ class Broken:
         return ()
 
     def routes(self) -> dict[tuple[str, str], Route]:
-        return {("GET", self._path): Route("customer", self._fail)}
+        return {("GET", self._path): Route("customer", self._fail, "Fails")}
 
     async def _fail(self, request: Request, principal: str) -> Response:
         raise self._error

@@ -12,7 +12,7 @@ from assertions.judge import Verdict, judge
 from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.store import sqlite
-from contest_platform.store.schema import APPEND_ONLY, UNACCOUNTED
+from contest_platform.store.schema import APPEND_ONLY, IRREPLACEABLE
 from evidence.journal import JournalWriter
 from evidence.run import Evidence
 from evidence.writer import RunWriter
@@ -76,4 +76,4 @@ def test_the_judge_finds_a_row_that_was_replaced(replaced: Verdict, table: str) 
 
 def test_a_row_that_the_judge_would_not_find_cannot_be_replaced_on_any_connection() -> None:
     """See test_store.py for those."""
-    assert set(REPLACED) == set(APPEND_ONLY) - set(UNACCOUNTED) | {"settlement_packs"}
+    assert set(REPLACED) == set(APPEND_ONLY) - set(IRREPLACEABLE) | {"settlement_packs"}

@@ -12,10 +12,11 @@ import orjson
 
 from contest_platform import audit
 from contest_platform.audit import Context
+from contest_platform.instants import rfc3339
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.metrics import export_instant
 from contest_platform.ports import Ports, Row, Tx
-from contest_platform.service import Config, Route
+from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import entries
 
 ACTOR = "system:contests"
@@ -86,10 +87,30 @@ def _transition(tx: Tx, contest: Row, status: str, reason: str, **more: int) -> 
 
 
 def _lock(tx: Tx, contest: Row) -> None:
-    _transition(tx, contest, "LOCKED", "lock time has come")
-    entries.post_lock(tx, Context(ACTOR, contest["contest_id"]), contest["contest_id"])
+    _lock_as(tx, Context(ACTOR, contest["contest_id"]), contest["contest_id"], "lock time has come")
+
+
+def _lock_as(tx: Tx, ctx: Context, contest_id: str, reason: str) -> None:
+    audit.update(tx, ctx, "contests", {"contest_id": contest_id}, {"status": "LOCKED"}, reason)
+    entries.post_lock(tx, ctx, contest_id)
     tx.notify("payments")
     tx.notify("ingestion")
+
+
+def force_lock(tx: Tx, ctx: Context, contest_id: str, reason: str) -> bool | Refusal:
+    """Lock a contest whose lock time has passed without it; False: it is locked already. The same step as the job's."""
+    contest = tx.one("select status, lock_at from contests where contest_id = :c", {"c": contest_id})
+    if contest is None:
+        return Refusal(404, f"no contest {contest_id}")
+    if contest["status"] == "LOCKED":
+        return False
+    if contest["status"] != "SCHEDULED":
+        return Refusal(409, f"contest {contest_id} is {contest['status']}")
+    if tx.now < contest["lock_at"]:
+        return Refusal(409, f"contest {contest_id} locks at {rfc3339(contest['lock_at'])}, which has not come")
+    _lock_as(tx, ctx, contest_id, reason)
+    tx.notify("contests")
+    return True
 
 
 def _reconciled_after_lock(contest: Row, tx: Tx) -> int | None:

@@ -12,6 +12,7 @@ import orjson
 
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
+from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.ports import Intent, PortError, Ports, ProcessorError, Row, Tx
@@ -68,9 +69,21 @@ class EntriesService:
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
         return {
-            ("POST", "/api/users"): Route("customer", self._sign_up),
-            ("POST", "/api/entries"): Route("customer", self._enter),
-            ("POST", "/api/entries/refund"): Route("customer", self._withdraw),
+            ("POST", "/api/users"): Route(
+                "customer",
+                self._sign_up,
+                "Sign up",
+                (Field("name", "full name"), Field("email", "address"), Field("account_id", "where prizes are paid")),
+            ),
+            ("POST", "/api/entries"): Route(
+                "customer",
+                self._enter,
+                "Enter a contest",
+                (Field("contest_id", "the contest"), Field("roster", "ids of golfers", "array")),
+            ),
+            ("POST", "/api/entries/refund"): Route(
+                "customer", self._withdraw, "Take the fee back before the lock", (Field("entry_id", "the entry"),)
+            ),
         }
 
     # --- customers -------------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from typing import Any
 from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.errors import code_of
+from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.metrics import export_instant
 from contest_platform.ports import PortError, Ports, Row, Tx
-from contest_platform.service import Config, Route
+from contest_platform.service import Config, Refusal, Route
 
 ACTOR = "system:healing"
 ORDER_LIFE_MS = 2 * HOUR_MS
@@ -41,6 +42,7 @@ class Rule:
     remedy: tuple[str, ...]
 
 
+_REPORTED = {"host": "its own", "check": "which failed", "target": "of the check", "observed": "what it saw"}
 RULES = (
     Rule(
         "L1-WIN-SERVICE-STOPPED", "host_service_stopped", "windows", "service_running",
@@ -61,7 +63,12 @@ class HealingService:
         return (Job("healing", "healing", MINUTE_MS, self._due, self._work),)
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
-        return {("POST", "/api/agent/incidents"): Route("agent", self._report)}
+        return {
+            ("POST", "/api/agent/incidents"): Route(
+                "agent", self._report, "A host's agent reports a check that failed",
+                tuple(Field(name, help) for name, help in _REPORTED.items()),
+            )
+        }  # fmt: skip
 
     async def _report(self, request: Request, principal: str) -> Response:
         """An agent reports a failed check of its own host: one open incident per (host, check, target). When it is
@@ -110,6 +117,26 @@ class HealingService:
         if rule is None:
             audit.append(tx, ctx, "healing.unmatched", f"incidents/{incident['incident_id']}", reason="no L1 rule")
             return
+        self._write_order(tx, ctx, incident, rule, f"matched {rule.id}")
+
+    def issue_again(self, tx: Tx, ctx: Context, incident_id: str, reason: str) -> str | Refusal:
+        """Issue another order for an open incident all of whose orders have ended; returns its id."""
+        incident = tx.one("select * from incidents where incident_id = :i", {"i": incident_id})
+        if incident is None:
+            return Refusal(404, f"no incident {incident_id}")
+        if incident["status"] != "OPEN":
+            return Refusal(409, f"incident {incident_id} is {incident['status']}")
+        rule = self._rule(incident["host"], incident["check_name"])
+        if rule is None:
+            return Refusal(409, f"no rule answers {incident['check_name']} on {incident['host']}")
+        sql = "select order_id, status from remediation_orders where incident_id = :i order by issued_at, order_id"
+        unended = [order for order in tx.all(sql, {"i": incident_id}) if order["status"] in OPEN]
+        if unended:
+            return Refusal(409, f"order {unended[0]['order_id']} is {unended[0]['status']}")
+        tx.notify("healing")
+        return self._write_order(tx, ctx, incident, rule, reason)
+
+    def _write_order(self, tx: Tx, ctx: Context, incident: Row, rule: Rule, reason: str) -> str:
         order = {
             "order_id": self._ports.ids.new("order", incident["incident_id"], str(tx.now)),
             "incident_id": incident["incident_id"],
@@ -125,7 +152,8 @@ class HealingService:
             "expires_at": tx.now + ORDER_LIFE_MS,
             "detail": None,
         }
-        audit.insert(tx, ctx, "remediation_orders", order, f"matched {rule.id}")
+        audit.insert(tx, ctx, "remediation_orders", order, reason)
+        return str(order["order_id"])
 
     def _rule(self, host: str, check: str) -> Rule | None:
         os = self._config.hosts[host]
@@ -188,10 +216,24 @@ class HealingService:
         return rule.well in stdout.split()
 
     async def _run(self, order: Mapping[str, Any], line: Sequence[str]) -> tuple[int, str]:
-        command, *args = (part.format(target=order["target"]) for part in line)
-        call = self._ports.hosts.run(host=order["host"], command=command, args=args)
+        return await self._send(order["host"], order["target"], line)
+
+    async def _send(self, host: str, target: str, line: Sequence[str]) -> tuple[int, str]:
+        command, *args = (part.format(target=target) for part in line)
+        call = self._ports.hosts.run(host=host, command=command, args=args)
         result = await self._ports.runtime.deadline(call, self._config.host_timeout_ms)
         return result.exit_code, result.stdout
+
+    async def look(self, host: str, service: str) -> tuple[str, str]:
+        """(state, detail) of a service, asked of its host now: running, stopped, or unreachable. Changes nothing."""
+        rule = self._rule(host, "service_running")
+        assert rule is not None, "there is a rule for every operating system"
+        try:
+            _, stdout = await self._send(host, service, rule.probe)
+        except PortError as error:
+            return "unreachable", code_of(error)
+        words = stdout.split()
+        return "running" if rule.well in words else "stopped", " ".join(words) or "no output"
 
     def _change(self, tx: Tx, order: Mapping[str, Any], status: str | None, detail: str) -> None:
         """Move the order on, or (status None) count a failed attempt."""

@@ -17,7 +17,7 @@ from contest_platform.domain.polling import OVERDUE_MS, PERIOD_MS, Standing, Tou
 from contest_platform.jobs import Job
 from contest_platform.metrics import export_instant
 from contest_platform.ports import PortError, Ports, Row, Tx
-from contest_platform.service import Config, Route
+from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import ingestion_batches
 from contest_platform.services.ingestion_batches import ACTOR, Known, Poll, full_poll_name
 
@@ -71,6 +71,23 @@ class _Memory:
     checkpoint: dict[str, Any]
 
 
+ASKED = ("ingestion.asked:", "ingestion.asked;")
+"""Range of checkpoints that ask for a poll of the tournament that they name, out of turn."""
+
+
+def ask(tx: Tx, tournament_id: str) -> bool | Refusal:
+    """Have a tournament polled at the next instant of the grid, in whatever turn it would be; False: that was asked
+    before and is still to come."""
+    if tx.one("select 1 from tournaments where tournament_id = :t", {"t": tournament_id}) is None:
+        return Refusal(404, f"no tournament {tournament_id}")
+    name = ASKED[0] + tournament_id
+    tx.notify("ingestion")
+    if checkpoints.read(tx, name) is not None:
+        return False
+    checkpoints.save(tx, name, {"at": tx.now})
+    return True
+
+
 class _ForgottenError(Exception):
     """The checkpoint in the store is not the one that we saved last: somebody else has written it."""
 
@@ -85,6 +102,8 @@ class IngestionService:
         self._due: dict[str, _Due] = {}
         self._memories: dict[str, _Memory] = {}
         self._refused: set[str] = set()
+        self._asked: set[str] = set()
+        """Tournaments to be polled out of turn."""
 
     def jobs(self) -> Sequence[Job]:
         return (Job("ingestion.poll", "ingestion", PERIOD_MS, self._earliest, self._work),)
@@ -108,13 +127,16 @@ class IngestionService:
         if seen == self._notified:
             return
 
-        def read(tx: Tx) -> list[tuple[Tournament, _Due]]:
+        def read(tx: Tx) -> tuple[list[tuple[Tournament, _Due]], set[str]]:
             tournaments = [_tournament(row) for row in tx.all("select * from tournaments order by tournament_id")]
-            return [
-                (tournament, _next(tx, tournament, _saved(tx, tournament), tx.now - 1)) for tournament in tournaments
-            ]
+            asked = {name.removeprefix(ASKED[0]) for name, _ in checkpoints.between(tx, *ASKED, -1)}
+            planned = []
+            for tournament in tournaments:
+                due = _next(tx, tournament, _saved(tx, tournament), tx.now - 1)
+                planned.append((tournament, replace(due, at=tx.now) if tournament.id in asked else due))
+            return planned, asked
 
-        schedule = await self._ports.store.transact("ingestion.schedule", read)
+        schedule, self._asked = await self._ports.store.transact("ingestion.schedule", read)
         self._notified = seen
         self._tournaments = {tournament.id: tournament for tournament, _ in schedule}
         self._due = {tournament.id: due for tournament, due in schedule}
@@ -201,11 +223,14 @@ class IngestionService:
                 raise _ForgottenError(tournament.id)
             result = change(tx, checkpoint)
             checkpoints.save(tx, checkpoint_name(tournament.id), checkpoint)
+            if tournament.id in self._asked:
+                checkpoints.remove(tx, ASKED[0] + tournament.id)
             return result, checkpoint, _next(tx, tournament, checkpoint, at)
 
         result, checkpoint, due = await self._ports.store.transact(operation, run)
         self._memories[tournament.id].checkpoint = checkpoint
         self._due[tournament.id] = due
+        self._asked.discard(tournament.id)
         self._export_next(tournament.id, due.at)
         self._ports.metrics.set("quarantined_batches", len(checkpoint["open"]), tournament_id=tournament.id)
         if due.at is None:

@@ -16,7 +16,8 @@ from contest_platform.domain import receipts
 from contest_platform.domain.polling import Tournament
 from contest_platform.domain.receipts import Receipt, Scores, Served
 from contest_platform.domain.scoring import GolferStatus
-from contest_platform.ports import ScoreAnswer, Tx
+from contest_platform.ports import Row, ScoreAnswer, Tx
+from contest_platform.service import Refusal
 
 ACTOR = "system:ingestion"
 STATUSES = frozenset(get_args(GolferStatus))
@@ -239,6 +240,7 @@ _SHOW = """
     on conflict (tournament_id, golfer_id, round, hole)
         do update set strokes = excluded.strokes, batch_id = excluded.batch_id, published_at = excluded.published_at
 """
+_SHOW_ALL = _SHOW.replace("batch_id = :batch", "tournament_id = :t").replace("order by n", "order by batch_id, n")
 
 
 # --- quarantine -------------------------------------------------------------------------------------------------------
@@ -256,7 +258,8 @@ def _refused_cells(tx: Tx, batch_id: int) -> list[Served]:
 
 
 _NOW_ADMITTED = """
-    select count(*) as cells, sum(case when s.strokes = r.strokes then 1 else 0 end) as admitted
+    select count(*) as cells, sum(case when s.strokes = r.strokes then 1 else 0 end) as admitted,
+           exists (select 1 from quarantine_resolutions where batch_id = :batch) as resolved
     from ingestion_receipts r left join hole_scores s
         on s.tournament_id = r.tournament_id and s.golfer_id = r.golfer_id and s.round = r.round and s.hole = r.hole
     where r.batch_id = :batch and r.verdict = 'QUARANTINE'
@@ -267,15 +270,58 @@ def _resolve(tx: Tx, poll: Poll, batches: Iterable[int], resolved_by: int) -> No
     """The rounds of these batches add up now: what was quarantined is admitted, or another value is."""
     for batch_id in batches:
         row = tx.one(_NOW_ADMITTED, {"batch": batch_id})
-        if row is None or not row["cells"]:
-            continue  # Its cells were rejected outright: there is nothing to resolve.
-        resolution = {
-            "batch_id": batch_id,
-            "resolved_by_batch_id": resolved_by,
-            "at": tx.now,
-            "how": "ADMITTED" if row["admitted"] == row["cells"] else "SUPERSEDED",
-        }
-        audit.insert(tx, poll.ctx, "quarantine_resolutions", resolution, "the rounds add up to the provider's totals")
+        if row is None or not row["cells"] or row["resolved"]:
+            continue  # Rejected outright, or resolved by a runbook: there is nothing to resolve.
+        _write_resolution(tx, poll.ctx, row, batch_id, resolved_by, "the rounds add up to the provider's totals")
+
+
+def _write_resolution(tx: Tx, ctx: Context, row: Row, batch_id: int, resolved_by: int, reason: str) -> str:
+    resolution = {
+        "batch_id": batch_id,
+        "resolved_by_batch_id": resolved_by,
+        "at": tx.now,
+        "how": "ADMITTED" if row["admitted"] == row["cells"] else "SUPERSEDED",
+    }
+    audit.insert(tx, ctx, "quarantine_resolutions", resolution, reason)
+    return str(resolution["how"])
+
+
+_TOLD_AGAIN = """
+    with held as (
+        select distinct tournament_id, golfer_id, round, hole from ingestion_receipts
+        where batch_id = :batch and verdict = 'QUARANTINE')
+    select count(*) as cells, count(t.told_by) as told, max(t.told_by) as told_by from held h left join (
+        select golfer_id, round, hole, max(batch_id) as told_by from ingestion_receipts
+        where batch_id > :batch and tournament_id = (select tournament_id from held limit 1)
+            and verdict in ('ADMIT', 'CORRECTION', 'DUPLICATE')
+        group by golfer_id, round, hole
+    ) t on t.golfer_id = h.golfer_id and t.round = h.round and t.hole = h.hole
+"""
+
+
+def resolve_told_again(tx: Tx, ctx: Context, batch_id: int, reason: str) -> str | Refusal | None:
+    """Resolve a quarantined batch of which every hole has been told again by a later batch and admitted; returns how,
+    None when it is resolved already. What nobody has told again stays in quarantine: no score is made up."""
+    row = tx.one(_NOW_ADMITTED, {"batch": batch_id})
+    if row is None or not row["cells"]:
+        return Refusal(404, f"no batch {batch_id} with holes in quarantine")
+    if row["resolved"]:
+        return None
+    again = tx.one(_TOLD_AGAIN, {"batch": batch_id})
+    assert again is not None
+    if again["told"] < again["cells"]:
+        left = again["cells"] - again["told"]
+        return Refusal(409, f"{left} of {again['cells']} holes in quarantine have not been told again")
+    return _write_resolution(tx, ctx, row, batch_id, again["told_by"], reason)
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def show_again(tx: Tx, tournament_id: str) -> None:
+    """Make what is shown of a tournament's scores anew, from its receipts alone."""
+    tx.run("delete from hole_scores where tournament_id = :t", {"t": tournament_id})
+    tx.run(_SHOW_ALL, {"t": tournament_id})
 
 
 # --- the field, the end, the checkpoint -------------------------------------------------------------------------------

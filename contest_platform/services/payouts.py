@@ -16,7 +16,7 @@ from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.metrics import export_instant
 from contest_platform.ports import PortError, Ports, Row, Tx
-from contest_platform.service import Config, Route
+from contest_platform.service import Config, Refusal, Route
 
 ACTOR = "system:payouts"
 KEY_LIFE_MS = 23 * HOUR_MS
@@ -202,9 +202,9 @@ class PayoutsService:
             audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, "its sender died", row)
             row = {**row, **changes}
         key_born_at = row["key_born_at"] if row["key_born_at"] is not None else tx.now
-        gone = self._is_gone(tx, row)
-        if gone and not self._in_doubt(tx, row):
-            self._give_up(tx, row, "user_deleted")
+        gone = _is_gone(tx, row)
+        if gone and not _in_doubt(tx, row):
+            _give_up(tx, Context(ACTOR, row["contest_id"]), row, "user_deleted")
             return None
         if gone or tx.now - key_born_at >= KEY_LIFE_MS:
             return {**dict(row), "look_up": True}
@@ -234,18 +234,6 @@ class PayoutsService:
         )  # fmt: skip
         return {**dict(row), **changes, "look_up": False}
 
-    def _is_gone(self, tx: Tx, row: Row) -> bool:
-        user = tx.one("select deleted_at from users where user_id = :u", {"u": row["user_id"]})
-        return user is None or user["deleted_at"] is not None
-
-    def _in_doubt(self, tx: Tx, row: Row) -> bool:
-        """Whether money may have moved under the present key."""
-        attempt = tx.one(
-            "select 1 from transfer_attempts where transfer_id = :t and idempotency_key = :key and outcome = 'UNKNOWN'",
-            {"t": row["transfer_id"], "key": row["idempotency_key"]},
-        )
-        return attempt is not None
-
     def _rekey(self, tx: Tx, transfer_id: str) -> bool:
         """The processor's books show that nothing was sent. With the old key's life over that is proof: start over with
         a new key at once, or give up if there is nobody left to pay. Returns whether there is something to send."""
@@ -257,8 +245,8 @@ class PayoutsService:
             # Only for somebody who is gone is the search made so soon: what is still on its way may yet arrive.
             self._again(tx, row, dies_at, "user_deleted", new_key=False)
             return False
-        if self._is_gone(tx, row):
-            self._give_up(tx, row, "user_deleted")
+        if _is_gone(tx, row):
+            _give_up(tx, Context(ACTOR, row["contest_id"]), row, "user_deleted")
             return False
         self._again(tx, row, tx.now, "absence_proven", new_key=True)
         return True
@@ -276,23 +264,12 @@ class PayoutsService:
     def _settle(self, tx: Tx, row: Row, processor_transfer_id: str) -> None:
         if row["status"] not in UNENDED:
             return
-        self._end(tx, row, "PAID", None, processor_transfer_id)
+        _end(tx, Context(ACTOR, row["contest_id"]), row, "PAID", None, processor_transfer_id)
         ledger.move(
             tx, Context(ACTOR, row["contest_id"]), "paid", f"paid:{row['transfer_id']}",
             debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE, cents=row["amount_cents"],
             reason=f"transferred as {processor_transfer_id}",
         )  # fmt: skip
-
-    def _give_up(self, tx: Tx, row: Row, code: str) -> None:
-        """It will never be sent: the prize stays owed to its winner until a runbook resolves it."""
-        self._end(tx, row, "FAILED_TERMINAL", code)
-        if row["attempts"]:
-            ledger.move(
-                tx, Context(ACTOR, row["contest_id"]), "void", f"void:{row['transfer_id']}",
-                debit=ledger.in_transit(row["user_id"]),
-                credit=ledger.prize_payable(row["contest_id"], row["user_id"]), cents=row["amount_cents"],
-                reason=f"not sent: {code}",
-            )  # fmt: skip
 
     def _failed(self, tx: Tx, transfer_id: str, n: int, code: str) -> None:
         row = self._row(tx, transfer_id)
@@ -302,14 +279,14 @@ class PayoutsService:
         if row["status"] != "SUBMITTED":
             return
         if what is Meaning.NEVER_WILL:
-            self._give_up(tx, row, code)
+            _give_up(tx, ctx, row, code)
         else:
             self._retry(tx, row, code, new_key=code in SAVED_REJECTIONS)
 
     # --- rows ------------------------------------------------------------------------------------------------------
 
     def _row(self, tx: Tx, transfer_id: str) -> Row:
-        row = tx.one("select * from transfers where transfer_id = :t", {"t": transfer_id})
+        row = _transfer(tx, transfer_id)
         assert row is not None, transfer_id
         return row
 
@@ -317,17 +294,6 @@ class PayoutsService:
         key = {"transfer_id": transfer_id, "n": n}
         result = {"finished_at": tx.now, "outcome": outcome, "code": code}
         audit.update(tx, ctx, "transfer_attempts", key, result, code or "succeeded")
-
-    def _end(self, tx: Tx, row: Row, status: str, reason: str | None, processor_transfer_id: str | None = None) -> None:
-        changes = {
-            "status": status,
-            "reason": reason,
-            "processor_transfer_id": processor_transfer_id,
-            "next_attempt_at": None,
-            "done_at": tx.now,
-        }
-        key = {"transfer_id": row["transfer_id"]}
-        audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason or "paid", row)
 
     def _retry(self, tx: Tx, row: Row, code: str, *, new_key: bool) -> None:
         """Try again after an exponential back-off with jitter (half to the whole of it)."""
@@ -344,6 +310,90 @@ class PayoutsService:
         reason = f"try again: {code}" if known(code) else f"try again: {code} is not a registered code"
         key = {"transfer_id": row["transfer_id"]}
         audit.update(tx, Context(ACTOR, row["contest_id"]), "transfers", key, changes, reason, row)
+
+
+def _transfer(tx: Tx, transfer_id: str) -> Row | None:
+    return tx.one("select * from transfers where transfer_id = :t", {"t": transfer_id})
+
+
+def _end(
+    tx: Tx, ctx: Context, row: Row, status: str, reason: str | None, processor_transfer_id: str | None = None
+) -> None:
+    changes = {
+        "status": status,
+        "reason": reason,
+        "processor_transfer_id": processor_transfer_id,
+        "next_attempt_at": None,
+        "done_at": tx.now,
+    }
+    audit.update(tx, ctx, "transfers", {"transfer_id": row["transfer_id"]}, changes, reason or "paid", row)
+
+
+def _give_up(tx: Tx, ctx: Context, row: Row, code: str) -> None:
+    """It will never be sent: the prize stays owed to its winner until a runbook resolves it."""
+    _end(tx, ctx, row, "FAILED_TERMINAL", code)
+    if row["attempts"]:
+        ledger.move(
+            tx, ctx, "void", f"void:{row['transfer_id']}", debit=ledger.in_transit(row["user_id"]),
+            credit=ledger.prize_payable(row["contest_id"], row["user_id"]), cents=row["amount_cents"],
+            reason=f"not sent: {code}",
+        )  # fmt: skip
+
+
+def _is_gone(tx: Tx, row: Row) -> bool:
+    user = tx.one("select deleted_at from users where user_id = :u", {"u": row["user_id"]})
+    return user is None or user["deleted_at"] is not None
+
+
+def _in_doubt(tx: Tx, row: Row) -> bool:
+    """Whether money may have moved under the present key."""
+    attempt = tx.one(
+        "select 1 from transfer_attempts where transfer_id = :t and idempotency_key = :key and outcome = 'UNKNOWN'",
+        {"t": row["transfer_id"], "key": row["idempotency_key"]},
+    )
+    return attempt is not None
+
+
+# --- what a runbook may ask for ---------------------------------------------------------------------------------------
+
+
+def retry_now(tx: Tx, ctx: Context, transfer_id: str, reason: str) -> bool | Refusal:
+    """Make the next attempt of a transfer due now; False: it was. Key and look-up stay as the rules above have them:
+    nobody gets a new key by asking."""
+    row = _transfer(tx, transfer_id)
+    if row is None:
+        return Refusal(404, f"no transfer {transfer_id}")
+    if row["status"] == "SUBMITTED":
+        return Refusal(409, f"transfer {transfer_id} is SUBMITTED: an attempt is under way")
+    if row["status"] not in UNENDED:
+        return Refusal(409, f"transfer {transfer_id} is {row['status']}, which is final")
+    tx.notify("payouts")
+    if row["next_attempt_at"] <= tx.now:
+        return False
+    audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, {"next_attempt_at": tx.now}, reason, row)
+    return True
+
+
+def fail_refused(tx: Tx, ctx: Context, transfer_id: str) -> bool | Refusal:
+    """Give up a transfer that has been refused for good, with the code of that refusal; False: it has been. One that
+    may yet be made, or may have been made, is not given up: its winner would be forgotten, or paid twice."""
+    row = _transfer(tx, transfer_id)
+    if row is None:
+        return Refusal(404, f"no transfer {transfer_id}")
+    if row["status"] == "FAILED_TERMINAL":
+        return False
+    if row["status"] not in ("PENDING", "RETRYABLE"):
+        return Refusal(409, f"transfer {transfer_id} is {row['status']}")
+    if _in_doubt(tx, row):
+        return Refusal(409, f"transfer {transfer_id} is in doubt: the outcome of an attempt under its key is unknown")
+    last = tx.one(
+        "select outcome, code from transfer_attempts where transfer_id = :t order by n desc limit 1", {"t": transfer_id}
+    )
+    if last is None or last["outcome"] != "REJECTED" or meaning(last["code"]) is not Meaning.NEVER_WILL:
+        return Refusal(409, f"transfer {transfer_id} has not been refused for good")
+    _give_up(tx, ctx, row, last["code"])
+    tx.notify("payouts")
+    return True
 
 
 def _metadata(transfer: Row) -> dict[str, str]:

@@ -14,8 +14,8 @@ from contest_platform.audit import Context
 from contest_platform.domain.receipts import PlayerRound
 from contest_platform.jobs import HOUR_MS, Job
 from contest_platform.ports import Ports, Tx
-from contest_platform.service import Config, Route
-from contest_platform.services import scores
+from contest_platform.service import Config, Refusal, Route
+from contest_platform.services import ingestion_batches, scores
 from contest_platform.services.ingestion import play_windows
 
 ACTOR = "system:ingestion"
@@ -93,7 +93,21 @@ _SHOWN = """
 """
 
 
+def replay_now(tx: Tx, tournament_id: str) -> int | Refusal:
+    """Audit a tournament out of turn; if a hole is shown otherwise than its receipts say, show all of them anew and
+    audit it again. Returns how many holes were wrong."""
+    if tx.one("select 1 from tournaments where tournament_id = :t", {"t": tournament_id}) is None:
+        return Refusal(404, f"no tournament {tournament_id}")
+    replayed = scores.replay(tx, tournament_id, None).rounds
+    wrong = _audit(tx, tournament_id, replayed)
+    if wrong:
+        ingestion_batches.show_again(tx, tournament_id)
+        _audit(tx, tournament_id, replayed)
+    return wrong
+
+
 def _audit(tx: Tx, tournament_id: str, replayed: Mapping[PlayerRound, str]) -> int:
+    """Compare what is shown with what was replayed, and write it down. Returns how many holes differ."""
     rows = tx.tuples(_SHOWN, {"t": tournament_id})
     shown = {(golfer, round_): played for golfer, round_, _, played in rows}
     holes, mismatches = sum([count for _, _, count, _ in rows]), 0

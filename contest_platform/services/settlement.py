@@ -14,16 +14,18 @@ import orjson
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.domain import prizes, scoring
+from contest_platform.instants import rfc3339
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.metrics import export_instant
 from contest_platform.ports import Ports, Row, Tx
-from contest_platform.service import Config, Route
+from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import scores
 
 ACTOR = "system:settlement"
 LEASE = "settlement"
 LEASE_MS = 10 * MINUTE_MS
 PACKS_PER_TRANSACTION = 50
+IMPOSSIBLE = "settlement_impossible"
 
 _Official: TypeAlias = dict[tuple[str, int], tuple[dict[str, scoring.GolferCard], str]]
 """What one pass of the daemon has read: the official cards of a tournament at a cut-off, and their scores_hash."""
@@ -308,7 +310,7 @@ class SettlementService:
         """Nothing that the daemon can do settles this contest: ERROR, which only a runbook leaves."""
         if self._lease(tx) is None:
             return
-        contest_id, code = contest["contest_id"], "settlement_impossible"
+        contest_id, code = contest["contest_id"], IMPOSSIBLE
         error = audit.canonical({"code": code, "detail": detail})
         self._end_run(tx, contest_id, {"status": "FAILED", "error_json": error}, detail)
         audit.update(
@@ -341,6 +343,24 @@ class SettlementService:
             audit.update(tx, ctx, "settlement_audit", {"run_id": run["run_id"]}, changes, reason)
         else:
             audit.insert(tx, ctx, "settlement_audit", {**self._run(tx, contest_id, 0), **changes}, reason)
+
+
+def run_again(tx: Tx, ctx: Context, contest_id: str, reason: str) -> bool | Refusal:
+    """Have the daemon settle a contest whose settlement has failed, or is due and has not ended: it alone settles.
+    False: nothing had to be changed for that."""
+    contest = tx.one("select status, error_code, cutoff_at from contests where contest_id = :c", {"c": contest_id})
+    if contest is None:
+        return Refusal(404, f"no contest {contest_id}")
+    if contest["status"] == "COMPLETE" and tx.now < contest["cutoff_at"]:
+        return Refusal(409, f"contest {contest_id} is on hold until {rfc3339(contest['cutoff_at'])}")
+    failed = bool(contest["status"] == "ERROR" and contest["error_code"] == IMPOSSIBLE)
+    if not failed and contest["status"] != "COMPLETE":
+        return Refusal(409, f"contest {contest_id} is {contest['status']}: no settlement of it failed or is unfinished")
+    if failed:
+        changes = {"status": "COMPLETE", "error_code": None}
+        audit.update(tx, ctx, "contests", {"contest_id": contest_id}, changes, reason)
+    tx.notify("settlement")
+    return failed
 
 
 def _scores_are_official(tx: Tx, contest: Row) -> bool:

@@ -18,7 +18,7 @@ from contest_platform.audit import Context
 from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.ports import Ports, ProcessorEvent, Tx
-from contest_platform.service import Config, Route
+from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import disputes, payments, refunds
 from contest_platform.services.payments import WAITING_NOTES
 from contest_platform.signing import signer
@@ -272,16 +272,31 @@ def retry_waiting(tx: Tx) -> int:
     if checkpoints.none_between(tx, *WAITING_NOTES):
         return left
     for name, value in checkpoints.between(tx, *WAITING_NOTES, -1):
-        event = Event(**value)
-        ctx = Context(ACTOR, event.id)
-        status = EFFECTS[event.type].apply(tx, ctx, event)
-        if status == WAITING:
-            left += 1
-            continue
+        left += _retry(tx, name, Event(**value)) == WAITING
+    return left
+
+
+def _retry(tx: Tx, note: str, event: Event) -> str:
+    ctx = Context(ACTOR, event.id)
+    status = EFFECTS[event.type].apply(tx, ctx, event)
+    if status != WAITING:
         changes = {"status": status, "applied_at": tx.now if status == APPLIED else None}
         audit.update(tx, ctx, "webhook_inbox", {"event_id": event.id}, changes, "our own row is there now")
-        checkpoints.remove(tx, name)
-    return left
+        checkpoints.remove(tx, note)
+    return status
+
+
+def replay(tx: Tx, event_id: str) -> tuple[bool, str] | Refusal:
+    """Apply a waiting event now, if our own row has come. Whether that changed anything, and its status: one that has
+    been applied is not applied again."""
+    row = tx.one("select status from webhook_inbox where event_id = :event", {"event": event_id})
+    if row is None:
+        return Refusal(404, f"no event {event_id}")
+    if row["status"] != WAITING:
+        return False, str(row["status"])
+    note = f"webhook:{event_id}"
+    status = _retry(tx, note, Event(**checkpoints.read(tx, note)))
+    return status != WAITING, status
 
 
 # --- the endpoint -------------------------------------------------------------------------------------------------
@@ -297,7 +312,7 @@ class WebhooksService:
         return (Job("webhooks.waiting", "webhooks", MINUTE_MS, self._due, self._work),)
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
-        return {("POST", "/webhooks/processor"): Route("signature", self._receive)}
+        return {("POST", "/webhooks/processor"): Route("signature", self._receive, "An event of the processor")}
 
     async def _receive(self, request: Request, principal: str) -> Response:
         problem = signature_problem(

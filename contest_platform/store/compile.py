@@ -15,7 +15,7 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from contest_platform.store.schema import APPEND_ONLY, METADATA, UNACCOUNTED
+from contest_platform.store.schema import APPEND_ONLY, IRREPLACEABLE, METADATA
 
 SCHEMA_SQL = Path(__file__).with_name("schema.sql")
 HEADING = "-- Made of schema.py and compile.py by `make snapshots`, and compared with them by a test. Not to be edited."
@@ -35,9 +35,10 @@ def _statements() -> Iterator[str]:
             yield str(CreateIndex(index).compile(dialect=sqlite.dialect()))
     for name in APPEND_ONLY:
         yield from _append_only_triggers(name)
-    for name in UNACCOUNTED:
+    for name in IRREPLACEABLE:
         yield _refuses_replace(name)
     yield from _SETTLEMENT_TRIGGERS
+    yield from _RUNBOOK_TRIGGERS
 
 
 def _append_only_triggers(table: str) -> Iterator[str]:
@@ -98,6 +99,53 @@ _SETTLEMENT_TRIGGERS = (
     create trigger settlement_packs_execute_linked before update of status on settlement_packs
     when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
     begin select raise(abort, 'a pack is executed only through its outcome link'); end
+    """,
+)
+
+_FIXED = (*("id", "runbook_name", "runbook_version", "executed_by", "start_time", "system_state_before", "created_at"),)
+_OF_THE_END = (
+    *("execution_phase", "phase_step", "end_time", "duration_seconds", "result_json", "error_reason"),
+    "system_state_after",
+)
+
+
+def _any_of(condition: str, columns: tuple[str, ...]) -> str:
+    return "\n    or ".join(condition.format(column) for column in columns)
+
+
+_RUNBOOK_TRIGGERS = (
+    # One update: from in progress to an end, which says when it was and changes nothing of the beginning.
+    f"""
+    create trigger runbook_executions_end_once before update on runbook_executions
+    when old.status <> 'in_progress'
+    or new.status not in ('completed', 'failed', 'partial')
+    or {_any_of("new.{0} is distinct from old.{0}", _FIXED)}
+    or new.end_time is null or new.end_time < new.start_time or new.updated_at <> new.end_time
+    or new.duration_seconds is distinct from (new.end_time - new.start_time) / 1000
+    begin select raise(abort, 'a runbook execution ends once, and nothing else of it changes'); end
+    """,
+    f"""
+    create trigger runbook_executions_start_in_progress before insert on runbook_executions
+    when new.status <> 'in_progress' or new.updated_at <> new.start_time or new.created_at <> new.start_time
+    or {_any_of("new.{0} is not null", _OF_THE_END)}
+    begin select raise(abort, 'a runbook execution starts in progress, with nothing of its end'); end
+    """,
+    """
+    create trigger runbook_executions_refuse_replace before insert on runbook_executions
+    when exists (select 1 from runbook_executions where id = new.id)
+    begin select raise(fail, 'runbook executions are not replaced'); end
+    """,
+    """
+    create trigger runbook_executions_refuse_delete before delete on runbook_executions
+    begin select raise(abort, 'runbook executions are not deleted'); end
+    """,
+    # Steps follow one another without a gap, while their execution is in progress.
+    """
+    create trigger runbook_execution_steps_follow before insert on runbook_execution_steps
+    when not exists (select 1 from runbook_executions where id = new.execution_id and status = 'in_progress')
+    or new.n > 1 and not exists (
+        select 1 from runbook_execution_steps where execution_id = new.execution_id and n = new.n - 1)
+    begin select raise(abort, 'a step follows the one before it, in an execution in progress'); end
     """,
 )
 

@@ -28,6 +28,7 @@ from contest_platform.statuses import (
     CONTEST_STATUSES,
     DISPUTE_STATUSES,
     ENTRY_STATUSES,
+    EXECUTION_STATUSES,
     INBOX_STATUSES,
     ORDER_STATUSES,
     PACK_STATUSES,
@@ -48,18 +49,19 @@ APPEND_ONLY = (
     "ingestion_batches",
     "outcome_settlement_log",
     "quarantine_resolutions",
+    "runbook_execution_steps",
 )
 """Tables in which a row, once written, is neither changed nor removed nor replaced."""
 
-UNACCOUNTED = ("access_log",)
-"""Of these, those whose rows the audit log does not tell of in full, so that it would not show what took their place.
-Every connection must be kept from that. On a connection without recursive_triggers a row of the others can be replaced,
-and the audit log, the batch's hash or the ledger post tells of another."""
+IRREPLACEABLE = ("access_log", "runbook_execution_steps")
+"""Of these, those whose rows no connection may replace: the audit log does not tell of an access in full, and a step is
+the record of a human. On a connection without recursive_triggers a row of the others can be replaced, and the audit
+log, the batch's hash or the ledger post tells of another."""
 
 
-def _table(name: str, spec: str, *extras: SchemaItem) -> None:
+def _table(name: str, spec: str, *extras: SchemaItem, rowid: bool = True) -> None:
     """Define a table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents.
-    The first line is the key."""
+    The first line is the key. Without a `rowid` there is no second key under which SQLite could replace a row."""
     lines = [line.split() for line in spec.strip().splitlines()]
     types: dict[str, type[TypeEngine[Any]]] = {
         "text": Text,
@@ -69,7 +71,7 @@ def _table(name: str, spec: str, *extras: SchemaItem) -> None:
         "cents": BigInteger,
     }
     columns: list[SchemaItem] = [Column(line[0], types[line[1]](), nullable=len(line) > 2) for line in lines[1:]]
-    Table(name, METADATA, *columns, PrimaryKeyConstraint(*lines[0]), *extras)
+    Table(name, METADATA, *columns, PrimaryKeyConstraint(*lines[0]), *extras, sqlite_with_rowid=rowid)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
@@ -507,6 +509,58 @@ _table(
     detail text null
     """,
     _one_of("status", ORDER_STATUSES),
+)
+_table(
+    "runbook_executions",
+    """
+    id
+    id text
+    runbook_name text
+    runbook_version text
+    executed_by text
+    status text
+    execution_phase text null
+    phase_step int null
+    start_time at
+    end_time at null
+    duration_seconds int null
+    result_json text null
+    error_reason text null
+    system_state_before text null
+    system_state_after text null
+    created_at at
+    updated_at at
+    """,
+    _one_of("status", EXECUTION_STATUSES),
+    CheckConstraint("duration_seconds >= 0", name="a_duration_is_not_negative"),
+    Index("idx_runbook_executions_created_at", "created_at"),
+    Index("idx_runbook_executions_runbook_name", "runbook_name"),
+    Index("idx_runbook_executions_status", "status"),
+    rowid=False,
+)
+_table(
+    "runbook_execution_steps",
+    """
+    execution_id n
+    execution_id text
+    n int
+    at at
+    section text
+    number int
+    file text
+    line int
+    template text
+    template_sha256 text
+    bindings text
+    sent text
+    exit_status int
+    output text
+    matched text null
+    ok bool
+    next text null
+    """,
+    CheckConstraint("n >= 1", name="steps_count_from_one"),
+    rowid=False,
 )
 _table(
     "audit_log",

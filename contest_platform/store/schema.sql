@@ -293,6 +293,57 @@ CREATE TABLE remediation_orders (
     CONSTRAINT status_is_known CHECK (status = 'ISSUED' or status = 'DELIVERED' or status = 'ACKNOWLEDGED' or status = 'COMPLETED' or status = 'FAILED' or status = 'EXPIRED')
 );
 
+CREATE TABLE runbook_execution_steps (
+    execution_id TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    at BIGINT NOT NULL,
+    section TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    template TEXT NOT NULL,
+    template_sha256 TEXT NOT NULL,
+    bindings TEXT NOT NULL,
+    sent TEXT NOT NULL,
+    exit_status INTEGER NOT NULL,
+    output TEXT NOT NULL,
+    matched TEXT,
+    ok BOOLEAN NOT NULL,
+    next TEXT,
+    PRIMARY KEY (execution_id, n),
+    CONSTRAINT steps_count_from_one CHECK (n >= 1)
+)
+ WITHOUT ROWID;
+
+CREATE TABLE runbook_executions (
+    id TEXT NOT NULL,
+    runbook_name TEXT NOT NULL,
+    runbook_version TEXT NOT NULL,
+    executed_by TEXT NOT NULL,
+    status TEXT NOT NULL,
+    execution_phase TEXT,
+    phase_step INTEGER,
+    start_time BIGINT NOT NULL,
+    end_time BIGINT,
+    duration_seconds INTEGER,
+    result_json TEXT,
+    error_reason TEXT,
+    system_state_before TEXT,
+    system_state_after TEXT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT status_is_known CHECK (status = 'pending' or status = 'in_progress' or status = 'completed' or status = 'failed' or status = 'partial'),
+    CONSTRAINT a_duration_is_not_negative CHECK (duration_seconds >= 0)
+)
+ WITHOUT ROWID;
+
+CREATE INDEX idx_runbook_executions_created_at ON runbook_executions (created_at);
+
+CREATE INDEX idx_runbook_executions_runbook_name ON runbook_executions (runbook_name);
+
+CREATE INDEX idx_runbook_executions_status ON runbook_executions (status);
+
 CREATE TABLE score_audits (
     audit_id INTEGER NOT NULL,
     tournament_id TEXT NOT NULL,
@@ -459,9 +510,19 @@ begin select raise(abort, 'quarantine_resolutions is append-only'); end;
 create trigger quarantine_resolutions_refuses_delete before delete on quarantine_resolutions
 begin select raise(abort, 'quarantine_resolutions is append-only'); end;
 
+create trigger runbook_execution_steps_refuses_update before update on runbook_execution_steps
+begin select raise(abort, 'runbook_execution_steps is append-only'); end;
+
+create trigger runbook_execution_steps_refuses_delete before delete on runbook_execution_steps
+begin select raise(abort, 'runbook_execution_steps is append-only'); end;
+
 create trigger access_log_refuses_replace before insert on access_log
 when exists (select 1 from access_log where n = new.n)
 begin select raise(fail, 'access_log is append-only'); end;
+
+create trigger runbook_execution_steps_refuses_replace before insert on runbook_execution_steps
+when exists (select 1 from runbook_execution_steps where execution_id = new.execution_id and n = new.n)
+begin select raise(fail, 'runbook_execution_steps is append-only'); end;
 
 create trigger settlement_packs_daemon_authority before update on settlement_packs
 when old.status <> 'PENDING'
@@ -483,3 +544,41 @@ begin select raise(abort, 'settlement packs are not deleted'); end;
 create trigger settlement_packs_execute_linked before update of status on settlement_packs
 when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
 begin select raise(abort, 'a pack is executed only through its outcome link'); end;
+
+create trigger runbook_executions_end_once before update on runbook_executions
+when old.status <> 'in_progress'
+or new.status not in ('completed', 'failed', 'partial')
+or new.id is distinct from old.id
+or new.runbook_name is distinct from old.runbook_name
+or new.runbook_version is distinct from old.runbook_version
+or new.executed_by is distinct from old.executed_by
+or new.start_time is distinct from old.start_time
+or new.system_state_before is distinct from old.system_state_before
+or new.created_at is distinct from old.created_at
+or new.end_time is null or new.end_time < new.start_time or new.updated_at <> new.end_time
+or new.duration_seconds is distinct from (new.end_time - new.start_time) / 1000
+begin select raise(abort, 'a runbook execution ends once, and nothing else of it changes'); end;
+
+create trigger runbook_executions_start_in_progress before insert on runbook_executions
+when new.status <> 'in_progress' or new.updated_at <> new.start_time or new.created_at <> new.start_time
+or new.execution_phase is not null
+or new.phase_step is not null
+or new.end_time is not null
+or new.duration_seconds is not null
+or new.result_json is not null
+or new.error_reason is not null
+or new.system_state_after is not null
+begin select raise(abort, 'a runbook execution starts in progress, with nothing of its end'); end;
+
+create trigger runbook_executions_refuse_replace before insert on runbook_executions
+when exists (select 1 from runbook_executions where id = new.id)
+begin select raise(fail, 'runbook executions are not replaced'); end;
+
+create trigger runbook_executions_refuse_delete before delete on runbook_executions
+begin select raise(abort, 'runbook executions are not deleted'); end;
+
+create trigger runbook_execution_steps_follow before insert on runbook_execution_steps
+when not exists (select 1 from runbook_executions where id = new.execution_id and status = 'in_progress')
+or new.n > 1 and not exists (
+    select 1 from runbook_execution_steps where execution_id = new.execution_id and n = new.n - 1)
+begin select raise(abort, 'a step follows the one before it, in an execution in progress'); end;

@@ -13,9 +13,9 @@ from typing import Any
 from contest_platform import opsctl
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError
+from operations.runbooks.document import Runbook
 from operations.runbooks.execute import StepRecord, Unrecorded
 from operations.runbooks.match import Output
-from operations.runbooks.document import Runbook
 from simulator.actors.context import World
 
 START, STEPS, COMPLETE = (f"/api/admin/runbooks/{end}" for end in ("start", "steps", "complete"))

@@ -214,6 +214,7 @@ class ContestWorld:
         self.pager: Any = None
         self.anchor: Any = None
         self.metrics = KeptMetrics()
+        self.auth: Any = None
         self._lives = 0
         self._earliest: dict[Job, int] = {}
         tournament = {
@@ -231,7 +232,7 @@ class ContestWorld:
         ports = Ports(
             runtime=self.runtime, signals=self.signals, store=self.store, ids=LifeIds(self._lives),
             entropy=self.entropy, processor=self.processor,  # type: ignore[arg-type]
-            provider=unused, hosts=self.hosts, auth=unused, pager=self.pager, anchor=self.anchor,
+            provider=unused, hosts=self.hosts, auth=self.auth, pager=self.pager, anchor=self.anchor,
             metrics=self.metrics,
         )  # fmt: skip
         return make(ports, CONFIG)

@@ -1,0 +1,134 @@
+"""What ops may have done in a step of a runbook. Each action is asked of the service that owns the rows, by its rules.
+
+Invariant: asking again, because an answer was lost, changes nothing more: `changed` says whether this call did.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contest_platform.admin.acting import Act, Action
+from contest_platform.fields import Field
+from contest_platform.ports import Tx
+from contest_platform.service import Refusal
+from contest_platform.services import (
+    contests,
+    entries,
+    ingestion,
+    ingestion_batches,
+    payouts,
+    score_audit,
+    settlement,
+    webhooks,
+    withdrawals,
+)
+from contest_platform.services.healing import HealingService
+
+REASON = Field("reason", "why, for the record")
+
+
+def _changed(changed: bool | Refusal, **more: Any) -> dict[str, Any] | Refusal:
+    return changed if isinstance(changed, Refusal) else {**more, "changed": changed}
+
+
+def _lock(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    contest_id = act.given["contest_id"]
+    return _changed(contests.force_lock(tx, act.ctx, contest_id, act.why), contest_id=contest_id, status="LOCKED")
+
+
+def _poll(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    tournament_id = act.given["tournament_id"]
+    return _changed(ingestion.ask(tx, tournament_id), tournament_id=tournament_id)
+
+
+def _rerun(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    contest_id = act.given["contest_id"]
+    return _changed(settlement.run_again(tx, act.ctx, contest_id, act.why), contest_id=contest_id)
+
+
+def _retry(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    transfer_id = act.given["transfer_id"]
+    return _changed(payouts.retry_now(tx, act.ctx, transfer_id, act.why), transfer_id=transfer_id)
+
+
+def _fail(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    transfer_id = act.given["transfer_id"]
+    changed = payouts.fail_refused(tx, act.ctx, transfer_id)
+    return _changed(changed, transfer_id=transfer_id, status="FAILED_TERMINAL")
+
+
+def _replay_webhook(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    event_id = act.given["event_id"]
+    replayed = webhooks.replay(tx, event_id)
+    if isinstance(replayed, Refusal):
+        return replayed
+    changed, status = replayed
+    return {"event_id": event_id, "status": status, "changed": changed}
+
+
+def _refund(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    entry_id = act.given["entry_id"]
+    entry = tx.one("select user_id, status from entries where entry_id = :e", {"e": entry_id})
+    if entry is None:
+        return Refusal(404, f"no entry {entry_id}")
+    status, body = withdrawals.withdraw(tx, entries.ACTOR, entry["user_id"], entry_id)
+    if "error" in body:
+        return Refusal(status, f"entry {entry_id}: {body['error']}")
+    return {"entry_id": entry_id, "status": body["status"], "changed": body["status"] != entry["status"]}
+
+
+def _replay_scores(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    tournament_id = act.given["tournament_id"]
+    wrong = score_audit.replay_now(tx, tournament_id)
+    if isinstance(wrong, Refusal):
+        return wrong
+    return {"tournament_id": tournament_id, "mismatches": wrong, "changed": wrong > 0}
+
+
+def _resolve(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    batch_id = act.given["batch_id"]
+    how = ingestion_batches.resolve_told_again(tx, act.ctx, batch_id, act.why)
+    if isinstance(how, Refusal):
+        return how
+    return {"batch_id": batch_id, "changed": how is not None}
+
+
+def actions(healing: HealingService) -> tuple[Action, ...]:
+    """Every acting endpoint but those of runbook executions themselves."""
+
+    def issue(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        incident_id = act.given["incident_id"]
+        order_id = healing.issue_again(tx, act.ctx, incident_id, act.why)
+        if isinstance(order_id, Refusal):
+            return order_id
+        return {"incident_id": incident_id, "order_id": order_id, "changed": True}
+
+    contest, tournament = Field("contest_id", "the contest"), Field("tournament_id", "the tournament")
+    transfer = Field("transfer_id", "the transfer")
+    return (
+        Action("/api/admin/contests/lock", "Lock a contest whose lock time has passed", (contest, REASON), _lock),
+        Action("/api/admin/ingestion/poll", "Poll the score provider out of turn", (tournament,), _poll),
+        Action(
+            "/api/admin/settlement/rerun", "Settle again what failed or has not ended", (contest, REASON), _rerun
+        ),
+        Action("/api/admin/transfers/retry", "Make the next attempt now, by the same rules", (transfer,), _retry),
+        Action("/api/admin/transfers/fail", "Give up a transfer refused for good", (transfer, REASON), _fail),
+        Action(
+            "/api/admin/webhooks/replay", "Apply an event that waits for our own row",
+            (Field("event_id", "the event"),), _replay_webhook,
+        ),
+        Action(
+            "/api/admin/refunds/request", "Take an entry out before the lock, and owe its fee back",
+            (Field("entry_id", "the entry"), REASON), _refund,
+        ),
+        Action("/api/admin/scores/replay", "Show all scores anew if one is not what its receipts say", (tournament,),
+               _replay_scores),
+        Action(
+            "/api/admin/quarantine/resolve", "Resolve a batch whose holes have all been told again",
+            (Field("batch_id", "the batch", "integer", least=1), REASON), _resolve,
+        ),
+        Action(
+            "/api/admin/orders/issue", "Issue another order for an open incident",
+            (Field("incident_id", "the incident"),), issue,
+        ),
+    )  # fmt: skip
