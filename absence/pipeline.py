@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import absence
+from absence.operations import shipped
 from assertions.judge import judge
 from evidence import manifest
 from evidence.journal import JournalWriter
@@ -82,8 +83,11 @@ def code_fingerprint() -> str:
 def simulate_into(writer: RunWriter, plan: Plan, stages: Stages, progress: Progress | None) -> tuple[Work, str]:
     """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest."""
     writer.write_plan(plan)
+    operations = shipped()
+    for path, content in operations.documents.items():
+        writer.write(path, content)
     with stages.measure("simulate"):
-        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress)
+        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations)
     with stages.measure("seal"):
         digest = writer.seal({"code": code_fingerprint()}).digest
     return work, digest

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from absence.operations import ALERTS, RUNBOOKS, in_force
 from absence.pipeline import code_fingerprint
 from evidence.journal import JournalWriter
 from evidence.manifest import JOURNAL, PLAN, file_sha256
@@ -84,12 +85,14 @@ def replay(run_dir: Path, progress: Progress | None = None) -> Replayed:
             f"{recorded.plan_sha256[:12]}…. Take it from a copy of the run."
         )
     plan = evidence.plan
+    kept = [(place, evidence.documents(place)) for place in (RUNBOOKS, ALERTS)]
+    operations = in_force({f"{place}/{name}": text.encode() for place, texts in kept for name, text in texts.items()})
     comparing = _Comparing(run_dir / JOURNAL)
     with (
         tempfile.TemporaryDirectory(prefix="absence-replay-") as scratch,
         RunWriter(Path(scratch), "replay") as writer,
     ):
-        simulate(plan, JournalWriter(_Tee(comparing, writer)), writer.books, progress)  # type: ignore[arg-type]
+        simulate(plan, JournalWriter(_Tee(comparing, writer)), writer.books, progress, operations)  # type: ignore[arg-type]
         events = comparing.finish()
         writer.write_plan(plan)
         code = code_fingerprint()

@@ -69,16 +69,14 @@ def nothing_escalated(evidence: Evidence) -> Finding:
     ):
         tried = f"the runbook {runbook}" if runbook else "no runbook"
         found.breaks(
-            f"{principal} had {tried} for {incident}, and had to hand it on: {reason}; from {instant(at)} on the platform "
-            f"stood alone, {duration(end - at)}",
+            f"{principal} had {tried} for {incident}, and had to hand it on: {reason}; from {instant(at)} on the "
+            f"platform stood alone, {duration(end - at)}",
             f"escalations/{incident}", at,
         )  # fmt: skip
     return found
 
 
-@assertion(
-    "runbooks.sent_as_written", "What was sent is what the runbook says there, with values from alert and outputs"
-)
+@assertion("runbooks.sent_as_written", "What was sent is what the runbook says, with values from alert and outputs")
 def sent_as_written(evidence: Evidence) -> Finding:
     documents = {name: text.split("\n") for name, text in evidence.documents("runbooks").items()}
     labels = _labels(evidence)
@@ -153,9 +151,7 @@ def _captures(step: _Step, lines: Sequence[str], known: Mapping[str, str]) -> di
     return values
 
 
-@assertion(
-    "runbooks.on_record", "Every execution is in the platform's record from start to end, step by step, and no other"
-)
+@assertion("runbooks.on_record", "Every execution is on record from start to end, step by step, and no other is")
 def on_record(evidence: Evidence) -> Finding:
     rows = {
         row[0]: row[1:]

@@ -19,11 +19,10 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "ingestion_last_success_timestamp_seconds": Metric(
-        "gauge", "When the score provider last answered about a tournament", ("tournament_id",)
-    ),
-    "ingestion_next_poll_timestamp_seconds": Metric(
-        "gauge", "When it is asked next; none once nothing more is expected", ("tournament_id",)
+    "ingestion_answer_due_timestamp_seconds": Metric(
+        "gauge",
+        "When the score provider's next answer about a tournament is due; in the past while none has come",
+        ("tournament_id",),
     ),
     "contest_transition_due_timestamp_seconds": Metric("gauge", "When the next contest changes its state"),
     "settlement_due_timestamp_seconds": Metric("gauge", "When the next contest can be settled"),

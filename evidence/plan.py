@@ -134,6 +134,7 @@ class Recovery(Model):
     by: Literal["itself", "rule", "runbook", "none"]
     how: str
     within_s: int
+    runbook: str = ""
 
 
 class FaultPlan(Model):

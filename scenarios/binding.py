@@ -249,7 +249,9 @@ def _plan(cls: type[Fault], fault_id: str, binding: Binding, params: dict[str, A
         until_at=binding.until_at,
         params=params,
         bite=Bite(book=cls.bite.book, where=dict(cls.bite.where), at_least=cls.bite.at_least),
-        recovery=Recovery(by=cls.recovery.by, how=cls.recovery.how, within_s=cls.recovery.within_s),
+        recovery=Recovery(
+            by=cls.recovery.by, how=cls.recovery.how, within_s=cls.recovery.within_s, runbook=cls.recovery.runbook
+        ),
     )
 
 

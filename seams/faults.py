@@ -125,6 +125,8 @@ class RecoverySpec:
     by: Literal["itself", "rule", "runbook", "none"]
     how: str
     within_s: int
+    runbook: str = ""
+    """The id of the runbook, where it is by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,11 @@ class Processes:
         config: Config,
         ports: MakePorts,
         deployed: Mapping[str, Unit] = units.UNITS,
+        tell: Callable[[str, bool], None] = lambda unit, runs: None,
     ) -> None:
+        """`tell` is told of each unit that begins to run, and that ends."""
         self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
-        self._deployed = deployed
+        self._deployed, self._tell = deployed, tell
         self._lives: dict[str, int] = {}
         self._running: dict[str, Process] = {}
 
@@ -66,6 +68,7 @@ class Processes:
         process = Process(definition, life, session)
         process.app = units.start(definition, self._ports(process), self._config)
         self._running[unit] = process
+        self._tell(unit, True)
         return number
 
     def kill(self, unit: str) -> None:
@@ -75,6 +78,7 @@ class Processes:
             self._driver.record(f"system:{unit}", "unit.died", unit, life=process.life.number)
             process.life.kill()
             process.session.close()
+            self._tell(unit, False)
 
     def is_current(self, life: Life) -> bool:
         process = self._running.get(life.name)

@@ -24,6 +24,7 @@ from simulator.actors.hosts import HOSTS
 from simulator.actors.identity import ABSENT, PROBED_PATH, web_token
 from simulator.driver import Life
 from simulator.kernel import Kernel
+from simulator.operations import NONE, Operations
 from simulator.world import TOKEN_LIFE_S, World
 
 DAY_MS = 86_400_000
@@ -51,11 +52,19 @@ class Work:
     audit_lines: int
 
 
-def simulate(plan: Plan, journal: JournalWriter, books: BookSet, progress: Progress | None = None) -> Work:
+def simulate(
+    plan: Plan,
+    journal: JournalWriter,
+    books: BookSet,
+    progress: Progress | None = None,
+    operations: Operations = NONE,
+) -> Work:
     """Run `plan` in virtual time, writing `journal` and `books`. Raises PreflightFailed."""
     kernel = Kernel(Draws(plan.root_key), journal, plan.starts_at)
-    kernel.record("harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed)
-    world = World(plan, kernel, books)
+    kernel.record(
+        "harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed, operations=operations.sha256
+    )
+    world = World(plan, kernel, books, operations)
 
     def failed(life: Life, error: Exception) -> None:
         if sqlite.disk_failed(error):
@@ -83,9 +92,11 @@ async def begin(world: World) -> None:
     world.install_catalogue()
     _fingerprint(world)
     world.hosts.boot()
-    for principal in plan.principals:
-        world.identity.issue(principal.id, TOKEN_LIFE_S)
+    tokens = {principal.id: world.identity.issue(principal.id, TOKEN_LIFE_S) for principal in plan.principals}
     world.identity.revoke_absent(plan.principals)
+    on_call = next((principal.id for principal in plan.principals if principal.role == "ops"), None)
+    if on_call is not None:
+        world.go_on_call(on_call, tokens[on_call])
     await _preflight(world)
     world.record("harness", "absence.begins", plan.scenario)
     world.entrants.start()

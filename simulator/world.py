@@ -18,6 +18,7 @@ from contest_platform.store import sqlite
 from evidence.books import BookSet
 from evidence.plan import Contest, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
+from operations.runbooks import Runbook
 from seams.bus import SeamBus
 from seams.draws import Draws
 from seams.faults import Action, Binding, Call, Effect, Fault
@@ -27,11 +28,14 @@ from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
 from simulator.actors.monitoring import MonitoringActor
+from simulator.actors.operator import OperatorActor
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
+from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.control import OpsControl
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import MonitoringWire
@@ -51,7 +55,7 @@ Lever = Callable[[Action, NoteAction], Awaitable[None]]
 class World:
     """Implements simulator.actors.context.World for the actors and wires in it."""
 
-    def __init__(self, plan: Plan, driver: Driver, books: BookSet) -> None:
+    def __init__(self, plan: Plan, driver: Driver, books: BookSet, operations: Operations = NONE) -> None:
         self.plan, self.driver, self.books = plan, driver, books
         self.runtime, self.call, self.never, self.record = driver.runtime, driver.call, driver.never, driver.record
         self.draws = Draws(plan.root_key)
@@ -69,7 +73,7 @@ class World:
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)
-        self.processes = Processes(driver, self.draws, self.database, self.config, self._ports)
+        self.processes = Processes(driver, self.draws, self.database, self.config, self._ports, tell=self._lives)
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
@@ -78,7 +82,8 @@ class World:
         )
         self.provider = ProviderActor(self, plan.tournaments)
         self.anchor, self.pager = AnchorActor(self), PagerActor(self)
-        self.monitoring = MonitoringActor(self)
+        self.operations = operations
+        self.monitoring = MonitoringActor(self, operations.groups, PagerWire(self, self.pager, lambda: None))
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
@@ -89,6 +94,9 @@ class World:
             "database.edit": self._pull_edit,
             "dashboard.transfer": self._pull_transfer,
         }
+
+    def _lives(self, unit: str, runs: bool) -> None:
+        self.monitoring.lives(unit, runs)
 
     # --- wiring ------------------------------------------------------------------------------------------------------
 
@@ -128,6 +136,14 @@ class World:
         self.record("system:catalogue", "commit", "catalogue", audit_seq=seq, audit_hash=digest)
         session.committed(tx.statements, tx.changes)
         session.close()
+
+    def go_on_call(self, principal: str, token: str) -> None:
+        """Ops has the pager from now on, and the runbooks."""
+
+        def control(runbook: Runbook, incident: str, visit: int) -> OpsControl:
+            return OpsControl(self, principal, token, runbook, incident, visit)
+
+        self.pager.on_call = OperatorActor(self, principal, self.pager, self.operations.runbooks, control).paged
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

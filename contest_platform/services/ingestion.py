@@ -55,12 +55,13 @@ def play_windows(play: str) -> tuple[tuple[int, int], ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """When to poll next (None: never again), the earliest cut-off that a full poll is owed for, and what the pager has
-    still to be told."""
+    """When to poll next (None: never again), the earliest cut-off that a full poll is owed for, what the pager has
+    still to be told, and since when nobody has answered."""
 
     at: int | None
     owed_at: int | None = None
     page: Mapping[str, Any] | None = None
+    failing_since: int | None = None
 
 
 @dataclass(slots=True)
@@ -141,10 +142,11 @@ class IngestionService:
         self._tournaments = {tournament.id: tournament for tournament, _ in schedule}
         self._due = {tournament.id: due for tournament, due in schedule}
         for tournament_id, due in self._due.items():
-            self._export_next(tournament_id, due.at)
+            self._export(tournament_id, due)
 
-    def _export_next(self, tournament_id: str, at: int | None) -> None:
-        name = "ingestion_next_poll_timestamp_seconds"
+    def _export(self, tournament_id: str, due: _Due) -> None:
+        at = due.at if due.failing_since is None else due.failing_since
+        name = "ingestion_answer_due_timestamp_seconds"
         export_instant(self._ports.metrics, name, at, tournament_id=tournament_id)
 
     async def _work(self) -> None:
@@ -203,9 +205,6 @@ class IngestionService:
             lambda tx, checkpoint: ingestion_batches.apply(tx, poll, checkpoint, known),
         )
         known.take(changes)
-        ports.metrics.set(
-            "ingestion_last_success_timestamp_seconds", runtime.now() // 1000, tournament_id=tournament.id
-        )
         return True
 
     async def _commit(
@@ -231,7 +230,7 @@ class IngestionService:
         self._memories[tournament.id].checkpoint = checkpoint
         self._due[tournament.id] = due
         self._asked.discard(tournament.id)
-        self._export_next(tournament.id, due.at)
+        self._export(tournament.id, due)
         self._ports.metrics.set("quarantined_batches", len(checkpoint["open"]), tournament_id=tournament.id)
         if due.at is None:
             del self._memories[tournament.id]
@@ -340,4 +339,5 @@ def _next(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any], after: 
         over_at=over_at,
         retry=checkpoint["failing_since"] is not None or checkpoint["page"] is not None,
     )
-    return _Due(next_poll(tournament, standing, after), standing.owed_at, checkpoint["page"])
+    next_at = next_poll(tournament, standing, after)
+    return _Due(next_at, standing.owed_at, checkpoint["page"], checkpoint["failing_since"])

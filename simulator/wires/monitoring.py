@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from contest_platform.metrics import METRICS
-from simulator.actors.monitoring import MonitoringActor, Series
+from simulator.actors.monitoring import Key, MonitoringActor
 
 
 class MonitoringWire:
@@ -18,7 +18,7 @@ class MonitoringWire:
 
     def __init__(self, actor: MonitoringActor, job: str, guard: Callable[[], None]) -> None:
         self._actor, self._job, self._guard = actor, job, guard
-        self._counts: dict[Series, int] = {}
+        self._counts: dict[Key, int] = {}
 
     def set(self, name: str, value: float, **labels: str) -> None:
         self._guard()
@@ -35,5 +35,5 @@ class MonitoringWire:
         self._actor.sample(_series(name, self._job, labels), None)
 
 
-def _series(name: str, job: str, labels: dict[str, str]) -> Series:
+def _series(name: str, job: str, labels: dict[str, str]) -> Key:
     return name, job, *[labels[label] for label in METRICS[name].labels]
