@@ -48,6 +48,12 @@ class ServiceUnavailable(PortError):
     code = "service_unavailable"
 
 
+class AnswerUnreadable(PortError):
+    """The callee answered as if all were well, and what it sent cannot be read."""
+
+    code = "answer_unreadable"
+
+
 class ProcessorError(PortError):
     """An error answer of the payment processor, in Stripe's terms.
 

@@ -38,6 +38,14 @@ def a_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
     return Binding(entity=draws.choice(payments, "payment")[0], occurrence=1)
 
 
+def a_refund(guarantees: Guarantees, draws: Draws) -> Binding | None:
+    """One of the payments that are bound to be refunded: the first crossing about it."""
+    refunds = guarantees.refunds()
+    if not refunds:
+        return None
+    return Binding(entity=draws.choice(refunds, "refund")[0], occurrence=1)
+
+
 def a_last_minute_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
     """The first webhook about a payment, mostly one of the last before a contest's lock: what is told of it late is
     then told after the lock, and must count all the same."""
