@@ -5,17 +5,24 @@ Invariant: what is official is read from the provider's book of publications, ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from assertions.facts import facts
 from assertions.feed import owed_publications, receipts
 from assertions.model import Finding, assertion
 from assertions.official import Hole
 from assertions.once import once
-from assertions.words import DAY_MS, dollars, instant
+from assertions.words import DAY_MS, HOUR_MS, dollars, instant
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
+
+
+TOLD_WITHIN_MS = 7 * HOUR_MS
+"""By when somebody has been told of a late correction: the provider is asked every six hours then."""
+COLLECTED_FOR_MS = 40 * HOUR_MS
+"""How long after the last cut-off corrections are still collected, at least."""
 
 
 def _told(hole: Hole) -> str:
@@ -231,6 +238,49 @@ def scores_are_audited(evidence: Evidence) -> Finding:
                 f"from their receipts",
                 f"score_audits/{audit}", at,
             )  # fmt: skip
+    return found
+
+
+@assertion(
+    "ingestion.late_corrections_told",
+    "Every correction published after a cut-off was recorded as late, and the pager was told of it",
+)
+def late_corrections_told(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    late: list[tuple[str, int, int, Hole, int | None]] = []
+    for tournament, published in known.publications.items():
+        cutoffs = [known.cutoff_at(contest) for contest in known.valid
+                   if known.contests[contest].tournament_id == tournament]  # fmt: skip
+        place = bisect_right(published.published_at, min(cutoffs)) if cutoffs else len(published.n)
+        collected_until_at = max(cutoffs, default=0) + COLLECTED_FOR_MS
+        for n, at, hole, strokes in zip(*[column[place:] for column in published], strict=True):
+            bound = known.deadline(at, TOLD_WITHIN_MS)[0]
+            if at <= collected_until_at and bound <= known.ended_at:
+                late.append((tournament, n, at, hole, strokes))
+    found = Finding("late corrections", 0, len(late))
+    if not late:
+        return found
+    holes = {hole for _, _, _, hole, _ in late}
+    recorded = {
+        (at, hole, strokes)
+        for strokes, at, verdict, reason, *cell in evidence.rows(
+            "platform.ingestion_receipts",
+            "strokes", "published_at", "verdict", "reason", "tournament_id", "golfer_id", "round", "hole",
+        )
+        if verdict == "CORRECTION" and (reason or "").startswith("AFTER_CUTOFF:")
+        for hole in [cast(Hole, tuple(cell))]
+        if hole in holes
+    }  # fmt: skip
+    pages = list(evidence.rows("pager.events", "at", "action", "dedup_key"))
+    for tournament, n, at, hole, strokes in late:
+        subject = f"provider.publications/{n}"
+        told = f"the correction of {_told(hole)} to {strokes} at {instant(at)}, after the cut-off,"
+        found.saw += (at, hole, strokes) in recorded
+        if (at, hole, strokes) not in recorded:
+            found.breaks(f"{told} was not recorded as late", subject, at)
+        key, until_at = f"late_correction:{tournament}", known.deadline(at, TOLD_WITHIN_MS)[0]
+        if not any(at <= paged <= until_at and (action, to) == ("trigger", key) for paged, action, to in pages):
+            found.breaks(f"{told} was not told to the pager by {instant(until_at)}", subject, at)
     return found
 
 

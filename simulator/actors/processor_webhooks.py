@@ -69,8 +69,8 @@ class _Parcel:
 
 
 class Webhooks:
-    """Delivers events to one endpoint. At the seam "webhook" Refuse acts on every attempt (operation "attempt"), all other
-    effects on the first one (operation "deliver").
+    """Delivers events to one endpoint. At the seam "webhook" Refuse acts on every attempt (operation "attempt"), every
+    other effect on the first one (operation "deliver").
 
     `twin` makes a second event of the change that an event tells of, and returns its id and body.
     """
