@@ -5,27 +5,20 @@ Invariant: what is official is read from the provider's book of publications, ne
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.facts import facts
 from assertions.feed import owed_publications, receipts
 from assertions.model import Finding, assertion
 from assertions.official import Hole
 from assertions.once import once
-from assertions.words import DAY_MS, HOUR_MS, dollars, instant
+from assertions.words import DAY_MS, dollars, instant
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
 
-TOLD_WITHIN_MS = 7 * HOUR_MS
-"""By when somebody has been told of a late correction: the provider is asked every six hours then."""
-COLLECTED_FOR_MS = 40 * HOUR_MS
-"""How long after the last cut-off corrections are still collected, at least."""
-
-
-def _told(hole: Hole) -> str:
+def told(hole: Hole) -> str:
     return f"{hole[0]}, {hole[1]}, round {hole[2]}, hole {hole[3]}"
 
 
@@ -80,9 +73,25 @@ def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
     for place in receipts(evidence).unheard(owed):
         at, hole, strokes = owed.published_at[place], owed.hole[place], owed.strokes[place]
         found.breaks(
-            f"the provider published {strokes} strokes for {_told(hole)} at {instant(at)}, and the platform has no "
+            f"the provider published {strokes} strokes for {told(hole)} at {instant(at)}, and the platform has no "
             f"receipt of it",
             f"provider.publications/{owed.n[place]}", at,
+        )  # fmt: skip
+    return found
+
+
+@assertion(
+    "ingestion.admitted_is_published",
+    "Every hole score that the platform admitted is one that the provider published, and of that instant",
+)
+def admitted_is_published(evidence: Evidence) -> Finding:
+    known = receipts(evidence)
+    found = Finding("admitted scores", known.admitted, len(once(evidence, _Official).holes))
+    for at, hole, strokes in known.made_up(owed_publications(evidence), facts(evidence).publications.values()):
+        found.breaks(
+            f"the platform admitted {strokes} strokes for {told(hole)} as published at {instant(at)}; the provider "
+            f"published no such thing",
+            _subject(hole), at,
         )  # fmt: skip
     return found
 
@@ -99,13 +108,13 @@ def scores_equal_official(evidence: Evidence) -> Finding:
         if strokes != due and hole[0] in official.cutoffs and strokes not in official.later.get(hole, ()):
             said = "never published it" if due is None else f"says {due}"
             found.breaks(
-                f"{_told(hole)} has {strokes} strokes in the platform, the provider {said}",
+                f"{told(hole)} has {strokes} strokes in the platform, the provider {said}",
                 _subject(hole), published_at,
             )  # fmt: skip
     for hole in official.holes.keys() - scores.hole:
         if None not in official.later.get(hole, ()):
             found.breaks(
-                f"{_told(hole)} has no score in the platform, the provider says {official.holes[hole]}",
+                f"{told(hole)} has no score in the platform, the provider says {official.holes[hole]}",
                 _subject(hole), official.cutoffs[hole[0]],
             )  # fmt: skip
     found.broken.sort(key=lambda broken: broken.subject)
@@ -213,9 +222,9 @@ def replay_reproduces(evidence: Evidence) -> Finding:
         from_receipts = replayed.pop(hole, None)
         if from_receipts != strokes:
             said = "no admitted receipt" if from_receipts is None else f"receipts that lead to {from_receipts}"
-            found.breaks(f"{_told(hole)} has {strokes} strokes, but {said}", _subject(hole))
+            found.breaks(f"{told(hole)} has {strokes} strokes, but {said}", _subject(hole))
     for hole, strokes in replayed.items():
-        found.breaks(f"{_told(hole)} was admitted with {strokes} strokes and has no score", _subject(hole))
+        found.breaks(f"{told(hole)} was admitted with {strokes} strokes and has no score", _subject(hole))
     return found
 
 
@@ -238,49 +247,6 @@ def scores_are_audited(evidence: Evidence) -> Finding:
                 f"from their receipts",
                 f"score_audits/{audit}", at,
             )  # fmt: skip
-    return found
-
-
-@assertion(
-    "ingestion.late_corrections_told",
-    "Every correction published after a cut-off was recorded as late, and the pager was told of it",
-)
-def late_corrections_told(evidence: Evidence) -> Finding:
-    known = facts(evidence)
-    late: list[tuple[str, int, int, Hole, int | None]] = []
-    for tournament, published in known.publications.items():
-        cutoffs = [known.cutoff_at(contest) for contest in known.valid
-                   if known.contests[contest].tournament_id == tournament]  # fmt: skip
-        place = bisect_right(published.published_at, min(cutoffs)) if cutoffs else len(published.n)
-        collected_until_at = max(cutoffs, default=0) + COLLECTED_FOR_MS
-        for n, at, hole, strokes in zip(*[column[place:] for column in published], strict=True):
-            bound = known.deadline(at, TOLD_WITHIN_MS)[0]
-            if at <= collected_until_at and bound <= known.ended_at:
-                late.append((tournament, n, at, hole, strokes))
-    found = Finding("late corrections", 0, len(late))
-    if not late:
-        return found
-    holes = {hole for _, _, _, hole, _ in late}
-    recorded = {
-        (at, hole, strokes)
-        for strokes, at, verdict, reason, *cell in evidence.rows(
-            "platform.ingestion_receipts",
-            "strokes", "published_at", "verdict", "reason", "tournament_id", "golfer_id", "round", "hole",
-        )
-        if verdict == "CORRECTION" and (reason or "").startswith("AFTER_CUTOFF:")
-        for hole in [cast(Hole, tuple(cell))]
-        if hole in holes
-    }  # fmt: skip
-    pages = list(evidence.rows("pager.events", "at", "action", "dedup_key"))
-    for tournament, n, at, hole, strokes in late:
-        subject = f"provider.publications/{n}"
-        told = f"the correction of {_told(hole)} to {strokes} at {instant(at)}, after the cut-off,"
-        found.saw += (at, hole, strokes) in recorded
-        if (at, hole, strokes) not in recorded:
-            found.breaks(f"{told} was not recorded as late", subject, at)
-        key, until_at = f"late_correction:{tournament}", known.deadline(at, TOLD_WITHIN_MS)[0]
-        if not any(at <= paged <= until_at and (action, to) == ("trigger", key) for paged, action, to in pages):
-            found.breaks(f"{told} was not told to the pager by {instant(until_at)}", subject, at)
     return found
 
 
@@ -325,7 +291,7 @@ def no_readmission(evidence: Evidence) -> Finding:
     found = Finding("admitted holes", len(known.replayed), len(once(evidence, _Official).holes))
     for batch, n, hole in known.readmitted:
         found.breaks(
-            f"{_told(hole)} was admitted again by receipt {n} of batch {batch}",
+            f"{told(hole)} was admitted again by receipt {n} of batch {batch}",
             f"ingestion_batches/{batch}",
         )
     return found

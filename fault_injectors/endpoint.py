@@ -105,7 +105,7 @@ class SecretRotation(Fault):
     recovery = RecoverySpec(
         "itself", "A delivery is good when any of its signatures is by any secret that we hold.", 3_600
     )
-    bite = BiteSpec("processor.deliveries", {"entity": "$entity", "note": "new secret", "status": 200})
+    bite = BiteSpec("processor.deliveries", {"entity": "$entity", "note": "new secret"})
     Params = SecretRotationParams
     params: SecretRotationParams
 

@@ -97,7 +97,7 @@ class Storm(Fault):
     )
     exercises = "Applying one of a thousand again, answering too slowly, or standing in the way of the other webhooks."
     recovery = RecoverySpec("itself", "Each of them is recognised by its id and counted; none is applied.", 3_600)
-    bite = BiteSpec("processor.deliveries", {"event_id": "$victim", "note": "repeat", "status": 200}, at_least=STORM)
+    bite = BiteSpec("processor.deliveries", {"event_id": "$victim", "note": "repeat"}, at_least=STORM)
     Params = StormParams
     params: StormParams
 
