@@ -89,6 +89,7 @@ class Receipts:
         """Batch -> (first publication in it, when it was received)."""
         self._told: set[tuple[int, Hole, int]] = set()
         """(published at, hole, strokes) of every ADMIT and CORRECTION."""
+        self._left: list[int] | None = None
         self._admitted: set[Hole] = set()
         self._batch: _Batch | None = None
         columns = ("batch_id", "received_at", "receipts_hash", *COUNTED.values())
@@ -115,7 +116,8 @@ class Receipts:
                 self._batch = _Batch(batch_id)
             self._batch.lines.update("".join(lines[start:end]).encode())
             self._batch.verdicts.update(rows.verdict[start:end])
-            self._batch.first_published_at = min(self._batch.first_published_at, *rows.published_at[start:end])
+            if not REPLAYED.isdisjoint(rows.verdict[start:end]):
+                self._batch.first_published_at = min(self._batch.first_published_at, *rows.published_at[start:end])
             start = end
 
     def _follow(self, rows: _Rows) -> None:
@@ -164,7 +166,7 @@ class Receipts:
     def made_up(self, owed: Owed, published: Iterable[Published]) -> list[tuple[int, Hole, int]]:
         """(published at, hole, strokes) of what was admitted and never published. All publications are looked through
         only when those that had to be received do not account for everything that was admitted."""
-        if sum([one in self._told for one in zip(*owed[1:4], strict=True)]) == len(self._told):
+        if len(owed.n) - len(self._not_told(owed)) == len(self._told):
             return []
         made_up = set(self._told)
         for one in published:
@@ -183,26 +185,22 @@ class Receipts:
             return []
         evidence = self._evidence()
         assert evidence is not None
-        return [
-            (tournament, (tournament, *cell), strokes, published_at, batches[batch])
-            for batch, strokes, published_at, verdict, tournament, *cell in evidence.rows(
-                _RECEIPTS,
-                "batch_id",
-                "strokes",
-                "published_at",
-                "verdict",
-                "tournament_id",
-                "golfer_id",
-                "round",
-                "hole",
-            )
-            if verdict in REPLAYED and batch in batches and batches[batch] - published_at > within_ms
-        ]
+        found = []
+        for batch_ids, *columns in evidence.chunks(
+            _RECEIPTS, "batch_id", "verdict", "published_at", "tournament_id", "strokes", "golfer_id", "round", "hole"
+        ):
+            for place in [place for place, batch in enumerate(batch_ids) if batch in batches]:
+                verdict, published_at, tournament, strokes, *cell = [column[place] for column in columns]
+                received_at = batches[batch_ids[place]]
+                if verdict in REPLAYED and received_at - published_at > within_ms:
+                    golfer, round_, number = cell
+                    found.append((tournament, (tournament, golfer, round_, number), strokes, published_at, received_at))
+        return found
 
     def unheard(self, owed: Owed) -> list[int]:
         """The places of publications of which no receipt tells: a receipt tells of one if it took a score of its hole
         and strokes, and of an instant at which it stood. All are asked where ADMIT and CORRECTION do not settle it."""
-        left = [place for place, one in enumerate(zip(*owed[1:4], strict=True)) if one not in self._told]
+        left = self._not_told(owed)
         taken = self._taken({owed.hole[place] for place in left}) if left else {}
         return [
             place
@@ -212,6 +210,13 @@ class Receipts:
                 for at in taken.get((owed.hole[place], owed.strokes[place]), ())
             )
         ]
+
+    def _not_told(self, owed: Owed) -> list[int]:
+        """The places of publications that no ADMIT or CORRECTION tells of. Worked out once: there are many of them."""
+        if self._left is None:
+            told = self._told
+            self._left = [place for place, one in enumerate(zip(*owed[1:4], strict=True)) if one not in told]
+        return self._left
 
     def _taken(self, holes: set[Hole]) -> dict[tuple[Hole, int | None], list[int]]:
         """When the scores of these holes that were received had been published, by hole and strokes."""
