@@ -28,6 +28,8 @@ SECOND_CONTEST = """
 """
 
 NEEDED: list[tuple[str, Plant, str]] = [
+    ("webhooks.duplicate", defects.delivered_is_applied, "ledger."),
+    ("webhooks.lost", defects.webhooks_are_the_truth, "ledger."),
     ("webhooks.twin", defects.twins_are_two, "ledger."),
     ("webhooks.storm", defects.delivered_is_applied, "ledger."),
     ("webhooks.out_of_order", defects.delivered_is_applied, "ledger."),
@@ -36,6 +38,7 @@ NEEDED: list[tuple[str, Plant, str]] = [
     ("endpoint.stale_signature", defects.signatures_never_age, "absence.forgeries_refused"),
     ("endpoint.secret_rotation", defects.one_secret_is_known, "recovery.webhooks_accepted"),
     ("endpoint.down", defects.old_events_are_refused, "recovery.webhooks_accepted"),
+    ("provider.outage", defects.a_failure_starts_over, "ingestion.resumes_from_checkpoint"),
     ("provider.empty", defects.an_empty_answer_starts_over, "ingestion.resumes_from_checkpoint"),
     ("provider.wrong_event", defects.any_event_will_do, "ingestion.admitted_is_published"),
     ("provider.scrambled", defects.totals_are_not_compared, "ingestion.admitted_is_published"),

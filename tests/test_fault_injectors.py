@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from seams.catalogue import LEVERS, SEAMS
 from seams.draws import Draws
 from seams.faults import Binding, BiteSpec, Call, Effect, Fault, RecoverySpec, Refuse
 
+DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "faults-of-webhooks-and-provider.md"
 START = 1_799_107_200_000
 PLAY = (START + 3 * DAY_MS, START + 3 * DAY_MS + 10 * HOUR_MS)
 PAID_AT = START + 2 * DAY_MS + 9 * HOUR_MS
@@ -493,3 +495,14 @@ def test_a_fault_asks_only_for_what_its_seam_or_lever_can_do(id: str, cls: type[
         assert {action.lever for action in (first, *later)} <= LEVERS.keys()
         assert first.at == binding.from_at
         assert all(first.at < action.at for action in later)
+
+
+@pytest.mark.parametrize("family", ["webhooks", "endpoint", "provider", "corrections", "golfers"])
+def test_the_documented_faults_of_a_family_are_those_of_the_registry(family: str) -> None:
+    rows = [line for line in DOCUMENTED.read_text().splitlines() if line.startswith(f"| `{family}.")]
+    documented = [tuple(cell.strip() for cell in row.split("|")[1:5]) for row in rows]
+    assert documented == [
+        (f"`{id}`", cls.title, cls.recovery.how, f"`{cls.bite.book}`")
+        for id, cls in registry().items()
+        if id.startswith(f"{family}.")
+    ]

@@ -18,7 +18,7 @@ from contest_platform.audit import Context
 from contest_platform.domain import receipts
 from contest_platform.domain.receipts import Judgement, Scores
 from contest_platform.ports import Tx
-from contest_platform.services import ingestion, ingestion_batches, payments, refunds, webhooks
+from contest_platform.services import ingestion, ingestion_batches, payments, reconciliation, refunds, webhooks
 from contest_platform.services.ingestion_batches import Known, Poll
 from contest_platform.services.webhooks import Effect, Event
 
@@ -59,6 +59,16 @@ def delivered_is_applied(patch: pytest.MonkeyPatch) -> None:
         return status
 
     patch.setattr(webhooks, "record", careless)
+
+
+def webhooks_are_the_truth(patch: pytest.MonkeyPatch) -> None:
+    """Reconciliation neither applies the events that are listed nor asks about intents that are still unpaid."""
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    patch.setattr(reconciliation, "_apply_event", lambda _tx, _listed: None)
+    patch.setattr(reconciliation.ReconciliationService, "_ask_for_unpaid", nothing)
 
 
 def pending_refund_is_foreign(patch: pytest.MonkeyPatch) -> None:
