@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
-from fault_injectors.moments import HOUR_MS, MINUTE_MS
+from fault_injectors.moments import HOUR_MS, MINUTE_MS, while_settled
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Parameters, RecoverySpec
 
@@ -88,8 +88,8 @@ class Reverted(_Correcting):
 
 class _Late(_Correcting):
     @classmethod
-    def after_cutoff(cls, guarantees: Guarantees, draws: Draws, after_ms: int) -> Binding | None:
-        """A cell of a tournament, corrected `after_ms` after the last cut-off on it."""
+    def after_cutoff(cls, guarantees: Guarantees, draws: Draws, when: Callable[[int], int]) -> Binding | None:
+        """A cell of a tournament, corrected at what `when` makes of the last cut-off on it."""
         cutoffs, cells = dict(guarantees.cutoffs()), guarantees.correctable()
         cells = [cell for cell in cells if cell[0] in cutoffs]
         if not cells:
@@ -97,17 +97,17 @@ class _Late(_Correcting):
         tournament_id, golfer_id, round_, hole, strokes, _ = draws.choice(cells, "cell")
         return Binding(
             entity=f"{tournament_id}/{golfer_id}",
-            from_at=cutoffs[tournament_id] + after_ms,
+            from_at=when(cutoffs[tournament_id]),
             params={"round": round_, "hole": hole, "strokes": other_strokes(draws, strokes)},
         )
 
 
 class AfterCutoffParams(CellParams):
-    after_min: int = Field(ge=0, le=20)
+    after_min: int = Field(ge=2, le=8)
 
 
 class AfterCutoff(_Late):
-    """It may fall before the contest is settled or after: the full poll that settlement waits for may bring it."""
+    """The full poll that settlement waits for brings it."""
 
     id = "corrections.after_cutoff"
     title = "The provider corrects a hole just after the cut-off, while contests are being settled"
@@ -126,7 +126,8 @@ class AfterCutoff(_Late):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, AfterCutoffParams)
-        return cls.after_cutoff(guarantees, draws, params.after_min * MINUTE_MS)
+        minutes = params.after_min
+        return cls.after_cutoff(guarantees, draws, lambda cutoff_at: while_settled(cutoff_at, minutes))
 
 
 class AfterSettledParams(CellParams):
@@ -151,4 +152,5 @@ class AfterSettled(_Late):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, AfterSettledParams)
-        return cls.after_cutoff(guarantees, draws, params.after_h * HOUR_MS)
+        after_ms = params.after_h * HOUR_MS
+        return cls.after_cutoff(guarantees, draws, lambda cutoff_at: cutoff_at + after_ms)

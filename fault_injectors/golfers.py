@@ -1,4 +1,4 @@
-"""Golfers who do not finish, against the plan of the feed: they leave half a card, or one that is void."""
+"""Golfers who do not finish, against the plan of the feed: they leave half a card, or no place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from fault_injectors.moments import MINUTE_MS
+from fault_injectors.moments import MINUTE_MS, while_settled
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Parameters, RecoverySpec
 
@@ -63,7 +63,7 @@ class Disqualified(_Retiring):
     )
     exercises = "Settling on the leaderboard as it was at the end, with a golfer on it who is out."
     recovery = RecoverySpec(
-        "itself", "The full poll after the cut-off gives every status; all his rounds are void.", 26 * 3_600
+        "itself", "The next answer gives his status; he takes no place, and those behind him move up.", 26 * 3_600
     )
     bite = BiteSpec("provider.statuses", {"n": "$victim", "status": "disqualified", "reason": "scorecard"})
     Params = DisqualifiedParams
@@ -77,6 +77,40 @@ class Disqualified(_Retiring):
             return None
         tournament_id, golfer_id, official_end_at = draws.choice(golfers, "golfer")
         return Binding(entity=f"{tournament_id}/{golfer_id}", from_at=official_end_at + params.after_min * MINUTE_MS)
+
+
+class DisqualifiedLateParams(Parameters):
+    after_min: int = Field(ge=2, le=8)
+
+
+class DisqualifiedLate(_Retiring):
+    """The full poll that settlement waits for brings it: what the golfer was at the cut-off counts all the same."""
+
+    id = "golfers.disqualified_late"
+    title = "A golfer is disqualified just after the cut-off, while contests are being settled"
+    status, reason = "disqualified", "late ruling"
+    imitates = (
+        "Rulings come after results are final, and do not change contests that are (draft.com, rules: statistics"
+        " corrected after a contest is finalized); a penalty of the next day (ANA 2017, cbssports.com)."
+    )
+    exercises = "Knowing when a score was published, and not when a status was: the cut-off holds for one of them only."
+    recovery = RecoverySpec(
+        "itself", "It is known and told to the pager; the status at the cut-off decides what counts.", 8 * 3_600
+    )
+    bite = BiteSpec("provider.statuses", {"n": "$victim", "status": "disqualified", "reason": "late ruling"})
+    Params = DisqualifiedLateParams
+    params: DisqualifiedLateParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, DisqualifiedLateParams)
+        cutoffs = dict(guarantees.cutoffs())
+        golfers = sorted({cell[:2] for cell in guarantees.correctable() if cell[0] in cutoffs})
+        if not golfers:
+            return None
+        tournament_id, golfer_id = draws.choice(golfers, "golfer")
+        from_at = while_settled(cutoffs[tournament_id], params.after_min)
+        return Binding(entity=f"{tournament_id}/{golfer_id}", from_at=from_at)
 
 
 class CutParams(Parameters):

@@ -29,8 +29,6 @@ _QUIET = 30 * MINUTE
 _RETIRE = "retire"
 _ENTERED = 15 * MINUTE
 """After so long a customer who came has entered, and so long before the lock nobody enters any more."""
-_COMPLETE_WITHIN = 15 * MINUTE
-"""How long after its end a contest may take to be COMPLETE: one poll of 10 minutes and one transition tick."""
 _PLAY_LEAST = 60 * MINUTE
 _HOLD_FOR_CORRECTIONS = 12 * HOUR
 _ATTEMPTS = 64
@@ -134,7 +132,7 @@ class Offer:
 
     def cutoffs(self) -> Sequence[tuple[str, int]]:
         return [
-            (tournament.id, tournament.ends_at + _COMPLETE_WITHIN + hold_s * 1_000)
+            (tournament.id, tournament.ends_at + hold_s * 1_000)
             for tournament in self._played_for()
             for hold_s in [max(c.hold_s for c in self.contests if c.tournament_id == tournament.id)]
         ]

@@ -203,7 +203,8 @@ class Guarantees(Protocol):
         corrected after the event ended at official_end_at and before the cut-off of its contests."""
 
     def cutoffs(self) -> Sequence[tuple[str, int]]:
-        """(tournament_id, at): by when every contest on it has passed its cut-off, unless something delays its end."""
+        """(tournament_id, at): the last cut-off on it, if its contests are complete the moment that it ends. They may
+        take a quarter of an hour more: nobody hears of the end at once."""
 
     def also_rans(self) -> Sequence[tuple[str, str, int, int]]:
         """(tournament_id, golfer_id, from_at, until_at): golfers who will miss the cut, and when their second round is

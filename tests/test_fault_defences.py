@@ -1,7 +1,7 @@
 """What a fault is met with is really needed: without it the same fault, alone, breaks a promise.
 
-The scenario is the small one with a second contest that is too small to run, so that there are refunds, and with more
-customers who pay late.
+The scenario is the small one with a second contest, in which places count, and a third that is too small to run, so
+that there are refunds; more of its customers pay late.
 """
 
 from __future__ import annotations
@@ -14,7 +14,23 @@ from tests.support import defects
 from tests.support.command import ROOT, Ran, run_into
 from tests.support.defects import Plant
 
-SECOND_CONTEST = """
+OTHER_CONTESTS = """
+  - id: short-points
+    tournament: t1
+    name: Short Finish Points
+    fee_cents: 2000
+    entries: 25
+    min_entries: 5
+    max_entries: 30
+    rake_bp: 1000
+    prizes: {shares_bp: [4000, 3000, 2000, 1000]}
+    scoring:
+      kind: points
+      roster_size: 4
+      counting: 4
+      points_tenths: {-2: 80, -1: 30, 0: 5, 1: -5, 2: -10}
+      finish_tenths: [300, 260, 230, 200, 180, 160, 140, 120, 100, 80, 60, 40, 20]
+
   - id: short-private
     tournament: t1
     name: Short Table of Forty
@@ -47,6 +63,8 @@ NEEDED: list[tuple[str, Plant, str]] = [
     ("provider.stale", defects.a_stale_answer_is_the_truth, "ingestion.no_readmission"),
     ("corrections.reverted", defects.a_value_once_left_does_not_return, "ingestion.scores_equal_official"),
     ("corrections.after_cutoff", defects.late_is_like_any_other, "ingestion.late_corrections_told"),
+    ("corrections.after_cutoff", defects.the_cut_off_is_not_looked_at, "settlement.evidence_recomputes"),
+    ("golfers.disqualified_late", defects.the_cut_off_is_not_looked_at, "ingestion.official_at_cutoff"),
     ("corrections.after_settled", defects.late_is_like_any_other, "ingestion.late_corrections_told"),
     ("golfers.withdrawn", defects.withdrawals_are_not_noticed, "ingestion.statuses_equal_official"),
     ("golfers.disqualified", defects.after_the_end_nothing_changes, "ingestion.statuses_equal_official"),
@@ -58,7 +76,7 @@ FAILS_ANYWAY = {defects.withdrawals_are_not_noticed}
 
 
 def run(folder: Path, *faults: str) -> Ran:
-    scenario = (ROOT / "scenarios" / "small.yaml").read_text().replace("late_bp: 500", "late_bp: 3000") + SECOND_CONTEST
+    scenario = (ROOT / "scenarios" / "small.yaml").read_text().replace("late_bp: 500", "late_bp: 3000") + OTHER_CONTESTS
     path = folder / "alone.yaml"
     path.write_text(scenario + "\nfaults: [" + ", ".join(f"{{fault: {fault}}}" for fault in faults) + "]\n")
     return run_into(folder / "out", path)
@@ -68,7 +86,9 @@ def failed(ran: Ran) -> set[str]:
     return {result.id for result in ran.verdict.results if result.status.value == "FAIL"}
 
 
-@pytest.mark.parametrize(("fault", "plant", "promise"), NEEDED, ids=[fault for fault, *_ in NEEDED])
+@pytest.mark.parametrize(
+    ("fault", "plant", "promise"), NEEDED, ids=[f"{fault}-{plant.__name__}" for fault, plant, _ in NEEDED]
+)
 def test_without_its_defence_the_platform_does_not_get_over_the_fault(
     fault: str, plant: Plant, promise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +109,7 @@ def test_the_defect_alone_breaks_nothing(plant: Plant, tmp_path: Path, monkeypat
     assert ran.exit_code == 0, ran.stdout
 
 
-@pytest.mark.parametrize("fault", [fault for fault, *_ in NEEDED])
+@pytest.mark.parametrize("fault", sorted({fault for fault, *_ in NEEDED}))
 def test_with_its_defence_it_does(fault: str, tmp_path: Path) -> None:
     ran = run(tmp_path, fault)
     assert ran.exit_code == 0, ran.stdout

@@ -358,12 +358,17 @@ def test_a_reverted_correction_ends_where_it_began() -> None:
 
 
 @pytest.mark.parametrize(
-    ("id", "earliest_ms"), [("corrections.after_cutoff", 0), ("corrections.after_settled", 3 * HOUR_MS)]
+    ("id", "least_ms", "most_ms"),
+    [
+        ("corrections.after_cutoff", 2 * MINUTE_MS, 18 * MINUTE_MS),
+        ("golfers.disqualified_late", 2 * MINUTE_MS, 18 * MINUTE_MS),
+        ("corrections.after_settled", 3 * HOUR_MS, 12 * HOUR_MS),
+    ],
 )
-def test_a_late_correction_comes_after_every_cut_off_of_its_tournament(id: str, earliest_ms: int) -> None:
+def test_what_is_late_comes_after_every_cut_off_of_its_tournament(id: str, least_ms: int, most_ms: int) -> None:
     for key in KEYS:
         [action] = build(id, "f1", *bound(id, key)).actions()
-        assert action.at >= PLAY[1] + DAY_MS + earliest_ms
+        assert least_ms <= action.at - (PLAY[1] + DAY_MS) <= most_ms
     assert bind(id, Offer(some_cutoffs=[("t2", PLAY[1])]), Draws(KEYS[0]), {}) is None
 
 

@@ -53,12 +53,13 @@ def served(event: Event, since: int | None) -> ScoreAnswer:
     if since is None:
         cells = tuple(event.current.values())
         touched, statuses = dict(totals), dict(event.statuses)
+        changes = event.status_changes
     else:
         since = min(max(since, 0), event.revision)
         cells = tuple(event.changes[event.marks[since] :])
         touched = {(player_round := cell[:2]): totals[player_round] for cell in cells}
-        changed = bisect_right(event.status_changes, since, key=itemgetter(0))
-        statuses = {golfer: status for _, golfer, status in event.status_changes[changed:]}
+        changes = event.status_changes[bisect_right(event.status_changes, since, key=itemgetter(0)) :]
+        statuses = {golfer: status for _, golfer, status in changes}
     return ScoreAnswer(
         event_id=event.plan.event_id,
         revision=event.revision,
@@ -69,6 +70,7 @@ def served(event: Event, since: int | None) -> ScoreAnswer:
         totals=touched,
         statuses=statuses,
         complete=event.complete,
+        statuses_at={golfer: event.instants[revision - 1] for revision, golfer, _ in changes},
     )
 
 

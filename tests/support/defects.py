@@ -18,7 +18,7 @@ from contest_platform.audit import Context
 from contest_platform.domain import receipts
 from contest_platform.domain.receipts import Judgement, Scores
 from contest_platform.ports import Tx
-from contest_platform.services import ingestion, ingestion_batches, payments, reconciliation, refunds, webhooks
+from contest_platform.services import ingestion, ingestion_batches, payments, reconciliation, refunds, scores, webhooks
 from contest_platform.services.ingestion_batches import Known, Poll
 from contest_platform.services.webhooks import Effect, Event
 
@@ -208,6 +208,12 @@ def a_value_once_left_does_not_return(patch: pytest.MonkeyPatch) -> None:
 
 def late_is_like_any_other(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ingestion_batches, "_mark_late", lambda _tx, _poll, rows, _checkpoint: rows)
+
+
+def the_cut_off_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Whatever is known when a contest is settled counts for it."""
+    official = scores.official_cards
+    patch.setattr(scores, "official_cards", lambda tx, tournament, _cutoff_at: official(tx, tournament, 1 << 60))
 
 
 def _dropping(patch: pytest.MonkeyPatch, is_dropped: Callable[[Poll, Mapping[str, str], str], bool]) -> None:
