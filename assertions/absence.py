@@ -24,6 +24,8 @@ FINGERPRINTS = 3
 """Code, configuration and schema."""
 DATABASE_ROLES = frozenset({"app", "settlement", "ingestion"})
 """The services' own logins at the database; a human's session carries his principal."""
+REFUSED_WEBHOOK = "refuse.webhook"
+"""The action of the audit row of a webhook that is not believed."""
 NOT_AN_ENTRY = "revoked"
 """The action of identity.events that ends a credential."""
 
@@ -116,6 +118,33 @@ def processor_dashboard(evidence: Evidence) -> Finding:
             found.breaks(
                 f"{caller} made {item_id} over {dollars(cents)} at the processor at {instant(at)}", item_id, at, cents
             )
+    return found
+
+
+@assertion(
+    "absence.forgeries_refused",
+    "A webhook that the processor did not send was refused, put on record, and had no effect",
+)
+def forgeries_refused(evidence: Evidence) -> Finding:
+    posts = list(evidence.rows("attacker.posts", "n", "at", "kind", "how", "event_id", "entity", "status"))
+    found = Finding("forged or replayed webhooks", len(posts), len(posts))
+    if not posts:
+        return found
+    made = {event for (event,) in evidence.rows("processor.events", "event_id")}
+    taken = {event for (event,) in evidence.rows("platform.webhook_inbox", "event_id")}
+    refusals = sum(action == REFUSED_WEBHOOK for (action,) in evidence.rows("platform.audit_log", "action"))
+    answered = sum(status is not None for *_, status in posts)
+    for n, at, kind, how, event, entity, status in posts:
+        subject = f"attacker.posts/{n}"
+        if status is not None and status < 300:
+            found.breaks(
+                f"a webhook about {entity} that was {kind} ({how}) was answered {status} at {instant(at)}", subject, at
+            )
+        if event in taken - made:
+            found.breaks(f"the forged event {event} about {entity} is in the platform's inbox", subject, at)
+    if refusals < answered:
+        what = f"{answered} webhooks were forged or replayed, and only {refusals} refusals are on record"
+        found.breaks(what, "audit_log", posts[0][1])
     return found
 
 

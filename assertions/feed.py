@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 from itertools import compress, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,12 +60,13 @@ class _Rows(NamedTuple):
 class _Batch:
     """A batch whose receipts are being read."""
 
-    __slots__ = ("id", "lines", "verdicts")
+    __slots__ = ("first_published_at", "id", "lines", "verdicts")
 
     def __init__(self, id: int) -> None:
         self.id = id
         self.lines = sha256()
         self.verdicts: Counter[str] = Counter()
+        self.first_published_at = _EVER_AFTER
 
 
 class Receipts:
@@ -83,8 +85,11 @@ class Receipts:
         """(batch, received_at, what) where the batch counts other receipts than it has."""
         self.quarantined: list[tuple[int, int, int]] = []
         """(batch, received_at, holes) of batches with a quarantine."""
+        self._received: dict[int, tuple[int, int]] = {}
+        """Batch -> (first publication in it, when it was received)."""
         self._told: set[tuple[int, Hole, int]] = set()
         """(published at, hole, strokes) of every ADMIT and CORRECTION."""
+        self._left: list[int] | None = None
         self._admitted: set[Hole] = set()
         self._batch: _Batch | None = None
         columns = ("batch_id", "received_at", "receipts_hash", *COUNTED.values())
@@ -111,6 +116,8 @@ class Receipts:
                 self._batch = _Batch(batch_id)
             self._batch.lines.update("".join(lines[start:end]).encode())
             self._batch.verdicts.update(rows.verdict[start:end])
+            if not REPLAYED.isdisjoint(rows.verdict[start:end]):
+                self._batch.first_published_at = min(self._batch.first_published_at, *rows.published_at[start:end])
             start = end
 
     def _follow(self, rows: _Rows) -> None:
@@ -140,6 +147,7 @@ class Receipts:
             self.wrong_counts.append((batch.id, None, f"{count} receipts belong to it, and there is no such batch"))
             return
         received_at, receipts_hash, *counts = said
+        self._received[batch.id] = batch.first_published_at, received_at
         if batch.lines.hexdigest() != receipts_hash:
             self.wrong_hashes.append(batch.id)
         if batch.verdicts["QUARANTINE"]:
@@ -150,10 +158,49 @@ class Receipts:
                 what = f"it counts {stated} {column}, its receipts are {actual}"
                 self.wrong_counts.append((batch.id, received_at, what))
 
+    @property
+    def admitted(self) -> int:
+        """How many scores were admitted, corrections included."""
+        return len(self._told)
+
+    def made_up(self, owed: Owed, published: Iterable[Published]) -> list[tuple[int, Hole, int]]:
+        """(published at, hole, strokes) of what was admitted and never published. All publications are looked through
+        only when those that had to be received do not account for everything that was admitted."""
+        if len(owed.n) - len(self._not_told(owed)) == len(self._told):
+            return []
+        made_up = set(self._told)
+        for one in published:
+            made_up.difference_update(zip(*one[1:], strict=True))
+        return sorted(made_up)
+
+    def slow(self, within_ms: int) -> list[tuple[str, Hole, int, int, int]]:
+        """(tournament, hole, strokes, published at, received at) of each score that was admitted more than `within_ms`
+        after its publication. Receipts are read again for the batches in which there is one."""
+        batches = {
+            batch: received_at
+            for batch, (first_at, received_at) in self._received.items()
+            if received_at - first_at > within_ms
+        }
+        if not batches:
+            return []
+        evidence = self._evidence()
+        assert evidence is not None
+        found = []
+        for batch_ids, *columns in evidence.chunks(
+            _RECEIPTS, "batch_id", "verdict", "published_at", "tournament_id", "strokes", "golfer_id", "round", "hole"
+        ):
+            for place in [place for place, batch in enumerate(batch_ids) if batch in batches]:
+                verdict, published_at, tournament, strokes, *cell = [column[place] for column in columns]
+                received_at = batches[batch_ids[place]]
+                if verdict in REPLAYED and received_at - published_at > within_ms:
+                    golfer, round_, number = cell
+                    found.append((tournament, (tournament, golfer, round_, number), strokes, published_at, received_at))
+        return found
+
     def unheard(self, owed: Owed) -> list[int]:
         """The places of publications of which no receipt tells: a receipt tells of one if it took a score of its hole
         and strokes, and of an instant at which it stood. All are asked where ADMIT and CORRECTION do not settle it."""
-        left = [place for place, one in enumerate(zip(*owed[1:4], strict=True)) if one not in self._told]
+        left = self._not_told(owed)
         taken = self._taken({owed.hole[place] for place in left}) if left else {}
         return [
             place
@@ -163,6 +210,13 @@ class Receipts:
                 for at in taken.get((owed.hole[place], owed.strokes[place]), ())
             )
         ]
+
+    def _not_told(self, owed: Owed) -> list[int]:
+        """The places of publications that no ADMIT or CORRECTION tells of. Worked out once: there are many of them."""
+        if self._left is None:
+            told = self._told
+            self._left = [place for place, one in enumerate(zip(*owed[1:4], strict=True)) if one not in told]
+        return self._left
 
     def _taken(self, holes: set[Hole]) -> dict[tuple[Hole, int | None], list[int]]:
         """When the scores of these holes that were received had been published, by hole and strokes."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from evidence.run import Evidence
 
 
-def _told(hole: Hole) -> str:
+def told(hole: Hole) -> str:
     return f"{hole[0]}, {hole[1]}, round {hole[2]}, hole {hole[3]}"
 
 
@@ -73,9 +73,25 @@ def every_publication_has_a_receipt(evidence: Evidence) -> Finding:
     for place in receipts(evidence).unheard(owed):
         at, hole, strokes = owed.published_at[place], owed.hole[place], owed.strokes[place]
         found.breaks(
-            f"the provider published {strokes} strokes for {_told(hole)} at {instant(at)}, and the platform has no "
+            f"the provider published {strokes} strokes for {told(hole)} at {instant(at)}, and the platform has no "
             f"receipt of it",
             f"provider.publications/{owed.n[place]}", at,
+        )  # fmt: skip
+    return found
+
+
+@assertion(
+    "ingestion.admitted_is_published",
+    "Every hole score that the platform admitted is one that the provider published, and of that instant",
+)
+def admitted_is_published(evidence: Evidence) -> Finding:
+    known = receipts(evidence)
+    found = Finding("admitted scores", known.admitted, len(once(evidence, _Official).holes))
+    for at, hole, strokes in known.made_up(owed_publications(evidence), facts(evidence).publications.values()):
+        found.breaks(
+            f"the platform admitted {strokes} strokes for {told(hole)} as published at {instant(at)}; the provider "
+            f"published no such thing",
+            _subject(hole), at,
         )  # fmt: skip
     return found
 
@@ -92,13 +108,13 @@ def scores_equal_official(evidence: Evidence) -> Finding:
         if strokes != due and hole[0] in official.cutoffs and strokes not in official.later.get(hole, ()):
             said = "never published it" if due is None else f"says {due}"
             found.breaks(
-                f"{_told(hole)} has {strokes} strokes in the platform, the provider {said}",
+                f"{told(hole)} has {strokes} strokes in the platform, the provider {said}",
                 _subject(hole), published_at,
             )  # fmt: skip
     for hole in official.holes.keys() - scores.hole:
         if None not in official.later.get(hole, ()):
             found.breaks(
-                f"{_told(hole)} has no score in the platform, the provider says {official.holes[hole]}",
+                f"{told(hole)} has no score in the platform, the provider says {official.holes[hole]}",
                 _subject(hole), official.cutoffs[hole[0]],
             )  # fmt: skip
     found.broken.sort(key=lambda broken: broken.subject)
@@ -206,9 +222,9 @@ def replay_reproduces(evidence: Evidence) -> Finding:
         from_receipts = replayed.pop(hole, None)
         if from_receipts != strokes:
             said = "no admitted receipt" if from_receipts is None else f"receipts that lead to {from_receipts}"
-            found.breaks(f"{_told(hole)} has {strokes} strokes, but {said}", _subject(hole))
+            found.breaks(f"{told(hole)} has {strokes} strokes, but {said}", _subject(hole))
     for hole, strokes in replayed.items():
-        found.breaks(f"{_told(hole)} was admitted with {strokes} strokes and has no score", _subject(hole))
+        found.breaks(f"{told(hole)} was admitted with {strokes} strokes and has no score", _subject(hole))
     return found
 
 
@@ -275,7 +291,7 @@ def no_readmission(evidence: Evidence) -> Finding:
     found = Finding("admitted holes", len(known.replayed), len(once(evidence, _Official).holes))
     for batch, n, hole in known.readmitted:
         found.breaks(
-            f"{_told(hole)} was admitted again by receipt {n} of batch {batch}",
+            f"{told(hole)} was admitted again by receipt {n} of batch {batch}",
             f"ingestion_batches/{batch}",
         )
     return found

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from evidence.plan import FaultPlan
     from evidence.run import Evidence
 
+ACCEPTED_WITHIN_MS = 30 * HOUR_MS
+"""By when a webhook that nothing but the platform could refuse is accepted. The processor's retries double in distance:
+after half a day without the endpoint the next one comes within half a day more."""
 INTENT_ENDS = frozenset({"succeeded", "canceled"})
 ORDER_ENDS = frozenset({"COMPLETED", "FAILED", "EXPIRED"})
 
@@ -156,6 +159,35 @@ def converged(evidence: Evidence) -> Finding:
             found.saw += 1
             if status in is_open:
                 pending(f"{book}/{item}", f"{name} {item} is {status}", at)
+    return found
+
+
+@assertion(
+    "recovery.webhooks_accepted",
+    "Every webhook that the processor sent was accepted in the end, however often it was sent",
+)
+def webhooks_accepted(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    first_due: dict[str, int] = {}
+    accepted: set[str] = set()
+    last_status: dict[str, int | None] = {}
+    for event, due_at, sent, status in evidence.rows("processor.deliveries", "event_id", "due_at", "sent", "status"):
+        if status is not None and 200 <= status < 300:
+            accepted.add(event)
+        elif sent:
+            first_due.setdefault(event, due_at)
+            last_status[event] = status
+    found = Finding("webhooks", len(accepted), len(known.effects) and 1)
+    for event in first_due.keys() - accepted:
+        due_at = first_due[event]
+        if known.deadline(due_at, ACCEPTED_WITHIN_MS)[0] <= known.ended_at:
+            status = last_status[event]
+            answer = "nobody answered" if status is None else f"the last answer was {status}"
+            found.breaks(
+                f"the webhook {event}, due at {instant(due_at)}, was never accepted: {answer}",
+                f"processor.events/{event}", due_at,
+            )  # fmt: skip
+    found.broken.sort(key=lambda broken: (broken.at or 0, broken.subject))
     return found
 
 

@@ -6,6 +6,7 @@ Times are integer milliseconds since the Unix epoch (`*_at`), money is integer c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -46,6 +47,12 @@ class ServiceUnavailable(PortError):
     """The callee answered that it cannot serve (HTTP 5xx without an effect that we could know of)."""
 
     code = "service_unavailable"
+
+
+class AnswerUnreadable(PortError):
+    """The callee answered as if all were well, and what it sent cannot be read."""
+
+    code = "answer_unreadable"
 
 
 class ProcessorError(PortError):
@@ -298,7 +305,8 @@ class ScoreAnswer:
     revision asked for, all of them when asked for None; `totals`: (golfer_id, round) -> strokes of the holes played,
     for every round that `cells` touches; `statuses`: golfer_id -> active, cut, withdrawn, disqualified, did_not_start,
     for those that changed (all when asked for None). `field`: golfer ids of the event. `revision` is the cursor to ask
-    from next; `published_at` its instant. `complete`: the event is over and official."""
+    from next; `published_at` its instant. `complete`: the event is over and official. `statuses_at`: when each of the
+    statuses was published, of golfers whose status has changed at all."""
 
     event_id: str
     revision: int
@@ -309,6 +317,7 @@ class ScoreAnswer:
     totals: Mapping[tuple[str, int], int]
     statuses: Mapping[str, str]
     complete: bool
+    statuses_at: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class ScoreProvider(Protocol):

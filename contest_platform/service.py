@@ -49,7 +49,8 @@ class Config:
     """Settings of one environment. Secrets come from its profile, never from code."""
 
     webhook_secrets: tuple[str, ...]
-    """Current and, for 24 h after a roll, previous signing secret of the webhook endpoint."""
+    """Signing secrets of the webhook endpoint: the current one and, when it is about to be or has just been rolled, the
+    other. Both are valid for up to 24 h (docs.stripe.com/webhooks)."""
     token_key: str
     """HS256 key of API tokens."""
     hosts: Mapping[str, str]

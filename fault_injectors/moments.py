@@ -8,6 +8,7 @@ from seams.faults import Binding, Guarantees
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+POLLED_MS = 10 * MINUTE_MS
 LAST_PAYMENTS = 5
 """How many of a contest's payments, from the last one back, count as made in the last minute."""
 
@@ -38,6 +39,14 @@ def a_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
     return Binding(entity=draws.choice(payments, "payment")[0], occurrence=1)
 
 
+def a_refund(guarantees: Guarantees, draws: Draws) -> Binding | None:
+    """One of the payments that are bound to be refunded: the first crossing about it."""
+    refunds = guarantees.refunds()
+    if not refunds:
+        return None
+    return Binding(entity=draws.choice(refunds, "refund")[0], occurrence=1)
+
+
 def a_last_minute_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
     """The first webhook about a payment, mostly one of the last before a contest's lock: what is told of it late is
     then told after the lock, and must count all the same."""
@@ -50,6 +59,13 @@ def a_last_minute_payment(guarantees: Guarantees, draws: Draws) -> Binding | Non
     # Sometimes any other: the last ones may all be taken.
     candidates = latest_first[:LAST_PAYMENTS] if draws.below(8, "mostly") else latest_first
     return Binding(entity=draws.choice(candidates, "payment")[1], occurrence=1)
+
+
+def while_settled(cutoff_at: int, after_min: int) -> int:
+    """An instant that is most likely between the cut-off and the settlement: the provider is asked every ten minutes,
+    so the end is heard of on the next of these instants, and the scores are asked for once more on the one after the
+    cut-off. `after_min`, 2 to 8, are the minutes between."""
+    return (cutoff_at // POLLED_MS + 1) * POLLED_MS + after_min * MINUTE_MS
 
 
 def a_founder_after(guarantees: Guarantees, draws: Draws, earliest_at: int) -> tuple[str, int] | None:

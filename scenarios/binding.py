@@ -17,7 +17,7 @@ from fault_injectors import bind, registry
 from scenarios.errors import Located
 from scenarios.feed import HOUR, MINUTE
 from scenarios.model import BASIS_POINTS, FaultModel, Scenario, minutes_of
-from scenarios.official import final_cells
+from scenarios.official import final_cells, final_statuses
 from seams.draws import Draws
 from seams.faults import Binding, Fault
 
@@ -26,6 +26,9 @@ WELL_BEFORE_LOCK = HOUR // 2
 _APART = 2 * HOUR
 """Two acts on the same thing at least this far apart: a crash needs a worker that has come back from the last one."""
 _QUIET = 30 * MINUTE
+_RETIRE = "retire"
+_ENTERED = 15 * MINUTE
+"""After so long a customer who came has entered, and so long before the lock nobody enters any more."""
 _PLAY_LEAST = 60 * MINUTE
 _HOLD_FOR_CORRECTIONS = 12 * HOUR
 _ATTEMPTS = 64
@@ -82,6 +85,22 @@ class Offer:
             self._lists["payments"] = captured
         return self._lists["payments"]
 
+    def refunds(self) -> Sequence[tuple[str, int]]:
+        cancelled = {contest.id for contest in self.contests if not self._runs(contest)}
+        return [item for item in self.payments() if item[0].partition("/")[0] in cancelled]
+
+    def unpaid(self) -> Sequence[tuple[str, int, int]]:
+        if "unpaid" not in self._lists:
+            latest = {contest.id: contest.lock_at - _ENTERED for contest in self.contests}
+            self._lists["unpaid"] = [
+                (f"{entry.contest_id}/{entry.user_id}", from_at, until_at)
+                for entry in self.entries
+                for from_at in [entry.enters_at + _ENTERED]
+                for until_at in [min(entry.enters_at + entry.pay_after_s * 1_000, latest[entry.contest_id])]
+                if until_at - from_at >= _ENTERED
+            ]
+        return self._lists["unpaid"]
+
     def _played_for(self) -> list[Tournament]:
         """Tournaments on which a contest surely runs: nobody polls the others."""
         wanted = {contest.tournament_id for contest in self.contests if self._runs(contest)}
@@ -111,11 +130,48 @@ class Offer:
             ]
         return self._lists["correctable"]
 
+    def cutoffs(self) -> Sequence[tuple[str, int]]:
+        return [
+            (tournament.id, tournament.ends_at + hold_s * 1_000)
+            for tournament in self._played_for()
+            for hold_s in [max(c.hold_s for c in self.contests if c.tournament_id == tournament.id)]
+        ]
+
+    def also_rans(self) -> Sequence[tuple[str, str, int, int]]:
+        if "also_rans" not in self._lists:
+            self._lists["also_rans"] = [
+                (tournament.id, golfer, instants[0], instants[-1])
+                for tournament in self._played_for()
+                for statuses in [final_statuses(tournament)]
+                for golfer, instants in sorted(_second_rounds(tournament).items())
+                if statuses[golfer] == "cut" and instants[0] < instants[-1] <= self.absence_until_at
+            ]
+        return self._lists["also_rans"]
+
+    def before_last_round(self) -> Sequence[tuple[str, str, int]]:
+        return [
+            (tournament.id, golfer, tournament.play[-2][1])
+            for tournament in self._played_for()
+            if len(tournament.play) == tournament.rounds > 1
+            for golfer in sorted(self.finishers[tournament.id])
+            if (tournament.id, golfer) not in self.reserved
+        ]
+
     def _hold_ms(self, tournament: Tournament) -> int:
         return min(c.hold_s for c in self.contests if c.tournament_id == tournament.id) * 1_000
 
     def founders(self) -> Sequence[str]:
         return [principal.id for principal in self.principals if principal.role == "founder"]
+
+
+def _second_rounds(tournament: Tournament) -> dict[str, list[int]]:
+    """By golfer, when the holes of his second round are published."""
+    instants: dict[str, list[int]] = {}
+    for publication in tournament.publications:
+        for golfer, round, _, _ in publication.cells:
+            if round == 2:
+                instants.setdefault(golfer, []).append(publication.at)
+    return instants
 
 
 def _lively(tournament: Tournament) -> list[tuple[int, int]]:
@@ -144,6 +200,8 @@ Claim = tuple[str, str, Binding]
 def _clash(one: Claim, other: Claim) -> bool:
     """Whether two faults claim the same thing, so that one of them might not bite."""
     a, b = one[2], other[2]
+    if one[0] == other[0] == "provider" and _RETIRE in (one[1], other[1]) and a.entity == b.entity:
+        return True  # a hole that is not played any more cannot be corrected
     if one[:2] != other[:2] or (a.entity != b.entity and None not in (a.entity, b.entity)):
         return False
     if a.occurrence is not None and b.occurrence is not None:

@@ -29,16 +29,16 @@ SEAMS: dict[str, Seam] = {
         ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
     ),
     "webhook": Seam(
-        ("deliver",),
-        "contest_id/user_id of the object's metadata",
+        ("deliver", "attempt"),
+        "contest_id/user_id of the object's metadata; deliver is crossed once by an event, attempt by each attempt",
         "the event id: processor.deliveries.event_id",
-        ("Delay", "Drop", "Repeat"),
+        ("Delay", "Drop", "Repeat", "Twin", "Behind", "Copy", "Refuse"),
     ),
     "provider": Seam(
         ("poll",),
         "the tournament id",
         "the number of the poll: provider.requests.n",
-        ("Refuse", "LoseAnswer", "LoseRequest"),
+        ("Refuse", "LoseAnswer", "LoseRequest", "Falsify"),
     ),
     "winrm": Seam(
         ("run",),
@@ -60,6 +60,9 @@ SEAMS: dict[str, Seam] = {
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
+    "provider.retire": "entity: tournament_id/golfer_id; params status, reason: he plays no further, and why",
+    "processor.roll_secret": "entity: contest_id/user_id of a payment after it; the webhook secret is replaced",
+    "attacker.forge": "entity: contest_id/user_id; a forged webhook says that this unpaid entry is paid",
     "database.edit": "entity: principal; params table, set, where, bypass: SQL past the application and its triggers",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",

@@ -74,6 +74,35 @@ class Repeat(Effect):
     gap_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Twin(Effect):
+    """The callee tells of the same change a second time, under an id of its own, `gap_ms` later."""
+
+    gap_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind(Effect):
+    """The delivery waits until the next one about the same entity has been accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Effect):
+    """Somebody on the way keeps a copy of the delivery, signature and all, and posts it again `after_ms` later."""
+
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Falsify(Effect):
+    """The callee answers at 200 OK, and what it says is not so: `kind` names how. `age_ms`: how old a stale answer is.
+    `since_at`: since when it goes on, for what must stay the same meanwhile."""
+
+    kind: str
+    since_at: int = 0
+    age_ms: int = 0
+
+
 # --- what a fault may ask of the world at an instant ---------------------------------------------------------------
 
 
@@ -161,12 +190,30 @@ class Guarantees(Protocol):
     def payments(self) -> Sequence[tuple[str, int]]:
         """("contest_id/user_id", captured_at): payments that will be captured before the lock, by half an hour."""
 
+    def refunds(self) -> Sequence[tuple[str, int]]:
+        """("contest_id/user_id", captured_at): payments for contests that surely do not run, so that each is refunded
+        at the lock."""
+
+    def unpaid(self) -> Sequence[tuple[str, int, int]]:
+        """("contest_id/user_id", from_at, until_at): entries that have been made and are not paid for yet."""
+
     def play(self) -> Sequence[tuple[str, int, int]]:
         """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""
 
     def correctable(self) -> Sequence[tuple[str, str, int, int, int, int]]:
         """(tournament_id, golfer_id, round, hole, strokes, official_end_at): holes whose published value may be
         corrected after the event ended at official_end_at and before the cut-off of its contests."""
+
+    def cutoffs(self) -> Sequence[tuple[str, int]]:
+        """(tournament_id, at): the last cut-off on it, if its contests are complete the moment that it ends. They may
+        take a quarter of an hour more: nobody hears of the end at once."""
+
+    def also_rans(self) -> Sequence[tuple[str, str, int, int]]:
+        """(tournament_id, golfer_id, from_at, until_at): golfers who will miss the cut, and when their second round is
+        played. Nothing else befalls their scores."""
+
+    def before_last_round(self) -> Sequence[tuple[str, str, int]]:
+        """(tournament_id, golfer_id, at): golfers who would play to the end; the last round but one is over by then."""
 
     def founders(self) -> Sequence[str]:
         """The principals who are founders: revoked at the start, and tempted all the same."""

@@ -66,9 +66,10 @@ class World:
         self.bus = SeamBus(self._faults, self.runtime.now, self._note_effect)
 
         webhook_secret = f"whsec_{self.draws.hex('secret.webhook')}"
+        self._next_secret = f"whsec_{self.draws.hex('secret.webhook', 'next')}"
         token_key = self.draws.hex("secret.tokens") * 2
         self.config = Config(
-            webhook_secrets=(webhook_secret,),
+            webhook_secrets=(webhook_secret, self._next_secret),
             token_key=token_key,
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
@@ -90,6 +91,9 @@ class World:
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
             "provider.correct": self.provider.pull_correct,
+            "provider.retire": self.provider.pull_retire,
+            "processor.roll_secret": self._pull_roll_secret,
+            "attacker.forge": self.processor.pull_forge,
             "identity.login": self.identity.pull_login,
             "database.edit": self._pull_edit,
             "dashboard.transfer": self._pull_transfer,
@@ -181,6 +185,10 @@ class World:
     async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
         await self.processor.pull_transfer(action, note, user.account_id)
+
+    async def _pull_roll_secret(self, action: Action, note: NoteAction) -> None:
+        self.processor.roll_secret(action.entity, self._next_secret)
+        note(action, action.entity)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ from seams.catalogue import LEVERS, SEAMS
 from seams.draws import Draws
 from seams.faults import Binding, BiteSpec, Call, Effect, Fault, RecoverySpec, Refuse
 
+DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "faults-of-webhooks-and-provider.md"
 START = 1_799_107_200_000
 PLAY = (START + 3 * DAY_MS, START + 3 * DAY_MS + 10 * HOUR_MS)
-PAID_AT = START + 9 * HOUR_MS
+PAID_AT = START + 2 * DAY_MS + 9 * HOUR_MS
 
 
 @dataclass
@@ -39,6 +41,17 @@ class Offer:
     some_correctable: list[tuple[str, str, int, int, int, int]] = field(
         default_factory=lambda: [("t1", "g1", 4, 17, 1, PLAY[1]), ("t1", "g2", 1, 1, 4, PLAY[1])]
     )
+    some_unpaid: list[tuple[str, int, int]] = field(
+        default_factory=lambda: [("c1/u3", START + HOUR_MS, START + 3 * HOUR_MS), ("c1/u4", START, START + MINUTE_MS)]
+    )
+    some_refunds: list[tuple[str, int]] = field(default_factory=lambda: [("c2/u1", PAID_AT + 2), ("c2/u9", PAID_AT)])
+    some_cutoffs: list[tuple[str, int]] = field(default_factory=lambda: [("t1", PLAY[1] + DAY_MS)])
+    some_also_rans: list[tuple[str, str, int, int]] = field(
+        default_factory=lambda: [("t1", "g8", *PLAY), ("t1", "g9", PLAY[0] + HOUR_MS, PLAY[1])]
+    )
+    some_before_last_round: list[tuple[str, str, int]] = field(
+        default_factory=lambda: [("t1", "g1", PLAY[0]), ("t1", "g2", PLAY[0])]
+    )
     some_founders: list[str] = field(default_factory=lambda: ["founder:ada"])
 
     def transfers(self) -> list[tuple[str, int]]:
@@ -53,11 +66,26 @@ class Offer:
     def correctable(self) -> list[tuple[str, str, int, int, int, int]]:
         return self.some_correctable
 
+    def unpaid(self) -> list[tuple[str, int, int]]:
+        return self.some_unpaid
+
+    def refunds(self) -> list[tuple[str, int]]:
+        return self.some_refunds
+
+    def cutoffs(self) -> list[tuple[str, int]]:
+        return self.some_cutoffs
+
+    def also_rans(self) -> list[tuple[str, str, int, int]]:
+        return self.some_also_rans
+
+    def before_last_round(self) -> list[tuple[str, str, int]]:
+        return self.some_before_last_round
+
     def founders(self) -> list[str]:
         return self.some_founders
 
 
-NOTHING = Offer(some_transfers=[], some_payments=[], some_play=[], some_correctable=[], some_founders=[])
+NOTHING = Offer(**{item.name: [] for item in fields(Offer) if item.name.startswith("some_")})
 IDS = sorted(registry())
 ALL = [pytest.param(id, cls, id=id) for id, cls in registry().items()]
 KEYS = [f"{n:032x}" for n in range(60)]
@@ -92,7 +120,7 @@ def crossings(fault: Fault, calls: list[tuple[int, str]]) -> list[tuple[int, str
 def test_the_registry_holds_every_family_in_the_order_of_the_ids() -> None:
     assert list(registry()) == IDS
     assert {id.partition(".")[0] for id in IDS} == {
-        "platform", "provider", "timeouts", "violations", "webhooks", "winrm",
+        "corrections", "endpoint", "golfers", "platform", "provider", "timeouts", "violations", "webhooks", "winrm",
     }  # fmt: skip
 
 
@@ -231,21 +259,79 @@ def test_a_lost_transfer_is_one_that_is_bound_to_be_created(id: str) -> None:
     assert chosen == {("c1", 1), ("c1", 2), ("c1", 3), ("c3", 1)}
 
 
-@pytest.mark.parametrize("id", ["webhooks.duplicate", "webhooks.delayed", "webhooks.lost"])
+@pytest.mark.parametrize(
+    "id",
+    ["webhooks.duplicate", "webhooks.twin", "webhooks.storm", "webhooks.delayed", "webhooks.lost",
+     "endpoint.stale_signature"],
+)  # fmt: skip
 def test_a_webhook_fault_befalls_a_payment_that_will_be_captured(id: str) -> None:
     chosen = {(binding.entity, binding.occurrence) for binding, _ in (bound(id, key) for key in KEYS)}
     assert chosen == {("c1/u1", 1), ("c1/u2", 1), ("c2/u1", 1)}
 
 
-def test_an_outage_lies_within_one_window_of_play() -> None:
+@pytest.mark.parametrize("id", ["webhooks.out_of_order", "webhooks.before_row"])
+def test_a_fault_of_refunds_befalls_a_payment_that_will_be_refunded(id: str) -> None:
+    chosen = {(binding.entity, binding.occurrence) for binding, _ in (bound(id, key) for key in KEYS)}
+    assert chosen == {("c2/u1", 1), ("c2/u9", 1)}
+
+
+def test_a_webhook_is_forged_while_its_entry_is_unpaid_and_there_is_time_for_it() -> None:
     for key in KEYS:
-        binding, params = bound("provider.outage", key)
+        binding, params = bound("endpoint.forged_signature", key)
+        [action] = build("endpoint.forged_signature", "f1", binding, params).actions()
+        assert (action.lever, action.entity) == ("attacker.forge", "c1/u3")
+        assert START + HOUR_MS <= action.at <= START + 3 * HOUR_MS - 5 * MINUTE_MS
+
+
+def test_a_replay_comes_when_its_signature_is_too_old() -> None:
+    for key in KEYS:
+        binding, params = bound("endpoint.stale_signature", key)
+        effect: Any = build("endpoint.stale_signature", "f1", binding, params).effect(
+            Call("webhook", "deliver", str(binding.entity), 1, 0)
+        )
+        assert 300_000 < effect.after_ms == params["after_min"] * MINUTE_MS
+
+
+def test_the_old_secret_has_ended_when_the_bound_payment_is_made() -> None:
+    late = Offer(some_payments=[("c1/u1", START + 25 * HOUR_MS), ("c1/u2", START + 60 * HOUR_MS)])
+    for key in KEYS:
+        result = bind("endpoint.secret_rotation", late, Draws(key), {})
+        assert result is not None
+        [action] = build("endpoint.secret_rotation", "f1", *result).actions()
+        assert (action.lever, action.entity) == ("processor.roll_secret", "c1/u2")
+        assert action.at < START + 60 * HOUR_MS - DAY_MS
+    soon = Offer(some_payments=[("c1/u1", START + 25 * HOUR_MS)])
+    assert bind("endpoint.secret_rotation", soon, Draws(KEYS[0]), {}) is None
+
+
+def test_the_endpoint_is_down_when_a_payment_is_told_of() -> None:
+    for key in KEYS:
+        binding, params = bound("endpoint.down", key)
+        assert binding.from_at is not None
+        assert binding.until_at is not None
+        assert binding.entity is None
+        assert binding.until_at - binding.from_at == params["down_h"] * HOUR_MS
+        assert any(binding.from_at <= at < binding.until_at - HOUR_MS for _, at in Offer().payments())
+        down = build("endpoint.down", "f1", binding, params)
+        befallen = crossings(
+            down, [(binding.from_at - 1, "c1/u1"), (binding.from_at, "c1/u1"), (binding.until_at, "c1/u1")]
+        )
+        assert [(at, effect) for at, _, effect in befallen] == [(binding.from_at, Refuse(503))]
+
+
+LIES = [f"provider.{kind}" for kind in ("empty", "wrong_event", "scrambled", "garbled", "malformed", "stale")]
+
+
+@pytest.mark.parametrize(("id", "length"), [("provider.outage", "outage_min"), *[(id, "lasts_min") for id in LIES]])
+def test_an_outage_lies_within_one_window_of_play(id: str, length: str) -> None:
+    for key in KEYS:
+        binding, params = bound(id, key)
         assert binding.from_at is not None
         assert binding.until_at is not None
         assert binding.entity == "t1"
         assert PLAY[0] <= binding.from_at < binding.until_at < PLAY[1]
-        assert binding.until_at - binding.from_at == params["outage_min"] * MINUTE_MS
-    assert bind("provider.outage", Offer(some_play=[("t2", START, START + 30 * MINUTE_MS)]), Draws(KEYS[0]), {}) is None
+        assert binding.until_at - binding.from_at == params[length] * MINUTE_MS
+    assert bind(id, Offer(some_play=[("t2", START, START + 30 * MINUTE_MS)]), Draws(KEYS[0]), {}) is None
 
 
 def test_a_correction_changes_one_hole_by_one_stroke_after_the_end() -> None:
@@ -258,6 +344,52 @@ def test_a_correction_changes_one_hole_by_one_stroke_after_the_end() -> None:
         assert set(action.params) == {"round", "hole", "strokes"}
         seen.add((action.entity, *action.params.values()))
     assert seen == {("t1/g1", 4, 17, 2), ("t1/g2", 1, 1, 3), ("t1/g2", 1, 1, 5)}
+
+
+def test_a_reverted_correction_ends_where_it_began() -> None:
+    for key in KEYS:
+        binding, params = bound("corrections.reverted", key)
+        there, back = build("corrections.reverted", "f1", binding, params).actions()
+        cell = next(cell for cell in Offer().correctable() if f"{cell[0]}/{cell[1]}" == binding.entity)
+        assert PLAY[1] < there.at < back.at < PLAY[1] + 12 * HOUR_MS
+        assert abs(there.params["strokes"] - cell[4]) == 1
+        assert back.params == {"round": cell[2], "hole": cell[3], "strokes": cell[4]}
+        assert (there.lever, there.entity) == (back.lever, back.entity) == ("provider.correct", binding.entity)
+
+
+@pytest.mark.parametrize(
+    ("id", "least_ms", "most_ms"),
+    [
+        ("corrections.after_cutoff", 2 * MINUTE_MS, 18 * MINUTE_MS),
+        ("golfers.disqualified_late", 2 * MINUTE_MS, 18 * MINUTE_MS),
+        ("corrections.after_settled", 3 * HOUR_MS, 12 * HOUR_MS),
+    ],
+)
+def test_what_is_late_comes_after_every_cut_off_of_its_tournament(id: str, least_ms: int, most_ms: int) -> None:
+    for key in KEYS:
+        [action] = build(id, "f1", *bound(id, key)).actions()
+        assert least_ms <= action.at - (PLAY[1] + DAY_MS) <= most_ms
+    assert bind(id, Offer(some_cutoffs=[("t2", PLAY[1])]), Draws(KEYS[0]), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("id", "golfers", "status"),
+    [
+        ("golfers.withdrawn", {"t1/g8", "t1/g9"}, "withdrawn"),
+        ("golfers.disqualified", {"t1/g1", "t1/g2"}, "disqualified"),
+        ("golfers.cut", {"t1/g1", "t1/g2"}, "cut"),
+    ],
+)
+def test_a_golfer_leaves_with_a_status_and_a_reason(id: str, golfers: set[str], status: str) -> None:
+    chosen = set()
+    for key in KEYS:
+        [action] = build(id, "f1", *bound(id, key)).actions()
+        chosen.add(action.entity)
+        assert action.lever == "provider.retire"
+        assert action.params["status"] == status
+        assert registry()[id].bite.where["reason"] == action.params["reason"]
+        assert id != "golfers.disqualified" or action.at > PLAY[1]
+    assert chosen == golfers
 
 
 @pytest.mark.parametrize("id", ["winrm.refused", "winrm.answer_lost"])
@@ -301,12 +433,17 @@ def test_the_dashboard_pays_a_customer_of_a_contest_that_she_paid_for() -> None:
         ("webhooks.duplicate", "Repeat"),
         ("webhooks.delayed", "Delay"),
         ("webhooks.lost", "Drop"),
+        ("webhooks.twin", "Twin"),
+        ("webhooks.storm", "Repeat"),
+        ("webhooks.out_of_order", "Behind"),
+        ("webhooks.before_row", "LoseAnswer"),
+        ("endpoint.stale_signature", "Copy"),
     ],
 )
 def test_a_point_fault_befalls_the_bound_occurrence_once(id: str, effect: str) -> None:
     for key in KEYS[:10]:
         binding, params = bound(id, key)
-        others = [entity for entity in ("c1", "c3", "c1/u1", "c2/u1") if entity != binding.entity]
+        others = [entity for entity in ("c1", "c3", "c1/u1", "c2/u1", "c2/u9") if entity != binding.entity]
         calls = [(at, entity) for at in range(6) for entity in [*others, str(binding.entity)]]
         [(at, entity, what)] = crossings(build(id, "f1", binding, params), calls)
         assert (entity, at + 1) == (binding.entity, binding.occurrence)
@@ -359,6 +496,18 @@ def test_a_fault_asks_only_for_what_its_seam_or_lever_can_do(id: str, cls: type[
         assert type(effect).__name__ in SEAMS[cls.seam].effects
         assert list(fault.actions()) == []
     else:
-        [action] = fault.actions()
-        assert action.lever in LEVERS
-        assert action.at == binding.from_at
+        first, *later = fault.actions()
+        assert {action.lever for action in (first, *later)} <= LEVERS.keys()
+        assert first.at == binding.from_at
+        assert all(first.at < action.at for action in later)
+
+
+@pytest.mark.parametrize("family", ["webhooks", "endpoint", "provider", "corrections", "golfers"])
+def test_the_documented_faults_of_a_family_are_those_of_the_registry(family: str) -> None:
+    rows = [line for line in DOCUMENTED.read_text().splitlines() if line.startswith(f"| `{family}.")]
+    documented = [tuple(cell.strip() for cell in row.split("|")[1:5]) for row in rows]
+    assert documented == [
+        (f"`{id}`", cls.title, cls.recovery.how, f"`{cls.bite.book}`")
+        for id, cls in registry().items()
+        if id.startswith(f"{family}.")
+    ]

@@ -11,14 +11,13 @@ from scenarios import load
 from tests.support.command import Ran, SharedRuns, bitten, run_into, scenario_with
 
 FAULTS = [name for name, fault in registry().items() if fault.kind == "fault"]
-IN_DEFAULT = {fault.fault for fault in load("default").model.faults}
+HOMES = {fault.fault: name for name in ("webhooks", "provider", "default") for fault in load(name).model.faults}
+"""Fault -> the shipped scenario that has it; the default, where it is one of several."""
 
 
 def run_alone(name: str, runs: SharedRuns, folder: Path) -> Ran:
-    """The default scenario with this fault alone; the small one for a fault that the default leaves out."""
-    return (
-        runs("default", "--only", name) if name in IN_DEFAULT else run_into(folder / "out", scenario_with(folder, name))
-    )
+    """The shipped scenario that has the fault, with this one alone; the small scenario for a fault that none has."""
+    return runs(HOMES[name], "--only", name) if name in HOMES else run_into(folder / "out", scenario_with(folder, name))
 
 
 @pytest.mark.parametrize("name", FAULTS)

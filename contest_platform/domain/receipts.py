@@ -43,7 +43,7 @@ class Scores:
 @dataclass(slots=True)
 class Judgement:
     """`receipts` in the order of the answer. `learned`: the holes that it changes and the rounds that it touches, of
-    rounds that add up. `broken`: the rounds that do not."""
+    rounds that add up. `broken`: the rounds that do not, those included of which only the total came through."""
 
     receipts: list[Receipt]
     learned: Scores
@@ -100,6 +100,14 @@ def judge(
         gained[player_round] = gained.get(player_round, 0) + gain
     sums = {player_round: known_sum(player_round, 0) + gain for player_round, gain in gained.items()}
     broken = frozenset([player_round for player_round, strokes in sums.items() if totals.get(player_round) != strokes])
+    if len(totals) > len(sums):
+        # A cell that was refused may be a hole of a round of which nothing else is told: its total misses it.
+        broken |= {
+            (golfer, round_)
+            for (golfer, round_), strokes in totals.items()
+            if (golfer, round_) not in sums and golfer in golfers and 1 <= round_ <= rounds
+            if known_sum((golfer, round_), 0) != strokes
+        }
     if broken:
         after = {place: value for place, value in after.items() if place[:2] not in broken}
         sums = {player_round: strokes for player_round, strokes in sums.items() if player_round not in broken}

@@ -250,7 +250,8 @@ class IngestionService:
         """Tell the pager; if that fails, the next visit does it, for the checkpoint remembers."""
         ports = self._ports
         dedup_key = f"late_correction:{tournament.id}"
-        summary = f"{tournament.id}: the provider corrected scores after the cut-off of {', '.join(page['contests'])}"
+        what = " and ".join([what for what, key in (("scores", "cells"), ("statuses", "statuses")) if page.get(key)])
+        summary = f"{tournament.id}: the provider corrected {what} after the cut-off of {', '.join(page['contests'])}"
         call = ports.pager.send(
             action="trigger", dedup_key=dedup_key, summary=summary, severity="warning", details=page
         )

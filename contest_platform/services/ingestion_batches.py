@@ -28,6 +28,12 @@ def full_poll_name(tournament_id: str) -> str:
     return f"full_poll:{tournament_id}"
 
 
+def late_statuses_name(tournament_id: str) -> str:
+    """The checkpoint {golfer: [[published_at, status before], …]} of statuses published after a contest's cut-off, in
+    their order: what they were at a cut-off is what counts for its contest."""
+    return f"late_statuses:{tournament_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Poll:
     """A poll and its answer. `full`: asked for everything because a cut-off had passed."""
@@ -151,6 +157,8 @@ def _take(tx: Tx, poll: Poll, checkpoint: dict[str, Any], known: Known) -> Known
         # Statuses and the end come again with the next answer that adds up: a scrambled one is not to be believed.
         checkpoint["revision"] = answer.revision
         told = _update_statuses(tx, poll, field)
+        if told is not field:
+            _mark_late_statuses(tx, poll, field, told, checkpoint)
         changed |= _complete(tx, poll) or told is not field
         field = told
         if poll.full:
@@ -165,16 +173,7 @@ def _mark_late(tx: Tx, poll: Poll, rows: list[Receipt], checkpoint: dict[str, An
     """Give corrections published after a contest's cut-off their reason, and have the pager told of them."""
     if "CORRECTION" not in [row[5] for row in rows]:
         return rows
-    cutoffs = [
-        (contest["contest_id"], contest["cutoff_at"])
-        for contest in tx.all(
-            """
-            select contest_id, cutoff_at from contests
-            where tournament_id = :t and cutoff_at is not null order by contest_id
-            """,
-            {"t": poll.tournament.id},
-        )
-    ]
+    cutoffs = _cutoffs(tx, poll)
     page = checkpoint["page"] or {"contests": [], "cells": []}
     marked: list[Receipt] = []
     for row in rows:
@@ -185,6 +184,18 @@ def _mark_late(tx: Tx, poll: Poll, rows: list[Receipt], checkpoint: dict[str, An
         marked.append((*row[:6], f"AFTER_CUTOFF:{','.join(late)}") if late else row)
     checkpoint["page"] = page if page["cells"] else None
     return marked
+
+
+def _cutoffs(tx: Tx, poll: Poll) -> list[tuple[str, int]]:
+    """(contest_id, cutoff_at) of the contests on the tournament that have ended."""
+    rows = tx.all(
+        """
+        select contest_id, cutoff_at from contests
+        where tournament_id = :t and cutoff_at is not null order by contest_id
+        """,
+        {"t": poll.tournament.id},
+    )
+    return [(row["contest_id"], row["cutoff_at"]) for row in rows]
 
 
 def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> int:
@@ -371,6 +382,32 @@ def _update_statuses(tx: Tx, poll: Poll, field: Mapping[str, str]) -> Mapping[st
             reason="told by the provider",
         )
     return after
+
+
+def _mark_late_statuses(
+    tx: Tx, poll: Poll, before: Mapping[str, str], after: Mapping[str, str], checkpoint: dict[str, Any]
+) -> None:
+    """Keep what golfers were before a status that was published after a cut-off, and have the pager told of it."""
+    cutoffs = _cutoffs(tx, poll)
+    told_at = poll.answer.statuses_at
+    changed = [
+        (golfer, status, told_at.get(golfer, poll.answer.published_at))
+        for golfer, status in after.items()
+        if before[golfer] != status
+    ]
+    page = checkpoint["page"] or {"contests": [], "cells": []}
+    kept: dict[str, list[list[Any]]] = {}
+    for golfer, status, at in changed:
+        late = [contest for contest, cutoff_at in cutoffs if at > cutoff_at]
+        if late:
+            kept[golfer] = [[at, before[golfer]]]
+            page["contests"] = sorted({*page["contests"], *late})
+            page.setdefault("statuses", []).append([golfer, status])
+    if kept:
+        name = late_statuses_name(poll.tournament.id)
+        known = checkpoints.read(tx, name) or {}
+        checkpoints.save(tx, name, {**known, **{golfer: known.get(golfer, []) + was for golfer, was in kept.items()}})
+        checkpoint["page"] = page
 
 
 def _complete(tx: Tx, poll: Poll) -> bool:

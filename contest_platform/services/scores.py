@@ -5,16 +5,18 @@ Invariant: nothing here reads `hole_scores`; what was admitted, and when it was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
 import orjson
 
+from contest_platform import checkpoints
 from contest_platform.domain.receipts import PlayerRound
 from contest_platform.domain.scoring import GolferCard, GolferStatus
 from contest_platform.ports import Tx
+from contest_platform.services.ingestion_batches import late_statuses_name
 
 # Batches number the order in which values of a hole were told, which is the order in which they were published.
 _ADMITTED = """
@@ -26,11 +28,15 @@ _FOR_EVER = (1 << 63) - 1
 
 
 def official_cards(tx: Tx, tournament_id: str, cutoff_at: int) -> tuple[dict[str, GolferCard], str]:
-    """The card of every golfer of the field by the last values published at or before `cutoff_at`, and the scores_hash:
+    """The card of every golfer of the field by the last scores and status published at or before `cutoff_at`, and the
+    scores_hash:
     SHA-256 of the lines `golfer_id|round|hole|strokes`, sorted."""
     field = tx.tuples(
         "select golfer_id, status from golfers where tournament_id = :t order by golfer_id", {"t": tournament_id}
     )
+    late = checkpoints.read(tx, late_statuses_name(tournament_id)) or {}
+    if late:
+        field = [(golfer, _as_of(cutoff_at, status, late.get(golfer, ()))) for golfer, status in field]
     holes: dict[str, dict[tuple[int, int], int]] = {golfer: {} for golfer, _ in field}
     for golfer, round_, hole, strokes in _admitted(tx, tournament_id, until=cutoff_at):
         holes[golfer][round_, hole] = strokes
@@ -41,6 +47,11 @@ def official_cards(tx: Tx, tournament_id: str, cutoff_at: int) -> tuple[dict[str
         for (round_, hole), strokes in sorted(card.items())
     ]
     return cards, sha256("".join(lines).encode()).hexdigest()
+
+
+def _as_of(cutoff_at: int, status: str, late: Sequence[tuple[int, str]]) -> str:
+    """What a golfer was at the cut-off who is `status` now; `late`: (when that changed, what he was before)."""
+    return next((before for at, before in late if at > cutoff_at), status)
 
 
 @dataclass(frozen=True, slots=True)

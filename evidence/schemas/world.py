@@ -151,6 +151,7 @@ BOOKS: dict[str, BookSchema] = {
         published_at=AT,
         golfer_id=S,
         status=S,
+        reason=S,
     ),
     "provider.completions": _book(
         "provider",
@@ -187,6 +188,19 @@ BOOKS: dict[str, BookSchema] = {
         entry_id=S,
         intent_id=S,
         result=S,
+    ),
+    # --- somebody who means harm ----------------------------------------------------------------------------------
+    "attacker.posts": _book(
+        "attacker",
+        "a webhook that the processor did not send: forged, or a copy of an old one; status is the platform's answer",
+        "n",
+        n=INT,
+        at=AT,
+        kind=S,
+        how=S,
+        event_id=S,
+        entity=S,
+        status=INT,
     ),
     # --- hosts ---------------------------------------------------------------------------------------------------
     "hosts.requests": _book(

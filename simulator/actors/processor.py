@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from contest_platform.ports import Dispute, Intent, ProcessorError, ProcessorEvent, Refund, Transfer
 from seams.faults import Action
+from simulator.actors.attacker import Attacker
 from simulator.actors.context import NoteAction, World
 from simulator.actors.processor_answers import UNSAVED_STATUSES, error_of, refusal, validate
 from simulator.actors.processor_disputes import Disputes
@@ -68,7 +69,8 @@ class ProcessorActor:
         webhook_path: str = "/webhooks/processor",
     ) -> None:
         self._world = world
-        self._webhooks = Webhooks(world, webhook_secret, webhook_path)
+        self._attacker = Attacker(world, webhook_path)
+        self._webhooks = Webhooks(world, webhook_secret, webhook_path, self._attacker, self._twin)
         self._requests, self._events_book = world.books["processor.requests"], world.books["processor.events"]
         self._intents: Shelf[Intent] = Shelf()
         self._transfers: Shelf[Transfer] = Shelf()
@@ -193,6 +195,17 @@ class ProcessorActor:
             metadata=about,
         )
         note(action, str(number))
+
+    async def pull_forge(self, action: Action, note: NoteAction) -> None:
+        """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
+        intent = next(intent for intent in self._intents.items if entity_of(intent.metadata) == action.entity)
+        for number in await self._attacker.forge(action.entity, intent):
+            note(action, str(number))
+
+    def roll_secret(self, entity: str, secret: str) -> None:
+        """Replace the signing secret of the webhook endpoint."""
+        self._webhooks.roll_secret(secret)
+        self._world.record("processor", "webhook.secret_rolled", entity)
 
     def open_dispute(self, intent_id: str) -> str:
         """The bank of whoever paid `intent_id` takes the money back. Returns the dispute's id.
@@ -370,6 +383,12 @@ class ProcessorActor:
         page = self._events.page(params["after"], params["limit"], first)
         return [ProcessorEvent(record.id, record.type, record.created_at, event(record)) for record in page]
 
+    def _twin(self, event_id: str) -> tuple[str, bytes]:
+        """A second event of the change that this one tells of: its id and body."""
+        told = self._events.find(event_id)
+        twin = told._replace(id=self._new_id("evt", self._events.places, "twin", event_id))
+        return twin.id, self._keep(twin)
+
     # --- ids and events ------------------------------------------------------------------------------------------
 
     def _new_id(self, prefix: str, taken: Mapping[str, int], *parts: str) -> str:
@@ -385,15 +404,20 @@ class ProcessorActor:
         now = world.runtime.now()
         for kind, snapshot, source_id, previous in self._outbox:
             event_id = self._new_id("evt", self._events.places, kind, source_id)
-            record = self._events.put(EventRecord(event_id, kind, now, snapshot, key, previous))
-            body = event(record)
-            raw, object_id = encode(body), body["data"]["object"]["id"]
-            self._events_book.note(event_id, kind, object_id, now, raw.decode())
-            world.record("processor", "event.created", event_id, type=kind, object=object_id)
+            raw = self._keep(EventRecord(event_id, kind, now, snapshot, key, previous))
             if is_subscribed(kind):
                 about = self._intents.find(snapshot.intent_id) if isinstance(snapshot, Dispute) else snapshot
                 self._webhooks.send(event_id, raw, entity_of(about.metadata))
         self._outbox.clear()
+
+    def _keep(self, record: EventRecord) -> bytes:
+        """Put an event on the list and into the book. Returns its body."""
+        self._events.put(record)
+        body = event(record)
+        raw, object_id = encode(body), body["data"]["object"]["id"]
+        self._events_book.note(record.id, record.type, object_id, record.created_at, raw.decode())
+        self._world.record("processor", "event.created", record.id, type=record.type, object=object_id)
+        return raw
 
 
 def _unwrap(outcome: Any) -> Any:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError
 from contest_platform.signing import signer
-from seams.faults import Delay, Drop, Repeat
+from seams.faults import Behind, Copy, Delay, Drop, Refuse, Repeat, Twin
+from simulator.actors.attacker import Attacker
 from simulator.actors.context import World
 
 SUBSCRIBED = (
@@ -34,32 +35,60 @@ RETRY_FOR_MS = 3 * 86_400_000
 """Stripe retries with exponential back-off for up to three days; the intervals are undocumented, ours double."""
 
 
+SECRETS_OVERLAP_MS = 86_400_000
+"""After a roll the old secret stays valid for up to 24 h; each attempt then carries a signature of both."""
+
+
 def is_subscribed(event_type: str) -> bool:
     return event_type in SUBSCRIBED or event_type.startswith(SUBSCRIBED_FAMILIES)
 
 
-def signature(sign: Callable[[bytes], bytes], raw: bytes, at: int) -> str:
-    """The Stripe-Signature header of `raw` sent at `at` (ms): HMAC-SHA256 over "seconds.body" (docs.stripe.com)."""
+Sign = Callable[[bytes], bytes]
+
+
+def signature(sign: Sign, raw: bytes, at: int, *others: Sign) -> str:
+    """The Stripe-Signature header of `raw` sent at `at` (ms): HMAC-SHA256 over "seconds.body", one `v1` for each secret
+    that is valid (docs.stripe.com)."""
     t = at // 1000
-    return f"t={t},v1={sign(b'%d.%b' % (t, raw)).hex()}"
+    header = f"t={t},v1={sign(b'%d.%b' % (t, raw)).hex()}"
+    for other in others:
+        header += f",v1={other(b'%d.%b' % (t, raw)).hex()}"
+    return header
 
 
 @dataclass(slots=True)
 class _Parcel:
-    """An event on its way. `attempts` counts the attempts so far, repeats included."""
+    """An event on its way. `attempts` counts the attempts so far, repeats included. `copied_ms`: how long after the
+    first of them a copy of it is posted again by somebody else."""
 
     event_id: str
     raw: bytes
     entity: str
     attempts: int = 0
+    copied_ms: int | None = None
 
 
 class Webhooks:
-    """Delivers events to one endpoint. At the seam "webhook", Delay, Drop and Repeat act on the first attempt."""
+    """Delivers events to one endpoint. At the seam "webhook" Refuse acts on every attempt (operation "attempt"), every
+    other effect on the first one (operation "deliver").
 
-    def __init__(self, world: World, secret: str, path: str) -> None:
+    `twin` makes a second event of the change that an event tells of, and returns its id and body.
+    """
+
+    def __init__(
+        self, world: World, secret: str, path: str, attacker: Attacker, twin: Callable[[str], tuple[str, bytes]]
+    ) -> None:
         self._world, self._sign, self._path = world, signer(secret.encode()), path
+        self._attacker, self._twin = attacker, twin
         self._book = world.books["processor.deliveries"]
+        self._old_sign: Sign | None = None
+        self._rolled_at: int | None = None
+        self._behind: dict[str, list[_Parcel]] = {}
+
+    def roll_secret(self, secret: str) -> None:
+        """Replace the signing secret: both are valid for 24 h from now, then only the new one."""
+        self._old_sign, self._sign = self._sign, signer(secret.encode())
+        self._rolled_at = self._world.runtime.now()
 
     def send(self, event_id: str, raw: bytes, entity: str) -> None:
         """Begin to deliver an event, as a task of the world; what the running task last recorded is its cause."""
@@ -83,8 +112,22 @@ class Webhooks:
                 await runtime.sleep_until(due_at + by_ms)
             case Repeat(times=times, gap_ms=gap_ms):
                 runtime.spawn(self._repeat(parcel, times, gap_ms), f"webhook repeats {parcel.event_id}")
+            case Twin(gap_ms=gap_ms):
+                note = "twin"
+                runtime.spawn(self._deliver_twin(parcel, gap_ms), f"webhook twin of {parcel.event_id}")
+            case Behind():
+                world.record("processor", "webhook.held", parcel.event_id)
+                self._behind.setdefault(parcel.entity, []).append(parcel)
+                return
+            case Copy(after_ms=after_ms):
+                parcel.copied_ms = after_ms
             case effect:
                 raise TypeError(f"the seam webhook does not carry out {effect}: see seams.catalogue")
+        await self._insist(parcel, due_at, note)
+
+    async def _insist(self, parcel: _Parcel, due_at: int, note: str | None) -> None:
+        """Attempt it until it is accepted, or for three days."""
+        runtime = self._world.runtime
         give_up_at = runtime.now() + RETRY_FOR_MS
         wait_ms = RETRY_FIRST_MS
         while not await self._attempt(parcel, due_at, note):
@@ -94,6 +137,15 @@ class Webhooks:
             if due_at > give_up_at:
                 return
             await runtime.sleep_until(due_at)
+        for held in self._behind.pop(parcel.entity, ()):
+            runtime.spawn(self._insist(held, runtime.now(), "overtaken"), f"webhook overtaken {held.event_id}")
+
+    async def _deliver_twin(self, parcel: _Parcel, gap_ms: int) -> None:
+        runtime = self._world.runtime
+        due_at = runtime.now() + gap_ms
+        await runtime.sleep_until(due_at)
+        event_id, raw = self._twin(parcel.event_id)
+        await self._insist(_Parcel(event_id, raw, parcel.entity), due_at, "twin")
 
     async def _repeat(self, parcel: _Parcel, times: int, gap_ms: int) -> None:
         """The same event again, `times` times: at fixed instants, side by side, whatever comes of the others."""
@@ -112,18 +164,39 @@ class Webhooks:
         world = self._world
         at = world.runtime.now()
         attempt = parcel.attempts = parcel.attempts + 1
-        world.record("processor", "webhook.attempt", parcel.event_id, attempt=attempt, note=note)
-        headers = {"Content-Type": "application/json", "Stripe-Signature": signature(self._sign, parcel.raw, at)}
-        sending = world.call(
-            self._post(Request("POST", self._path, headers, raw=parcel.raw)), f"webhook post {parcel.event_id}"
-        )
         status: int | None
+        match world.bus.consult("webhook", "attempt", parcel.entity, parcel.event_id):
+            case None:
+                pass
+            case Refuse(status=code):
+                world.record("processor", "webhook.attempt", parcel.event_id, attempt=attempt, note="refused")
+                self._book.note(parcel.event_id, attempt, due_at, at, True, code or None, "refused", parcel.entity)
+                return False
+            case effect:
+                raise TypeError(f"the seam webhook does not carry out {effect} on attempts: see seams.catalogue")
+        others, rolled = self._secrets(at)
+        note = note or rolled
+        world.record("processor", "webhook.attempt", parcel.event_id, attempt=attempt, note=note)
+        signed = signature(self._sign, parcel.raw, at, *others)
+        headers = {"Content-Type": "application/json", "Stripe-Signature": signed}
+        request = Request("POST", self._path, headers, raw=parcel.raw)
+        if parcel.copied_ms is not None and attempt == 1:
+            self._attacker.replay(request, parcel.event_id, parcel.entity, parcel.copied_ms)
+        sending = world.call(self._post(request), f"webhook post {parcel.event_id}")
         try:
             status = (await world.runtime.deadline(sending, ANSWER_WITHIN_MS)).status
         except PortError:
             status = None
         self._book.note(parcel.event_id, attempt, due_at, at, True, status, note, parcel.entity)
         return status is not None and 200 <= status < 300
+
+    def _secrets(self, at: int) -> tuple[tuple[Sign, ...], str | None]:
+        """What signs at `at` beside the secret of today, and what a delivery's row says of it."""
+        if self._rolled_at is None or self._old_sign is None:
+            return (), None
+        if at < self._rolled_at + SECRETS_OVERLAP_MS:
+            return (self._old_sign,), "both secrets"
+        return (), "new secret"
 
     async def _post(self, request: Request) -> Response:
         return await self._world.edge.request(request)

@@ -5,50 +5,18 @@ Invariant: revision n of an event is its first n publications, corrections inclu
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 from contest_platform.ports import ScoreAnswer
-from evidence.plan import Glitch, Publication, Tournament
-from seams.faults import Action
+from evidence.plan import Publication, Tournament
+from seams.faults import Action, Falsify
 from simulator.actors.context import NoteAction, World
-
-Cell = tuple[str, int, int, int]
-"""(golfer_id, round, hole, strokes)."""
-Served = tuple[str, int, int, int, int]
-"""(golfer_id, round, hole, strokes, published_at)."""
+from simulator.actors.provider_answers import Cell, Event, answered
 
 
 class UnknownEventError(Exception):
     """A poll for an event that this provider does not have."""
-
-
-@dataclass(slots=True)
-class _Event:
-    """What has been published of one event. `changes[marks[n]:marks[m]]` are the cells of revisions n+1 to m."""
-
-    plan: Tournament
-    opened_at: int
-    golfers: tuple[str, ...]
-    changes: list[Served] = field(default_factory=list)
-    marks: list[int] = field(default_factory=lambda: [0])
-    instants: list[int] = field(default_factory=list)
-    current: dict[tuple[str, int, int], Served] = field(default_factory=dict)
-    totals: dict[tuple[str, int], int] = field(default_factory=dict)
-    statuses: dict[str, str] = field(default_factory=dict)
-    status_changes: list[tuple[int, str, str]] = field(default_factory=list)
-    complete: bool = False
-
-    @property
-    def revision(self) -> int:
-        return len(self.instants)
-
-    @property
-    def published_at(self) -> int:
-        return self.instants[-1] if self.instants else self.opened_at
 
 
 class ProviderActor:
@@ -56,11 +24,11 @@ class ProviderActor:
 
     def __init__(self, world: World, tournaments: Sequence[Tournament]) -> None:
         self._world = world
-        self._events: dict[str, _Event] = {}
+        self._events: dict[str, Event] = {}
         for tournament in tournaments:
             golfers = tuple(golfer.id for golfer in tournament.golfers)
             statuses = dict.fromkeys(golfers, "active")
-            self._events[tournament.event_id] = _Event(tournament, world.runtime.now(), golfers, statuses=statuses)
+            self._events[tournament.event_id] = Event(tournament, world.runtime.now(), golfers, statuses=statuses)
         timeline = [
             (publication.at, place, number)
             for place, tournament in enumerate(tournaments)
@@ -86,13 +54,21 @@ class ProviderActor:
         while self._next < len(self._timeline) and self._timeline[self._next][0] <= now:
             at, event, publication = self._timeline[self._next]
             self._next += 1
+            if event.retired:
+                publication = _without(publication, event.retired)
             corrections = self._publish(event, at, publication.cells, publication.statuses, publication.complete)
             self._tell(event, publication, corrections)
 
     # --- publishing ---------------------------------------------------------------------------------------------------
 
     def _publish(
-        self, event: _Event, at: int, cells: Iterable[Cell], statuses: Iterable[tuple[str, str]], complete: bool
+        self,
+        event: Event,
+        at: int,
+        cells: Iterable[Cell],
+        statuses: Iterable[tuple[str, str]],
+        complete: bool,
+        reason: str | None = None,
     ) -> int:
         """The next revision of `event`. Returns how many of its cells are corrections."""
         event_id, revision = event.plan.event_id, event.revision + 1
@@ -113,7 +89,7 @@ class ProviderActor:
         for golfer, status in statuses:
             event.statuses[golfer] = status
             event.status_changes.append((revision, golfer, status))
-            self._world.books["provider.statuses"].note(event_id, revision, at, golfer, status)
+            self._world.books["provider.statuses"].note(event_id, revision, at, golfer, status, reason)
         if complete and not event.complete:
             event.complete = True
             self._world.books["provider.completions"].add(event_id, revision, at)
@@ -121,7 +97,7 @@ class ProviderActor:
         event.instants.append(at)
         return corrections
 
-    def _tell(self, event: _Event, publication: Publication, corrections: int) -> None:
+    def _tell(self, event: Event, publication: Publication, corrections: int) -> None:
         if publication.cells or publication.statuses or publication.complete:
             self._world.record(
                 "provider",
@@ -140,7 +116,7 @@ class ProviderActor:
         Raises ValueError for a hole that has no published score: there is nothing to correct.
         """
         self._publish_due()
-        event = next((event for event in self._events.values() if event.plan.id == tournament_id), None)
+        event = self._event_of(tournament_id)
         if event is None or (golfer_id, round, hole) not in event.current:
             raise ValueError(f"no published score of {tournament_id}/{golfer_id}, round {round}, hole {hole}")
         self._publish(event, self._world.runtime.now(), [(golfer_id, round, hole, strokes)], (), False)
@@ -155,6 +131,33 @@ class ProviderActor:
             strokes=strokes,
         )
         return self._publications.count
+
+    def retire(self, tournament_id: str, golfer_id: str, status: str, reason: str) -> int:
+        """Publish that a golfer plays no further: what the plan has of him from now on never happens. Returns the
+        number of its row in provider.statuses.
+
+        Raises ValueError for a golfer who is not in the field, or is out of it already.
+        """
+        self._publish_due()
+        event = self._event_of(tournament_id)
+        if event is None or event.statuses.get(golfer_id) != "active":
+            raise ValueError(f"{tournament_id}/{golfer_id} is not playing")
+        event.retired.add(golfer_id)
+        self._publish(event, self._world.runtime.now(), (), [(golfer_id, status)], False, reason)
+        self._world.record(
+            "provider", "provider.retired", tournament_id,
+            revision=event.revision, golfer=golfer_id, status=status, reason=reason,
+        )  # fmt: skip
+        return self._world.books["provider.statuses"].count
+
+    async def pull_retire(self, action: Action, note: NoteAction) -> None:
+        """The lever provider.retire."""
+        tournament_id, _, golfer_id = action.entity.partition("/")
+        row = self.retire(tournament_id, golfer_id, action.params["status"], action.params["reason"])
+        note(action, str(row))
+
+    def _event_of(self, tournament_id: str) -> Event | None:
+        return next((event for event in self._events.values() if event.plan.id == tournament_id), None)
 
     async def pull_correct(self, action: Action, note: NoteAction) -> None:
         """The lever provider.correct."""
@@ -184,9 +187,9 @@ class ProviderActor:
         self._requests.note(self._world.runtime.now(), event_id, since, status, None, 0, None)
         self._world.record("provider", "provider.refused", self.tournament_of(event_id), status=status)
 
-    def answer(self, event_id: str, since: int | None) -> ScoreAnswer:
+    def answer(self, event_id: str, since: int | None, lie: Falsify | None = None) -> ScoreAnswer:
         """Answer a poll at 200 OK: the changes after revision `since` in order of publication, or with None the state
-        of everything. What a glitch of the recording serves instead is no publication.
+        of everything. What a glitch of the recording, or a `lie`, serves instead is no publication.
 
         Raises UnknownEventError (404)."""
         self._publish_due()
@@ -196,74 +199,16 @@ class ProviderActor:
             self.refuse(event_id, since, 404)
             raise UnknownEventError(event_id)
         glitch = next((glitch for glitch in event.plan.glitches if glitch.from_at <= now < glitch.until_at), None)
-        answer = _GLITCHED[glitch.kind](event, since, glitch) if glitch is not None else _served(event, since)
-        kind = None if glitch is None else glitch.kind
+        answer = answered(event, since, glitch, lie, self._world.draws)
+        kind = lie.kind if lie is not None else None if glitch is None else glitch.kind
         self._requests.note(now, event_id, since, 200, answer.revision, len(answer.cells), kind)
         if kind is not None:
             self._world.record("provider", "provider.glitch", event.plan.id, glitch=kind, cells=len(answer.cells))
         return answer
 
 
-def _served(event: _Event, since: int | None) -> ScoreAnswer:
-    totals = event.totals
-    if since is None:
-        cells = tuple(event.current.values())
-        touched, statuses = dict(totals), dict(event.statuses)
-    else:
-        since = min(max(since, 0), event.revision)
-        cells = tuple(event.changes[event.marks[since] :])
-        touched = {(player_round := cell[:2]): totals[player_round] for cell in cells}
-        changed = bisect_right(event.status_changes, since, key=itemgetter(0))
-        statuses = {golfer: status for _, golfer, status in event.status_changes[changed:]}
-    return ScoreAnswer(
-        event_id=event.plan.event_id,
-        revision=event.revision,
-        published_at=event.published_at,
-        full=since is None,
-        field=event.golfers,
-        cells=cells,
-        totals=touched,
-        statuses=statuses,
-        complete=event.complete,
-    )
-
-
-def _wrong_event(event: _Event, since: int | None, glitch: Glitch) -> ScoreAnswer:
-    """Last year's event under this year's address: the same golfers, and its holes where the recording has some."""
-    return ScoreAnswer(
-        event_id=f"{event.plan.event_id}-previous",
-        revision=event.revision,
-        published_at=glitch.from_at,
-        full=since is None,
-        field=event.golfers,
-        cells=tuple((*cell, glitch.from_at) for cell in glitch.cells),
-        totals={},
-        statuses={},
-        complete=True,
-    )
-
-
-def _empty(event: _Event, since: int | None, glitch: Glitch) -> ScoreAnswer:
-    revision = event.revision if since is None else since
-    return ScoreAnswer(event.plan.event_id, revision, glitch.from_at, since is None, (), (), {}, {}, False)
-
-
-def _scrambled(event: _Event, since: int | None, glitch: Glitch) -> ScoreAnswer:
-    """False strokes under true totals."""
-    answer = _served(event, since)
-    false = {(golfer, round_, hole): strokes for golfer, round_, hole, strokes in glitch.cells}
-    cells = tuple((*cell[:3], false.get(cell[:3], cell[3]), cell[4]) for cell in answer.cells)
-    return ScoreAnswer(
-        event_id=answer.event_id,
-        revision=answer.revision,
-        published_at=answer.published_at,
-        full=answer.full,
-        field=answer.field,
-        cells=cells,
-        totals=answer.totals,
-        statuses=answer.statuses,
-        complete=answer.complete,
-    )
-
-
-_GLITCHED = {"wrong_event": _wrong_event, "empty": _empty, "scrambled": _scrambled}
+def _without(publication: Publication, golfers: set[str]) -> Publication:
+    """A publication as it is when these golfers have left the course."""
+    cells = [cell for cell in publication.cells if cell[0] not in golfers]
+    statuses = [status for status in publication.statuses if status[0] not in golfers]
+    return publication.model_copy(update={"cells": cells, "statuses": statuses})

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from contest_platform.ports import ConnectionFailed, ScoreAnswer, ScoreProvider, ServiceUnavailable
-from seams.faults import LoseAnswer, LoseRequest, Refuse
+from contest_platform.ports import AnswerUnreadable, ConnectionFailed, ScoreAnswer, ScoreProvider, ServiceUnavailable
+from seams.faults import Falsify, LoseAnswer, LoseRequest, Refuse
 from simulator.actors.context import World
 from simulator.actors.provider import ProviderActor, UnknownEventError
+from simulator.actors.provider_answers import UNREADABLE
 
 LATENCY_MS = (100, 900)
 """One way over the network."""
@@ -26,7 +27,8 @@ class ProviderWire:
         self._world, self._actor, self._guard = world, actor, guard
 
     def poll(self, *, event_id: str, since: int | None) -> Awaitable[ScoreAnswer]:
-        """Raises ConnectionFailed when the provider is not there, ServiceUnavailable on any status but 200."""
+        """Raises ConnectionFailed when the provider is not there, ServiceUnavailable on any status but 200, and
+        AnswerUnreadable when what comes at 200 cannot be read."""
         self._guard()
         return self._world.call(self._poll(event_id, since), "provider.poll")
 
@@ -40,9 +42,10 @@ class ProviderWire:
         answer: ScoreAnswer | None = None
         status = 200
         match effect:
-            case None | LoseAnswer():
+            case None | LoseAnswer() | Falsify():
+                lie = effect if isinstance(effect, Falsify) else None
                 try:
-                    answer = actor.answer(event_id, since)
+                    answer = actor.answer(event_id, since, lie)
                 except UnknownEventError:
                     status = 404
             case LoseRequest():
@@ -57,6 +60,8 @@ class ProviderWire:
             world.record("network", "provider.lost", actor.tournament_of(event_id), effect=type(effect).__name__)
             await world.never()
         await world.runtime.sleep_until(world.runtime.now() + back_ms)
+        if isinstance(effect, Falsify) and effect.kind == UNREADABLE:
+            raise AnswerUnreadable("the provider's answer ends in the middle")
         if answer is None:
             raise ServiceUnavailable(f"the provider answered {status}")
         return answer

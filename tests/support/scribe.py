@@ -79,11 +79,13 @@ class Scribe:
     def move(self, debit: str, credit: str, cents: int, key: str) -> None:
         self.post(key, (debit, cents), (credit, -cents))
 
-    def batch(self, batch_id: int, published_at: int, *receipts: tuple[str, int, int, str]) -> None:
-        """A batch of (golfer, hole, strokes, verdict) of round 1."""
+    def batch(
+        self, batch_id: int, published_at: int, *receipts: tuple[str, int, int, str], because: str | None = None
+    ) -> None:
+        """A batch of (golfer, hole, strokes, verdict) of round 1, for one reason or for a reason each."""
         lines, counts = "", dict.fromkeys(("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT"), 0)
         for n, (golfer, hole, strokes, verdict) in enumerate(receipts, 1):
-            reason = f"because {verdict}"
+            reason = because or f"because {verdict}"
             counts[verdict] += 1
             lines += f"{n}|{golfer}|1|{hole}|{strokes}|{published_at}|{verdict}|{reason}\n"
             self.books["platform.ingestion_receipts"].append(

@@ -2,7 +2,8 @@
 
 One tournament of one round and two holes; contest `c1` runs (u1, u2 and u3 in time, u4 after the lock), `c2` has too
 few entries and is cancelled. u1 is paid although the answer was lost, u2's account is closed, u3 is paid. The
-ingestion worker crashes and is healed; one batch is scrambled; one hole is corrected after the end.
+ingestion worker crashes and is healed; one batch is scrambled; one hole is corrected after the end, and one after the
+cut-off. Somebody forges a webhook.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ def _small_run() -> bytes:
         (user, contest): _enter(scribe, user, contest)
         for user, contest in (("u1", "c1"), ("u2", "c1"), ("u3", "c1"), ("u1", "c2"), ("u2", "c2"))
     }
+    _forge(scribe)
     scribe.now = LOCK
     _cancel(scribe, contests["c2"], {key: row for key, row in payments.items() if key[1] == "c2"})
     _lock(scribe, contests["c1"])
@@ -122,6 +124,7 @@ def _small_run() -> bytes:
     scribe.now = PAID
     _pay_out(scribe)
     scribe.update("contests", "system:contests", contests["c1"], status="PAID_OUT", closed_at=PAID)
+    _correct_late(scribe)
     _end(scribe)
     rechain(scribe.evidence)
     return pickle.dumps(scribe.evidence)
@@ -194,6 +197,10 @@ def _enter(scribe: Scribe, user: str, contest: str) -> dict[str, Any]:
     txn = scribe.balance("charge", intent, FEE_CENTS, STRIPE_FEE_CENTS, scribe.now + 2 * DAY)
     paid = {"event_id": f"evt_{name}", "type": "payment_intent.succeeded", "object_id": intent}
     scribe.note("processor.events", **paid, created_at=scribe.now)
+    scribe.note(
+        "processor.deliveries", event_id=f"evt_{name}", attempt=1, due_at=scribe.now, at=scribe.now, sent=True,
+        status=200, entity=f"{contest}/{user}",
+    )  # fmt: skip
     scribe.insert(
         "webhook_inbox", "system:payments", **paid, status="APPLIED", received_at=scribe.now, applied_at=scribe.now
     )
@@ -205,6 +212,14 @@ def _enter(scribe: Scribe, user: str, contest: str) -> dict[str, Any]:
     scribe.update("payments", "system:payments", payment, status="CAPTURED", captured_at=scribe.now)
     scribe.update("entries", "system:payments", entry, status="ABANDONED" if late else "VALID")
     return payment
+
+
+def _forge(scribe: Scribe) -> None:
+    scribe.note(
+        "attacker.posts", at=scribe.now, kind="forged", how="unsigned", event_id="evt_forged", entity="c1/u4",
+        status=400,
+    )  # fmt: skip
+    scribe.audit("system:payments", "refuse.webhook", "webhooks/processor", reason="no signature")
 
 
 def _refund(scribe: Scribe, user: str, payment: dict[str, Any], reason: str) -> None:
@@ -388,6 +403,22 @@ def _attempt(scribe: Scribe, user: str, n: int, outcome: str, object_id: str | N
         request_hash=f"hash-{user}", sent_at=scribe.now, finished_at=scribe.now, outcome=outcome,
     )  # fmt: skip
     scribe.request("transfers.create", f"key-{user}", object_id, "c1", **request)
+
+
+def _correct_late(scribe: Scribe) -> None:
+    scribe.now += HOUR
+    scribe.note(
+        "provider.publications", event_id="ev1", revision=4, published_at=scribe.now, golfer_id="g3", round=1, hole=2,
+        strokes=5, correction=True,
+    )  # fmt: skip
+    published = scribe.now
+    scribe.now += HOUR
+    scribe.note("provider.requests", at=scribe.now, event_id="ev1", since_revision=3, status=200, revision=4, cells=1)
+    scribe.batch(4, published, ("g3", 2, 5, "CORRECTION"), because="AFTER_CUTOFF:c1")
+    row = next(r for r in scribe.books["platform.hole_scores"] if (r["golfer_id"], r["hole"]) == ("g3", 2))
+    row.update(strokes=5, batch_id=4, published_at=published)
+    scribe.note("pager.events", at=scribe.now, action="trigger", dedup_key="late_correction:t1", severity="warning")
+    scribe.audit("system:ingestion", "call.page", "pager/late_correction:t1")
 
 
 def _end(scribe: Scribe) -> None:

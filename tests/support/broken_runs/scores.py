@@ -59,7 +59,8 @@ def a_restarted_worker_asked_for_everything_again(evidence: FakeEvidence) -> Non
 
 @breaks("ingestion.resumes_from_checkpoint", Status.INCONCLUSIVE)
 def every_poll_asked_for_everything(evidence: FakeEvidence) -> None:
-    row(evidence, "provider.requests", since_revision=1)["since_revision"] = None
+    for request in evidence.books["provider.requests"]:
+        request["since_revision"] = None
 
 
 @breaks("ingestion.scores_are_audited")
