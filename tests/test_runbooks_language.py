@@ -311,6 +311,16 @@ def test_the_shipped_runbooks_send_known_commands_and_make_sense() -> None:
     assert library.keys() >= {"payout_transfer_stuck_in_retryable", "ingestion_lag", "snapshot_ritual"}
 
 
+def test_the_example_of_the_readme_is_written_in_the_language() -> None:
+    readme = (ROOT / "README.md").read_text()
+    example = readme.partition("````markdown\n")[2].partition("````\n")[0]
+    runbook, found = parse(example, "payout_transfer_stuck_in_retryable.md")
+    assert found == []
+    assert [step.command.template.split()[1:3] for step in runbook.steps()] == [["transfers", "list"]]
+    for problem in check([runbook], known_commands()):  # the rest of the document is left out
+        assert problem.message.startswith(("missing section", "unknown branch target: there is no step Verification/1"))
+
+
 def test_the_list_and_a_runbook_are_shown_to_people_and_programs() -> None:
     listed = absence("runbooks", "list", "--json").json
     assert [one["id"] for one in listed] == [path.stem for path in SHIPPED]
