@@ -19,6 +19,7 @@ from tests.support.runbooks import (
     GOOD,
     KNOWN,
     LINES,
+    TELLING,
     Drawn,
     ScriptedControl,
     apply_patch,
@@ -237,6 +238,27 @@ def test_the_patch_shows_another_exit_status_a_late_answer_and_a_capture_that_fi
     assert "capture thing looks for" in outcome.escalation.reason
 
 
+def assert_a_patch_fits(answer: Output) -> None:
+    outcome, _ = carried_out(parsed(), {**WELL, "Recovery/1": answer})
+    assert outcome.escalation is not None
+    mended = parsed(apply_patch(GOOD, outcome.escalation.patch))
+    assert judge(runbook_step(mended, "Recovery/1"), answer, outcome.records[1].bindings, 1_000).matched == "expected"
+    again, _ = carried_out(mended, {**WELL, "Recovery/1": answer})
+    assert again.status == "completed"
+
+
+@pytest.mark.parametrize("line", TELLING)
+def test_a_line_that_means_something_to_the_language_is_quoted_in_the_patch(line: str) -> None:
+    assert_a_patch_fits(Output(0, line))
+    assert_a_patch_fits(Output(0, f"done: poked\n{line}\nend"))
+
+
+@given(LINES, st.integers(0, 9))
+def test_whatever_came_the_patch_makes_it_the_expected(lines: list[str], status: int) -> None:
+    if (lines, status) != (["done: poked"], 0):
+        assert_a_patch_fits(Output(status, "\n".join(lines)))
+
+
 @pytest.mark.parametrize("way", ["escalate", "partial"])
 def test_a_branch_that_hands_on_rolls_back_and_fails_too(way: str) -> None:
     runbook = parsed(GOOD.replace("otherwise → Verification", f"otherwise → {way}"))
@@ -307,7 +329,7 @@ def test_a_record_that_is_lost_does_not_hide_what_failed_before() -> None:
 
 # --- for every document -----------------------------------------------------------------------------------------------
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=40, deadline=None)
 
 
 @QUICK

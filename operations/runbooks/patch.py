@@ -55,7 +55,7 @@ def as_line(text: str) -> str:
         return "regex: " + re.escape(text)
     read = read_line(text, Place("", 1), lambda *_: None)
     plain = read is not None and read.kind == "line" and read.text == text
-    plain = plain and text.strip() == text and text not in ("", "...") and "```" not in text
+    plain = plain and text not in ("", "...") and "```" not in text
     return text if plain else f"line: {text}".rstrip()
 
 
