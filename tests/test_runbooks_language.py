@@ -221,6 +221,14 @@ def test_what_is_wrong_is_said_at_its_line_and_column(mistake: Mistake) -> None:
     assert any(one.startswith(place) and mistake.says in one for one in found), (place, found)
 
 
+def test_a_branch_may_look_for_an_arrow_and_its_own_is_the_last() -> None:
+    runbook = parsed(changed("if line: none → done", "if regex: .* -> x → done"))
+    (branch, _) = next(runbook.steps()).branches
+    assert branch.condition is not None
+    assert branch.condition.line is not None
+    assert (branch.condition.line.text, str(branch.target)) == (".* -> x", "done")
+
+
 def test_other_runbooks_may_not_be_named_but_words_like_them_may() -> None:
     def named(text: str, other: str) -> list[Problem]:
         second = parsed(changed("id: thing_stuck", f"id: {other}"), f"{other}.md")
