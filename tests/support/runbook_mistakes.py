@@ -427,4 +427,20 @@ WRONG = {
         column=24,
         says="arguments are parted by one blank",
     ),
+    "not a choice": Mistake(
+        old="--to FREE",
+        new="--to FRE",
+        near="--to FRE",
+        line=0,
+        column=37,
+        says="--to is one of FREE, STUCK, not FRE (did you mean FREE?)",
+    ),
+    "not a choice, joined": Mistake(
+        old="--to FREE",
+        new="--to=FRE",
+        near="--to=FRE",
+        line=0,
+        column=32,
+        says="--to is one of FREE, STUCK, not FRE (did you mean FREE?)",
+    ),
 }

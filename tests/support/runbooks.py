@@ -18,7 +18,7 @@ KNOWN: Commands = {
     ("thing", "show"): CommandSpec("reads", ("THING",), ("--contest",), ("--all",)),
     ("thing", "list"): CommandSpec("reads"),
     ("thing", "poke"): CommandSpec("nudges", (), ("--contest", "--reason"), (), ("--reason",)),
-    ("thing", "change"): CommandSpec("acts", ("THING",), ("--to",)),
+    ("thing", "change"): CommandSpec("acts", ("THING",), ("--to",), choices={"--to": ("FREE", "STUCK")}),
     ("thing", "revert"): CommandSpec("acts", ("THING",)),
 }
 
