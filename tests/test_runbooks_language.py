@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 
 from absence.opsctl_commands import known_commands
 from operations.runbooks import Problem, RunbooksInvalid, check, load, parse
+from operations.runbooks.document import Line
+from operations.runbooks.match import like
+from operations.runbooks.problems import Place
 from operations.runbooks.render import Refused, TemplateInvalid, render, tokens
 from operations.runbooks.rules import links
 from tests.support.command import ROOT, absence
@@ -219,6 +223,27 @@ def test_what_is_wrong_is_said_at_its_line_and_column(mistake: Mistake) -> None:
     found = problems(source)
     place = f"{line}:{mistake.column}: "
     assert any(one.startswith(place) and mistake.says in one for one in found), (place, found)
+
+
+def test_what_a_rollback_captures_where_it_may_not_be_needed_is_not_known_after() -> None:
+    source = changed("   glob: done: *\n", "   glob: done: *\n   capture back: /(done)/\n")
+    rollback = source.index("## Rollback")
+    source = source[:rollback] + changed("thing list", "thing show {back}", source[rollback:])
+    assert problems(source) == [
+        f"{line_of('{back}', source)}:22: undefined placeholder {{back}}: captured in Rollback/1, which may not have "
+        "been taken; say `only after` a step before which it is always bound"
+    ]
+    assert problems(changed("   - only after Recovery step 2\n", "", source))[0].startswith(
+        f"{line_of('thing revert', source)}:24: undefined placeholder {{thing}}"
+    )
+
+
+@pytest.mark.parametrize("kind", ["line", "glob", "regex"])
+def test_a_value_in_an_expected_line_is_text_and_never_a_pattern(kind: Literal["line", "glob", "regex"]) -> None:
+    line = Line(kind, "id={thing}", Place("x.md", 1))
+    for value, other in (("t.7", "t-7"), ("t+", "tt"), ("t*", "tx"), ("[t]", "t")):
+        assert like(line, f"id={value}", {"thing": value})
+        assert not like(line, f"id={other}", {"thing": value})
 
 
 def test_a_branch_may_look_for_an_arrow_and_its_own_is_the_last() -> None:
