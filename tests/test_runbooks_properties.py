@@ -1,4 +1,4 @@
-"""Executing runbooks drawn at random: whatever step of whatever document fails, it is undone, recorded and escalated."""
+"""Executing runbooks drawn at random: whatever step of whatever document fails, it is undone, on record, escalated."""
 
 from __future__ import annotations
 
