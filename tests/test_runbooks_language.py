@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 
 from absence.opsctl_commands import known_commands
 from operations.runbooks import Problem, RunbooksInvalid, check, load, parse
+from operations.runbooks.document import Line
+from operations.runbooks.match import like
+from operations.runbooks.problems import Place
 from operations.runbooks.render import Refused, TemplateInvalid, render, tokens
 from operations.runbooks.rules import links
 from tests.support.command import ROOT, absence
@@ -221,6 +225,35 @@ def test_what_is_wrong_is_said_at_its_line_and_column(mistake: Mistake) -> None:
     assert any(one.startswith(place) and mistake.says in one for one in found), (place, found)
 
 
+def test_what_a_rollback_captures_where_it_may_not_be_needed_is_not_known_after() -> None:
+    source = changed("   glob: done: *\n", "   glob: done: *\n   capture back: /(done)/\n")
+    rollback = source.index("## Rollback")
+    source = source[:rollback] + changed("thing list", "thing show {back}", source[rollback:])
+    assert problems(source) == [
+        f"{line_of('{back}', source)}:22: undefined placeholder {{back}}: captured in Rollback/1, which may not have "
+        "been taken; say `only after` a step before which it is always bound"
+    ]
+    assert problems(changed("   - only after Recovery step 2\n", "", source))[0].startswith(
+        f"{line_of('thing revert', source)}:24: undefined placeholder {{thing}}"
+    )
+
+
+@pytest.mark.parametrize("kind", ["line", "glob", "regex"])
+def test_a_value_in_an_expected_line_is_text_and_never_a_pattern(kind: Literal["line", "glob", "regex"]) -> None:
+    line = Line(kind, "id={thing}", Place("x.md", 1))
+    for value, other in (("t.7", "t-7"), ("t+", "tt"), ("t*", "tx"), ("[t]", "t")):
+        assert like(line, f"id={value}", {"thing": value})
+        assert not like(line, f"id={other}", {"thing": value})
+
+
+def test_a_branch_may_look_for_an_arrow_and_its_own_is_the_last() -> None:
+    runbook = parsed(changed("if line: none → done", "if regex: .* -> x → done"))
+    (branch, _) = next(runbook.steps()).branches
+    assert branch.condition is not None
+    assert branch.condition.line is not None
+    assert (branch.condition.line.text, str(branch.target)) == (".* -> x", "done")
+
+
 def test_other_runbooks_may_not_be_named_but_words_like_them_may() -> None:
     def named(text: str, other: str) -> list[Problem]:
         second = parsed(changed("id: thing_stuck", f"id: {other}"), f"{other}.md")
@@ -309,6 +342,16 @@ def test_the_shipped_runbooks_send_known_commands_and_make_sense() -> None:
     library = load([ROOT / "runbooks"], known_commands(), root=ROOT)
     assert [runbook.file for runbook in library.values()] == [f"runbooks/{path.name}" for path in SHIPPED]
     assert library.keys() >= {"payout_transfer_stuck_in_retryable", "ingestion_lag", "snapshot_ritual"}
+
+
+def test_the_example_of_the_readme_is_written_in_the_language() -> None:
+    readme = (ROOT / "README.md").read_text()
+    example = readme.partition("````markdown\n")[2].partition("````\n")[0]
+    runbook, found = parse(example, "payout_transfer_stuck_in_retryable.md")
+    assert found == []
+    assert [step.command.template.split()[1:3] for step in runbook.steps()] == [["transfers", "list"]]
+    for problem in check([runbook], known_commands()):  # the rest of the document is left out
+        assert problem.message.startswith(("missing section", "unknown branch target: there is no step Verification/1"))
 
 
 def test_the_list_and_a_runbook_are_shown_to_people_and_programs() -> None:

@@ -78,7 +78,7 @@ def _sections(runbook: Runbook) -> Iterator[Problem]:
         if section.name in before:
             yield Problem(section.place, f"a second section {section.name}: join them")
         elif before and expected.index(section.name) < expected.index(before[-1]):
-            yield Problem(section.place, f"{section.name} stands above {before[-1]}: {', '.join(expected)}")
+            yield Problem(section.place, f"{section.name} has to stand above {before[-1]}: {', '.join(expected)}")
         before.append(section.name)
         yield from _emptiness(section)
     for name in expected:

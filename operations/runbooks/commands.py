@@ -6,18 +6,19 @@ Invariant: nothing is known here of any particular command. The platform's table
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from operations.runbooks.document import Command
 from operations.runbooks.problems import Place, Problem, did_you_mean
-from operations.runbooks.render import PROGRAM, TemplateInvalid, Token, tokens
+from operations.runbooks.render import PROGRAM, TemplateInvalid, Token, placeholders, tokens
 
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
     """One command. `arguments`: names of the positional ones, all required. `options`: those that take a value, with
-    their dashes; `flags`: those that take none; `required`: the options that have to be there.
+    their dashes; `flags`: those that take none; `required`: the options that have to be there; `choices`: the only
+    values that an option takes.
 
     `effect`: it `reads`; or it `nudges` the platform to do now what it would do by itself, which leaves nothing to
     undo; or it `acts`, and Rollback has to undo it.
@@ -28,6 +29,7 @@ class CommandSpec:
     options: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 Commands = Mapping[tuple[str, ...], CommandSpec]
@@ -86,14 +88,18 @@ def _arguments(command: Command, path: tuple[str, ...], words: list[Token], spec
         if value_of:
             if word.text.startswith("--"):
                 yield Problem(_at(command, word), f"{value_of} takes a value, not {word.text}")
+            else:
+                yield from _choice(command, word, value_of, word.text, spec)
             value_of = ""
         elif word.text.startswith("-"):
-            option, equals, _ = word.text.partition("=")
+            option, equals, value = word.text.partition("=")
             if option in given:
                 yield Problem(_at(command, word), f"{option} stands here a second time")
             given.add(option)
             if option in spec.options:
                 value_of = "" if equals else option
+                if equals:
+                    yield from _choice(command, word, option, value, spec)
             elif option in spec.flags:
                 if equals:
                     yield Problem(_at(command, word), f"{option} takes no value")
@@ -112,6 +118,13 @@ def _arguments(command: Command, path: tuple[str, ...], words: list[Token], spec
     for option in spec.required:
         if option not in given:
             yield Problem(command.place, f"{name} needs the option {option}")
+
+
+def _choice(command: Command, word: Token, option: str, value: str, spec: CommandSpec) -> Iterator[Problem]:
+    choices = spec.choices.get(option, ())
+    if choices and value not in choices and not placeholders(value):
+        near = did_you_mean(value, choices)
+        yield Problem(_at(command, word), f"{option} is one of {', '.join(choices)}, not {value}{near}")
 
 
 def _at(command: Command, word: Token) -> Place:

@@ -133,6 +133,16 @@ class Step:
         """Where it leads when all is as expected; None: to the next step."""
         return next((branch.target for branch in self.branches if branch.condition is None), None)
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Every way in which the step may go as written, in the words of its record (`matched`): what a coverage of
+        runbooks counts."""
+        branches = tuple(
+            "otherwise" if branch.condition is None else f"branch {number}"
+            for number, branch in enumerate(self.branches, start=1)
+        )
+        return branches if self.regular is not None else (*branches, "expected")
+
 
 @dataclass(frozen=True, slots=True)
 class Prose:

@@ -55,11 +55,8 @@ def as_line(text: str) -> str:
         return "regex: " + re.escape(text)
     read = read_line(text, Place("", 1), lambda *_: None)
     plain = read is not None and read.kind == "line" and read.text == text
-    return (
-        text
-        if plain and text.strip() == text and text and text != "..." and "```" not in text
-        else f"line: {text}".rstrip()
-    )
+    plain = plain and text not in ("", "...") and "```" not in text
+    return text if plain else f"line: {text}".rstrip()
 
 
 def _diff(file: str, before: list[str], after: list[str]) -> str:

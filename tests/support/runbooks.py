@@ -18,7 +18,7 @@ KNOWN: Commands = {
     ("thing", "show"): CommandSpec("reads", ("THING",), ("--contest",), ("--all",)),
     ("thing", "list"): CommandSpec("reads"),
     ("thing", "poke"): CommandSpec("nudges", (), ("--contest", "--reason"), (), ("--reason",)),
-    ("thing", "change"): CommandSpec("acts", ("THING",), ("--to",)),
+    ("thing", "change"): CommandSpec("acts", ("THING",), ("--to",), choices={"--to": ("FREE", "STUCK")}),
     ("thing", "revert"): CommandSpec("acts", ("THING",)),
 }
 
@@ -250,12 +250,14 @@ class Drawn:
 
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=1, max_size=8).filter(lambda w: w[0] != "-")
+TELLING = [
+    "exit 0", "exit 5", "within 3s", "glob: x", "regex: (", "line: y", "capture a: /b/", "...", "```", "```expect",
+    "  indented", "\tindented", "trailing ", "{thing}", "{", "## Recovery", "- if exit 3 → done", "1. step", "none", "",
+]  # fmt: skip
+"""Lines of output that would mean something to the language."""
 TEXT = st.one_of(
-    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n"), max_size=20),
-    st.sampled_from(["exit 0", "exit 5", "within 3s", "glob: x", "regex: (", "line: y", "capture a: /b/", "...", "```",
-                     "  indented", "{thing}", "{", "## Recovery", "- if exit 3 → done", "1. step", "none", ""]),
-)  # fmt: skip
-"""Lines of output, those among them that mean something to the language."""
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n"), max_size=20), st.sampled_from(TELLING)
+)
 LINES = st.lists(TEXT, min_size=1, max_size=4)
 
 
