@@ -7,8 +7,7 @@ not done is refused on record.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contest_platform import audit
 from contest_platform.audit import Context
@@ -19,8 +18,7 @@ from contest_platform.service import Handler, Refusal, Route
 from contest_platform.services import runbooks
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """Who acts, in which step of which execution, and what the request carries."""
 
     principal: str
@@ -38,8 +36,7 @@ class Act:
         return f"runbook step {self.step}" + (f": {reason}" if reason else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """`take` answers what was done, or why it was not."""
 
     path: str

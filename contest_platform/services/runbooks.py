@@ -52,7 +52,7 @@ COMPLETE = (
     Field("error_reason", "why, unless it was completed", required=False),
     Field("system_state_after", "the state of the system after it", "object", required=False),
 )
-_STEP_HEADER = re.compile(r"[A-Z][A-Za-z ]*/[1-9][0-9]*")
+_STEP_HEADER = r"[A-Z][A-Za-z ]*/[1-9][0-9]*"
 
 
 def execution_problem(tx: Tx, principal: str, request: Request) -> tuple[str, str, str | None]:
@@ -61,7 +61,7 @@ def execution_problem(tx: Tx, principal: str, request: Request) -> tuple[str, st
     step = header(request.headers, "runbook-step") or ""
     if not execution_id:
         return "", step, "no runbook-execution header: ops acts only in a step of a runbook"
-    if _STEP_HEADER.fullmatch(step) is None:
+    if re.fullmatch(_STEP_HEADER, step) is None:
         return execution_id, step, "no runbook-step header like Recovery/2"
     row = tx.one("select executed_by, status from runbook_executions where id = :id", {"id": execution_id})
     if row is None:
