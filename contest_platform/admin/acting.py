@@ -66,6 +66,7 @@ class Action(NamedTuple):
             act = Act(principal, execution_id, step, checked(self.fields, request.body))
         except BadFieldError as bad:
             return self._refuse(tx, ctx, Refusal(400, str(bad)), field=bad.field)
+        runbooks.note_acting(tx, execution_id, step)
         audit.append(tx, ctx, f"ops.{self.name}", f"admin{request.path}", after=act.given, reason=act.why)
         answer = self.take(tx, act)
         if isinstance(answer, Refusal):
