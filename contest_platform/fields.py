@@ -6,8 +6,7 @@ Invariant: what `checked` lets through has every required field, none that nobod
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["string", "integer", "boolean", "object", "array"]
 
@@ -20,8 +19,7 @@ _TYPES: dict[Kind, tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """`choices`: the only values allowed, if any are given. An integer is at least `least`."""
 
     name: str

@@ -88,21 +88,21 @@ def parse(argv: Sequence[str]) -> Call:
             name, has_value, value = word.partition("=")
             option = named.get(name)
             if option is None:
-                raise UsageError(f"unknown option {name}; {command.usage}")
+                raise UsageError(f"unknown option {name}; usage: {command.usage}")
             if not has_value:
                 if not rest:
-                    raise UsageError(f"{name} needs a value; {command.usage}")
+                    raise UsageError(f"{name} needs a value; usage: {command.usage}")
                 value = rest.pop(0)
             if option.field in given:
-                raise UsageError(f"{name} is given twice; {command.usage}")
+                raise UsageError(f"{name} is given twice; usage: {command.usage}")
         elif arguments:
             option, value = arguments.pop(0), word
         else:
-            raise UsageError(f"unexpected {quoted(word)}; {command.usage}")
+            raise UsageError(f"unexpected {quoted(word)}; usage: {command.usage}")
         given[option.field] = _value(option, value, command)
     missing = [option.name for option in command.options if option.required and option.field not in given]
     if missing:
-        raise UsageError(f"missing {', '.join(missing)}; {command.usage}")
+        raise UsageError(f"missing {', '.join(missing)}; usage: {command.usage}")
     return Call(command, given)
 
 
@@ -120,12 +120,14 @@ def _command(argv: Sequence[str]) -> Command:
 def _value(option: Option, value: str, command: Command) -> Any:
     if option.kind == "integer":
         if not (value.isascii() and value.isdigit()):
-            raise UsageError(f"{option.name} needs a whole number, not {quoted(value)}; {command.usage}")
+            raise UsageError(f"{option.name} needs a whole number, not {quoted(value)}; usage: {command.usage}")
         return int(value)
     if not value:
-        raise UsageError(f"{option.name} is empty; {command.usage}")
+        raise UsageError(f"{option.name} is empty; usage: {command.usage}")
     if option.choices and value not in option.choices:
-        raise UsageError(f"{option.name} is one of {', '.join(option.choices)}, not {quoted(value)}; {command.usage}")
+        raise UsageError(
+            f"{option.name} is one of {', '.join(option.choices)}, not {quoted(value)}; usage: {command.usage}"
+        )
     return value
 
 

@@ -87,7 +87,8 @@ def _read(words: str, path: str, help: str, printer: Printer, *options: Option, 
 
 
 def _act(words: str, path: str, help: str, printer: Outcome, *options: Option, example: str) -> Command:
-    return Command(tuple(words.split()), ADMIN + path, True, help, options, printer, f"opsctl {words} {example}")
+    typed = f"opsctl {words} {example}".rstrip()
+    return Command(tuple(words.split()), ADMIN + path, True, help, options, printer, typed)
 
 
 def _list(columns: str, **more: str) -> Records:
@@ -181,6 +182,8 @@ _ALL = (
               "captured_at", events="event_id type status deliveries received_at"),
         ENTRY, example="payments show entry_1",
     ),
+    _act("payments reconcile", "payments/reconcile", "Read at the processor now what happened there", ACCEPTED,
+         example=""),
     _read("scores audit", "scores/audit", "The last score audit of each tournament",
           _list("tournament_id at holes mismatches")),
     _act("scores replay", "scores/replay", "Show all scores anew if one is not what its receipts say", DONE, TOURNAMENT,

@@ -86,8 +86,15 @@ def _text(column: str, value: Any) -> str:
 
 
 def quoted(text: str) -> str:
-    """`text` as a value: as it is, or in double quotes when it is empty or something in it would end it."""
-    if text and text != "-" and not any(character.isspace() or character in '"\\' for character in text):
+    """`text` as a value: as it is, or in double quotes when it is empty or something in it would end it or its line."""
+    if text and text != "-" and text.isprintable() and not any(character in ' "\\' for character in text):
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return f'"{escaped}"'
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    return "\\n" if character == "\n" else f"\\u{{{ord(character):x}}}"

@@ -115,9 +115,11 @@ class Evidence:
         for name in wanted:
             if name not in kept.schema.columns:
                 raise UnknownName(f"column of {book}", name, list(kept.schema.columns))
+        if not kept.rows:
+            return iter(())
         if kept.table is None:
             return read_chunks(book_path(self.path / BOOK_DIRECTORY, book), kept.schema, wanted)
-        return iter([list(map(kept.column, wanted))] if kept.rows else [])
+        return iter([list(map(kept.column, wanted))])
 
     def records(self, book: str, *columns: str) -> list[Any]:
         """The rows as named tuples: a new list on every call. For a book of millions of rows use `rows`."""
@@ -144,7 +146,7 @@ class Evidence:
         schema = BOOKS[book]
         with open_parquet(book_path(self.path / BOOK_DIRECTORY, book), schema) as file:
             rows = file.metadata.num_rows
-            table = file.read(use_threads=False) if rows <= KEPT_ROWS_MAX else None
+            table = file.read(use_threads=False) if 0 < rows <= KEPT_ROWS_MAX else None
         kept = self._kept[book] = _Kept(schema, rows, table)
         return kept
 

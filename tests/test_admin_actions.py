@@ -14,7 +14,7 @@ from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import HealingService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.settlement import SettlementService
-from tests.support.admin_world import KIM, LEE, AdminWorld
+from tests.support.admin_world import KIM, LEE, STEP, AdminWorld
 from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT, STROKES
 from tests.support.platform_ports import START
 
@@ -25,6 +25,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "transfers/retry": {"transfer_id": "payout_9"},
     "transfers/fail": {"transfer_id": "payout_9", "reason": "closed"},
     "webhooks/replay": {"event_id": "evt_9"},
+    "payments/reconcile": {},
     "refunds/request": {"entry_id": "entry_9", "reason": "asked"},
     "scores/replay": {"tournament_id": "t9"},
     "quarantine/resolve": {"batch_id": 9, "reason": "told again"},
@@ -77,7 +78,7 @@ def test_nobody_acts_outside_a_step_of_an_execution_of_his_own_that_is_in_progre
     assert world.whole() == before
 
 
-@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("path", [path for path, body in BODIES.items() if body])
 def test_what_is_not_there_is_not_found_and_the_attempt_is_on_record(world: AdminWorld, path: str) -> None:
     execution_id = world.start()
     before = world.whole()
@@ -102,6 +103,29 @@ def test_a_field_that_is_missing_or_not_what_it_has_to_be_is_named(world: AdminW
     assert (response.status, response.body["field"]) == (400, "colour")
     assert len(world.refusals()) == 5
     assert not world.rows("select 1 from audit_log where action like 'ops.%'")
+
+
+def test_a_step_that_has_acted_is_on_record_before_the_next_acts(world: AdminWorld) -> None:
+    execution_id, other = world.start(), world.start()
+
+    def poll(step: str, within: str = execution_id) -> tuple[int, str | None]:
+        response = world.call("POST", "ingestion/poll", {"tournament_id": "t1"}, **world.within(within, step))
+        return response.status, response.body.get("error")
+
+    unrecorded = (409, "runbook step Recovery/2 has acted and is not on record")
+    assert poll("Recovery/2") == (200, None)
+    assert poll("Recovery/2") == (200, None), "its answer may have been lost"
+    assert poll("Recovery/3") == unrecorded
+    assert poll("Rollback/1", other) == (200, None), "of another execution"
+    assert world.call("GET", "state", **world.within(execution_id, "Recovery/3")).status == 200, "reading is no acting"
+    world.call("POST", "runbooks/steps", {"execution_id": execution_id, **STEP})
+    assert poll("Recovery/3") == (200, None)
+    world.act("contests/lock", execution_id, contest_id="c9", reason="late")
+    assert poll("Recovery/4") == (409, "runbook step Recovery/3 has acted and is not on record")
+    world.call("POST", "runbooks/complete", {"execution_id": execution_id, "status": "failed"})
+    assert [row["name"] for row in world.rows("select name from checkpoints where name like 'runbooks.acted:%'")] == [
+        f"runbooks.acted:{other}"
+    ]
 
 
 def test_what_cannot_be_committed_is_not_done_and_is_answered_as_such(world: AdminWorld) -> None:
@@ -338,6 +362,14 @@ def test_an_event_that_waits_is_applied_once_its_row_is_there(world: AdminWorld)
     assert again.body == {"event_id": "evt_1", "status": "APPLIED", "changed": False}
     assert world.whole() == before
     assert ledger.wallet("ann") in world.balances()
+
+
+def test_a_pass_over_the_processors_books_is_asked_for_once_until_it_has_come(world: AdminWorld) -> None:
+    execution_id = world.start()
+    assert world.act("payments/reconcile", execution_id).body == {"changed": True}
+    assert world.act("payments/reconcile", execution_id).body == {"changed": False}
+    assert world.signals.seen("payments") == 2
+    assert world.act("payments/reconcile", execution_id, reason="x").body["field"] == "reason"
 
 
 def test_a_fee_is_given_back_before_the_lock_and_once(world: AdminWorld) -> None:

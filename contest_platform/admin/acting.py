@@ -7,8 +7,7 @@ not done is refused on record.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contest_platform import audit
 from contest_platform.audit import Context
@@ -19,8 +18,7 @@ from contest_platform.service import Handler, Refusal, Route
 from contest_platform.services import runbooks
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """Who acts, in which step of which execution, and what the request carries."""
 
     principal: str
@@ -38,8 +36,7 @@ class Act:
         return f"runbook step {self.step}" + (f": {reason}" if reason else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """`take` answers what was done, or why it was not."""
 
     path: str
@@ -69,6 +66,7 @@ class Action:
             act = Act(principal, execution_id, step, checked(self.fields, request.body))
         except BadFieldError as bad:
             return self._refuse(tx, ctx, Refusal(400, str(bad)), field=bad.field)
+        runbooks.note_acting(tx, execution_id, step)
         audit.append(tx, ctx, f"ops.{self.name}", f"admin{request.path}", after=act.given, reason=act.why)
         answer = self.take(tx, act)
         if isinstance(answer, Refusal):

@@ -17,6 +17,7 @@ from contest_platform.services import (
     ingestion,
     ingestion_batches,
     payouts,
+    reconciliation,
     score_audit,
     settlement,
     webhooks,
@@ -64,6 +65,10 @@ def _replay_webhook(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
         return replayed
     changed, status = replayed
     return {"event_id": event_id, "status": status, "changed": changed}
+
+
+def _reconcile(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    return {"changed": reconciliation.ask(tx)}
 
 
 def _refund(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
@@ -117,6 +122,7 @@ def actions(healing: HealingService) -> tuple[Action, ...]:
             "/api/admin/webhooks/replay", "Apply an event that waits for our own row",
             (Field("event_id", "the event"),), _replay_webhook,
         ),
+        Action("/api/admin/payments/reconcile", "Read at the processor now what happened there", (), _reconcile),
         Action(
             "/api/admin/refunds/request", "Take an entry out before the lock, and owe its fee back",
             (Field("entry_id", "the entry"), REASON), _refund,

@@ -6,8 +6,7 @@ Invariant: reading changes nothing, and a list that was cut at its limit says so
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contest_platform.fields import BadFieldError, Field, checked, of_query
 from contest_platform.http import Request, Response
@@ -21,8 +20,7 @@ Given = Mapping[str, Any]
 Answer = dict[str, Any] | Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """`answer` runs in one transaction, with every field of `fields` and the principal who asks."""
 
     path: str

@@ -16,8 +16,8 @@ _COUNTS = {
     "ledger_out_of_balance": "(select 1 from ledger_postings group by txn_id having sum(amount_cents) <> 0)",
     "orders_open": "remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')",
     "payments_unpaid": "payments where status = 'CREATED'",
-    "quarantine_open": "(select distinct batch_id from ingestion_receipts where verdict = 'QUARANTINE' except"
-    " select batch_id from quarantine_resolutions)",
+    "quarantine_open": "ingestion_batches b where quarantined > 0"
+    " and not exists (select 1 from quarantine_resolutions where batch_id = b.batch_id)",
     "refunds_failed": "refunds where status = 'FAILED_TERMINAL'",
     "refunds_pending": "refunds where status = 'PENDING'",
     "settlements_failed": "settlement_audit a where status = 'FAILED' and not exists (select 1 from settlement_audit b"

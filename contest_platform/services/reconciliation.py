@@ -23,6 +23,7 @@ PAGE = 100
 CONCURRENT = 8
 
 RECONCILED = "payments.reconciled"
+ASKED = "payments.asked"
 EVENTS = "payments.events"
 BALANCE = "payments.balance"
 PENDING = "available:{at:015d}:"
@@ -47,6 +48,7 @@ class ReconciliationService:
         self._failed_at: int | None = None
         self._next_at: int | None = None
         """When the next pass is due, once it is known."""
+        self._notified = 0
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
@@ -56,8 +58,10 @@ class ReconciliationService:
 
     async def _due(self) -> int | None:
         """The next full hour or the next lock after the last good pass; after a bad one, the next five minutes."""
-        if self._next_at is None:
-            self._next_at = await self._ports.store.transact("reconciliation.due", _first_pass)
+        seen = self._ports.signals.seen("payments")
+        if self._next_at is None or seen != self._notified:
+            self._next_at = await self._ports.store.transact("reconciliation.due", _earliest_pass)
+            self._notified = seen
         return (
             self._next_at if self._failed_at is None else max(self._next_at, next_tick(self._failed_at + 1, RETRY_MS))
         )
@@ -189,9 +193,21 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
 
 
-def _first_pass(tx: Tx) -> int:
+def _earliest_pass(tx: Tx) -> int:
     through = _through(tx)
-    return tx.now if through is None else _next_pass(tx, through)
+    if through is None or checkpoints.read(tx, ASKED) is not None:
+        return tx.now
+    return _next_pass(tx, through)
+
+
+def ask(tx: Tx) -> bool:
+    """Have a pass made at the next minute, whenever it would be due; False: that was asked before and is still to
+    come."""
+    tx.notify("payments")
+    if checkpoints.read(tx, ASKED) is not None:
+        return False
+    checkpoints.save(tx, ASKED, {"at": tx.now})
+    return True
 
 
 def _next_pass(tx: Tx, through: int) -> int:
@@ -208,6 +224,9 @@ def _conclude(tx: Tx, began_at: int, locked: bool) -> int | None:
         return None
     webhooks.retry_waiting(tx)
     checkpoints.save(tx, RECONCILED, {"through": began_at})
+    asked = checkpoints.read(tx, ASKED)
+    if asked is not None and asked["at"] <= began_at:
+        checkpoints.remove(tx, ASKED)
     if locked:
         tx.notify("contests")  # Their entries may be final now.
     return _next_pass(tx, began_at)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from contest_platform import audit
+from contest_platform import audit, checkpoints
 from contest_platform.access import header
 from contest_platform.audit import Context
 from contest_platform.fields import BadFieldError, Field, checked
@@ -52,7 +52,7 @@ COMPLETE = (
     Field("error_reason", "why, unless it was completed", required=False),
     Field("system_state_after", "the state of the system after it", "object", required=False),
 )
-_STEP_HEADER = re.compile(r"[A-Z][A-Za-z ]*/[1-9][0-9]*")
+_STEP_HEADER = r"[A-Z][A-Za-z ]*/[1-9][0-9]*"
 
 
 def execution_problem(tx: Tx, principal: str, request: Request) -> tuple[str, str, str | None]:
@@ -61,7 +61,7 @@ def execution_problem(tx: Tx, principal: str, request: Request) -> tuple[str, st
     step = header(request.headers, "runbook-step") or ""
     if not execution_id:
         return "", step, "no runbook-execution header: ops acts only in a step of a runbook"
-    if _STEP_HEADER.fullmatch(step) is None:
+    if re.fullmatch(_STEP_HEADER, step) is None:
         return execution_id, step, "no runbook-step header like Recovery/2"
     row = tx.one("select executed_by, status from runbook_executions where id = :id", {"id": execution_id})
     if row is None:
@@ -70,7 +70,26 @@ def execution_problem(tx: Tx, principal: str, request: Request) -> tuple[str, st
         return execution_id, step, f"runbook execution {execution_id} is not {principal}'s"
     if row["status"] != "in_progress":
         return execution_id, step, f"runbook execution {execution_id} is {row['status']}"
+    last = checkpoints.read(tx, _acted(execution_id))
+    if last is not None and last["step"] != step and last["recorded"] == _recorded(tx, execution_id):
+        return execution_id, step, f"runbook step {last['step']} has acted and is not on record"
     return execution_id, step, None
+
+
+def note_acting(tx: Tx, execution_id: str, step: str) -> None:
+    """A step acts now: until it is on record no other one may."""
+    note = {"step": step, "recorded": _recorded(tx, execution_id)}
+    if checkpoints.read(tx, _acted(execution_id)) != note:
+        checkpoints.save(tx, _acted(execution_id), note)
+
+
+def _acted(execution_id: str) -> str:
+    return f"runbooks.acted:{execution_id}"
+
+
+def _recorded(tx: Tx, execution_id: str) -> int:
+    last = _last_step(tx, execution_id)
+    return 0 if last is None else int(last["n"])
 
 
 class RunbooksService:
@@ -201,6 +220,7 @@ def _complete(tx: Tx, given: Mapping[str, Any]) -> dict[str, Any] | Refusal:
     ctx = Context(given["principal"], row["id"])
     reason = given["error_reason"] or f"ends {row['runbook_name']}"
     audit.update(tx, ctx, "runbook_executions", {"id": row["id"]}, changes, reason, row)
+    checkpoints.remove(tx, _acted(row["id"]))
     return {"timestamp": rfc3339(tx.now, ms=True), "success": True}
 
 

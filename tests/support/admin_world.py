@@ -90,6 +90,8 @@ class AdminWorld(ContestWorld):
         return [(row["action"], row["actor"], row["reason"]) for row in rows]
 
     def whole(self) -> dict[str, list[dict[str, Any]]]:
-        """Every row of every table but the two logs: what is the same when nothing was done."""
+        """Every row of every table but the two logs and the note of who acts: the same when nothing was done."""
         names = [row["name"] for row in self.rows("select name from sqlite_master where type = 'table' order by name")]
-        return {name: self.rows(f"select * from {name}") for name in names if not name.endswith("_log")}
+        rows = {name: self.rows(f"select * from {name}") for name in names if not name.endswith("_log")}
+        rows["checkpoints"] = [row for row in rows["checkpoints"] if not row["name"].startswith("runbooks.acted:")]
+        return rows
