@@ -60,8 +60,12 @@ SEAMS: dict[str, Seam] = {
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
-    "database.edit": "entity: principal; params table, set, where, bypass: SQL past the application and its triggers",
+    "database.run": "entity: principal; params role, purpose, statements, bypass (a table): SQL past the application",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",
+    "dashboard.refund": "entity: principal; params contest_id, user_id, amount_cents: a payment refunded there",
+    "dashboard.intent": "entity: principal; params amount_cents: a payment begun there",
+    "dashboard.webhook_endpoint": "entity: principal; params what: an endpoint created, or the platform's updated",
+    "deployment.change": "entity: principal; params what, timeout_ms: code or configuration changed, the app restarted",
 }
 """What a timed action can pull on the world. A lever notes its own bite with the key of the row it left behind."""

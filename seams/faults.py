@@ -166,8 +166,20 @@ class Guarantees(Protocol):
         """(tournament_id, golfer_id, round, hole, strokes, official_end_at): holes whose published value may be
         corrected after the event ended at official_end_at and before the cut-off of its contests."""
 
+    def locks(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, lock_at): contests that surely run."""
+
+    def settlements(self) -> Sequence[tuple[str, int, int]]:
+        """(contest_id, from_at, until_at): the contest is settled, and its payouts begin, between these instants."""
+
+    def winners(self) -> Sequence[tuple[str, str]]:
+        """(contest_id, user_id): who will win money whatever the scores are."""
+
     def founders(self) -> Sequence[str]:
         """The principals who are founders: revoked at the start, and tempted all the same."""
+
+    def engineers(self) -> Sequence[str]:
+        """The principals who are engineers, revoked too."""
 
 
 class Fault:

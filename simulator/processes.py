@@ -46,7 +46,9 @@ class Processes:
         ports: MakePorts,
         deployed: Mapping[str, Unit] = units.UNITS,
     ) -> None:
-        self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
+        self._driver, self._draws, self._database, self._ports = driver, draws, database, ports
+        self.config = config
+        """What a unit is started with from now on."""
         self._deployed = deployed
         self._lives: dict[str, int] = {}
         self._running: dict[str, Process] = {}
@@ -64,7 +66,7 @@ class Processes:
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         process = Process(definition, life, session)
-        process.app = units.start(definition, self._ports(process), self._config)
+        process.app = units.start(definition, self._ports(process), self.config)
         self._running[unit] = process
         return number
 

@@ -23,6 +23,7 @@ from seams.draws import Draws
 from seams.faults import Action, Binding, Call, Effect, Fault
 from simulator.actors.context import Edge, NoteAction
 from simulator.actors.database_server import DatabaseServer
+from simulator.actors.deployed import DeployedActor
 from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
@@ -61,16 +62,17 @@ class World:
 
         webhook_secret = f"whsec_{self.draws.hex('secret.webhook')}"
         token_key = self.draws.hex("secret.tokens") * 2
-        self.config = Config(
+        config = Config(
             webhook_secrets=(webhook_secret,),
             token_key=token_key,
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)
-        self.processes = Processes(driver, self.draws, self.database, self.config, self._ports)
+        self.processes = Processes(driver, self.draws, self.database, config, self._ports)
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
+        self.deployed = DeployedActor(self, self.processes, self.hosts, self.connection)
         self.processor = ProcessorActor(
             self, opening_balance_cents=plan.owner_capital_cents, webhook_secret=webhook_secret
         )
@@ -83,8 +85,12 @@ class World:
             "services.crash": self.hosts.pull_crash,
             "provider.correct": self.provider.pull_correct,
             "identity.login": self.identity.pull_login,
-            "database.edit": self._pull_edit,
+            "database.run": self._pull_run,
             "dashboard.transfer": self._pull_transfer,
+            "dashboard.refund": self.processor.dashboard.pull_refund,
+            "dashboard.intent": self.processor.dashboard.pull_intent,
+            "dashboard.webhook_endpoint": self.processor.dashboard.pull_webhook_endpoint,
+            "deployment.change": self.deployed.pull_change,
         }
 
     # --- wiring ------------------------------------------------------------------------------------------------------
@@ -155,12 +161,12 @@ class World:
 
         await self._levers[action.lever](action, note)
 
-    async def _pull_edit(self, action: Action, note: NoteAction) -> None:
-        await self.database.pull_edit(action, note, self.connection)
+    async def _pull_run(self, action: Action, note: NoteAction) -> None:
+        await self.database.pull_run(action, note, self.connection)
 
     async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
-        await self.processor.pull_transfer(action, note, user.account_id)
+        await self.processor.dashboard.pull_transfer(action, note, user.account_id)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -242,6 +242,17 @@ BOOKS: dict[str, BookSchema] = {
         writes=INT,
         closed_at=AT,
     ),
+    "deployment.changes": _book(
+        "deployment",
+        "a change of what is deployed, as the deployment system recorded it",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        what=S,
+        before_sha256=S,
+        after_sha256=S,
+    ),
     "deployment.fingerprints": _book(
         "deployment",
         "what code, configuration and schema were seen running",

@@ -16,7 +16,7 @@ from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
-By = Literal["boot", "crash", "command", "systemd"]
+By = Literal["boot", "crash", "command", "systemd", "deployment"]
 Verb = Literal["query", "start", "stop", "restart"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -86,6 +86,13 @@ class HostsActor:
         service = self._services[unit]
         return self._stop(service, "crash") if service.running else None
 
+    def restart(self, unit: str, by: By) -> None:
+        """Stop `unit`, if it runs, and start it again."""
+        service = self._services[unit]
+        if service.running:
+            self._stop(service, by)
+        self._start(service, by)
+
     async def pull_crash(self, action: Action, note: NoteAction) -> None:
         """The lever services.crash."""
         row = self.crash(action.entity)
@@ -141,9 +148,11 @@ class HostsActor:
             return _unknown_command(transport, line)
         if service is None:
             return _unknown_service(transport, line, target)
-        if verb in ("stop", "restart") and service.running:
+        if verb == "restart":
+            self.restart(service.unit, "command")
+        if verb == "stop" and service.running:
             self._stop(service, "command")
-        if verb in ("start", "restart") and not service.running:
+        if verb == "start" and not service.running:
             self._start(service, "command")
         return _state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
 
