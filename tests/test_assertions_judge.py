@@ -21,7 +21,7 @@ from evidence.journal import JournalBroken, JournalWriter, instants, read
 from tests.support.broken_runs import BREAKS, conduct, money
 from tests.support.broken_runs.change import add, row
 from tests.support.fake_evidence import FakeEvidence
-from tests.support.small_run import CUTOFF, HOUR, LOCK, PAID, T0, plan, small_run
+from tests.support.small_run import HOUR, LOCK, PAID, T0, plan, small_run
 
 
 def judged(evidence: FakeEvidence) -> Verdict:
@@ -139,14 +139,14 @@ def test_once_rows_were_altered_by_hand_nothing_that_they_say_of_before_comes_fi
         "statements": 3,
         "writes": 1,
     }
-    add(evidence, "database.sessions", at=CUTOFF, **session)
+    add(evidence, "database.sessions", at=PAID + HOUR, **session)
     untouched = judged(_with(evidence)).first_broken
     assert untouched is not None
     assert untouched.assertion == "absence.access_log", "who only was there has altered nothing"
     conduct.a_row_was_deleted_by_hand(evidence)
     altered = judged(_with(evidence)).first_broken
     assert altered is not None
-    assert (altered.assertion, altered.at) == ("absence.database_sessions", CUTOFF)
+    assert (altered.assertion, altered.at) == ("absence.database_sessions", PAID + HOUR)
 
 
 def test_a_promise_broken_at_no_known_instant_comes_last_and_names_every_fault_that_acted() -> None:
