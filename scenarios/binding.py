@@ -128,8 +128,12 @@ class Offer:
         return [(contest_id, held_until, held_until + _SETTLED_WITHIN) for contest_id, held_until in held]
 
     def winners(self) -> Sequence[tuple[str, str]]:
-        running = {contest.id for contest in self.contests if self._runs(contest)}
-        return [winner for winner in self.sure_winners if winner[0] in running]
+        """Of those who hold the best roster, those who enter nothing afterwards: whoever may leave, leaves for good."""
+        lock_at = {contest.id: contest.lock_at for contest in self.contests if self._runs(contest)}
+        last_at: dict[str, int] = {}
+        for entry in self.entries:
+            last_at[entry.user_id] = max(last_at.get(entry.user_id, 0), entry.enters_at)
+        return [(contest, user) for contest, user in self.sure_winners if last_at[user] < lock_at.get(contest, 0)]
 
     def founders(self) -> Sequence[str]:
         return [principal.id for principal in self.principals if principal.role == "founder"]

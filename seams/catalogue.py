@@ -53,12 +53,20 @@ SEAMS: dict[str, Seam] = {
         ("Refuse", "LoseAnswer", "LoseRequest"),
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
-    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse",)),
+    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse", "LoseRequest")),
     "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),
+    "store": Seam(
+        ("begin", "commit"),
+        "the transaction's name, such as settlement.open",
+        "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n",
+        ("Refuse", "Die"),
+    ),
 }
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
+    "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back after that time",
+    "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "database.run": "entity: principal; params role, purpose, statements, bypass (a table): SQL past the application",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",

@@ -67,6 +67,13 @@ class Drop(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Die(Effect):
+    """The process dies at its transaction: before anything of it is committed, or just after."""
+
+    committed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat(Effect):
     """The same delivery arrives `times` more times, `gap_ms` apart, each freshly signed."""
 

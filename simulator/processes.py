@@ -31,6 +31,7 @@ class Process:
     def __init__(self, unit: Unit, life: Life, session: Session) -> None:
         self.unit, self.life, self.session = unit, life, session
         self.actor = f"system:{unit.name}"
+        self.unit_name, self.role, self.guard = unit.name, unit.role, life.guard
         self.app: App | None = None
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import fault_injectors
 from contest_platform import catalogue
 from contest_platform.audit import Context, canonical
-from contest_platform.ports import Ports, Tx
+from contest_platform.ports import Ports, Store, Tx
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from evidence.books import BookSet
@@ -32,10 +32,12 @@ from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.processor import CustomerWire, ProcessorWire
 from simulator.wires.provider import ProviderWire
+from simulator.wires.store import StoreWire
 from simulator.wires.witnesses import AnchorWire, PagerWire
 
 T = TypeVar("T")
@@ -85,6 +87,8 @@ class World:
             "services.crash": self.hosts.pull_crash,
             "provider.correct": self.provider.pull_correct,
             "identity.login": self.identity.pull_login,
+            "entrants.delete": self.entrants.pull_delete,
+            "hosts.skew": self.hosts.pull_skew,
             "database.run": self._pull_run,
             "dashboard.transfer": self._pull_transfer,
             "dashboard.refund": self.processor.dashboard.pull_refund,
@@ -97,10 +101,17 @@ class World:
 
     def _ports(self, process: Process) -> Ports:
         guard = process.life.guard
+        runtime, signals = self.driver.runtime_of(process.life), self.driver.signals_of(process.life)
+        if self.bus.concerns("hosts"):
+            clock = self.hosts.clock_of(process.unit_name)
+            runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
+        store: Store = ProcessStore(self.driver, self.connection, process)
+        if self.bus.concerns("store"):  # nobody else pays for a look at every transaction
+            store = StoreWire(self, store, self.database, self.hosts, process)
         return Ports(
-            runtime=self.driver.runtime_of(process.life),
-            signals=self.driver.signals_of(process.life),
-            store=ProcessStore(self.driver, self.connection, process),
+            runtime=runtime,
+            signals=signals,
+            store=store,
             ids=ProcessIds(self.draws, process),
             entropy=DrawnEntropy(self.draws),
             processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),

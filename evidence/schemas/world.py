@@ -216,6 +216,16 @@ BOOKS: dict[str, BookSchema] = {
         by=S,
         incarnation=INT,
     ),
+    "hosts.clocks": _book(
+        "hosts",
+        "a step of a host's clock, as its time service logs it; offset_ms is how far it is ahead from then on",
+        "n",
+        n=INT,
+        at=AT,
+        host=S,
+        step_ms=INT,
+        offset_ms=INT,
+    ),
     # --- access --------------------------------------------------------------------------------------------------
     "identity.events": _book(
         "identity",
@@ -241,6 +251,16 @@ BOOKS: dict[str, BookSchema] = {
         statements=INT,
         writes=INT,
         closed_at=AT,
+    ),
+    "database.refusals": _book(
+        "database",
+        "a connection that the server turned away",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        role=S,
+        reason=S,
     ),
     "deployment.changes": _book(
         "deployment",
@@ -272,6 +292,15 @@ BOOKS: dict[str, BookSchema] = {
         head_seq=INT,
         head_hash=S,
     ),
+    "anchor.refusals": _book(
+        "anchor",
+        "a head that was turned away",
+        "n",
+        n=INT,
+        at=AT,
+        head_seq=INT,
+        status=INT,
+    ),
     "pager.events": _book(
         "pager",
         "a PagerDuty event received",
@@ -283,6 +312,16 @@ BOOKS: dict[str, BookSchema] = {
         summary=S,
         severity=S,
         details=J,
+    ),
+    "pager.refusals": _book(
+        "pager",
+        "an event that was turned away",
+        "n",
+        n=INT,
+        at=AT,
+        action=S,
+        dedup_key=S,
+        status=INT,
     ),
     # --- the harness ---------------------------------------------------------------------------------------------
     "injector.bites": _book(

@@ -41,9 +41,20 @@ class DatabaseServer:
     def __init__(self, world: World) -> None:
         self._world = world
         self._book = world.books["database.sessions"]
+        self._refusals = world.books["database.refusals"]
         self._open: dict[Session, None] = {}
         self.transactions = 0
         """How many transactions have been committed in all sessions."""
+
+    @property
+    def next_refusal(self) -> int:
+        """The number that the next refusal will have in database.refusals."""
+        return self._refusals.count + 1
+
+    def refuse(self, principal: str, role: str, reason: str) -> None:
+        """Turn a connection away."""
+        self._world.record("database", "connection.refused", principal, reason=reason)
+        self._refusals.note(self._world.runtime.now(), principal, role, reason)
 
     def open(self, principal: str, role: str, purpose: str) -> Session:
         session = Session(self, self._world.runtime.now(), principal, role, purpose)

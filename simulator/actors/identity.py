@@ -92,6 +92,11 @@ class IdentityActor:
         )
         return answer
 
+    def refuse(self, token_id: str, status: int) -> None:
+        """Answer a look-up with an HTTP error."""
+        self._world.record("identity", "introspection.refused", token_id, status=status)
+        self._book.note(self._world.runtime.now(), "unavailable", "", token_id, False, f"HTTP {status}")
+
     def _look_up(self, token_id: str) -> Introspection:
         credential = self._credentials.get(token_id)
         if credential is None:

@@ -35,11 +35,16 @@ A trigger for an open incident adds to it and does not page again; the others ar
 class AnchorActor:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._book = world.books["anchor.heads"]
+        self._book, self._refusals = world.books["anchor.heads"], world.books["anchor.refusals"]
 
     def receive(self, head_seq: int, head_hash: str) -> None:
         self._world.record("anchor", "head.received", str(head_seq), hash=head_hash)
         self._book.note(self._world.runtime.now(), head_seq, head_hash)
+
+    def refuse(self, head_seq: int, status: int) -> None:
+        """Answer with an HTTP error and keep nothing."""
+        self._world.record("anchor", "head.refused", str(head_seq), status=status)
+        self._refusals.note(self._world.runtime.now(), head_seq, status)
 
 
 class InvalidEventError(Exception):
@@ -51,7 +56,7 @@ class PagerActor:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._book = world.books["pager.events"]
+        self._book, self._refusals = world.books["pager.events"], world.books["pager.refusals"]
         self.open: dict[str, IncidentState] = {}
 
     def receive(self, action: str, dedup_key: str, summary: str, severity: str, details: Mapping[str, Any]) -> None:
@@ -75,3 +80,8 @@ class PagerActor:
         self._world.record("pager", f"page.{action}", key, severity=severity, summary=summary)
         text = json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         self._book.note(self._world.runtime.now(), action, key, summary, severity, text)
+
+    def refuse(self, action: str, dedup_key: str, status: int) -> None:
+        """Answer with an HTTP error and keep nothing."""
+        self._world.record("pager", "page.refused", dedup_key, action=action, status=status)
+        self._refusals.note(self._world.runtime.now(), action, dedup_key, status)
