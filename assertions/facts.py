@@ -349,13 +349,13 @@ class Facts:
         ]
 
     @cached_property
-    def deleted_users(self) -> set[str]:
-        """Customers who, by their own book, deleted their account."""
-        return {
-            user
-            for user, action in self.evidence.rows("entrants.actions", "user_id", "action")
-            if action.startswith("delete")
-        }
+    def left_at(self) -> dict[str, int]:
+        """Customers who, by their own book, deleted their account, and when (ms)."""
+        left: dict[str, int] = {}
+        for user, at, action in self.evidence.rows("entrants.actions", "user_id", "at", "action"):
+            if action.startswith("delete"):
+                left.setdefault(user, at)
+        return left
 
     @cached_property
     def unpayable(self) -> set[tuple[str, str]]:
@@ -368,7 +368,7 @@ class Facts:
             )
             if status == "FAILED_TERMINAL" and reason
         }
-        found = {entry for entry, user in failed.values() if user in self.deleted_users}
+        found = {entry for entry, user in failed.values() if user in self.left_at}
         if failed:
             for transfer, key in self.evidence.rows("platform.transfer_attempts", "transfer_id", "idempotency_key"):
                 requests = self.transfer_requests.get(key, ())

@@ -332,13 +332,14 @@ class AuthDown(Fault):
 class ClockSkewParams(Parameters):
     host: Literal["lin-app-1", "win-ingest-1"] = "lin-app-1"
     direction: Literal["ahead", "behind"] = "ahead"
+    over: Literal["settlement", "entries"] = "settlement"
     offset_s: int = Field(ge=60, le=900)
     hours: int = Field(ge=6, le=24)
 
 
 class ClockSkew(Fault):
     id = "platform.clock_skew"
-    title = "A host's clock is minutes wrong for hours, over a settlement"
+    title = "A host's clock is minutes wrong for hours, over a settlement or while customers enter"
     seam = "hosts"
     operation = "skew"
     imitates = (
@@ -349,18 +350,19 @@ class ClockSkew(Fault):
     recovery = RecoverySpec(
         "itself", "What decides is dated by the database; the rest comes late and is retried.", 7_200
     )
-    bite = BiteSpec("hosts.clocks", {"n": "$victim", "host": "$entity"})
+    bite = BiteSpec("hosts.clocks", {"n": "$victim", "host": "$entity", "state": "wrong"})
     Params = ClockSkewParams
     params: ClockSkewParams
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, ClockSkewParams)
-        settlements = guarantees.settlements()
-        if not settlements:
+        instants = [until_at for _, _, until_at in guarantees.settlements()]
+        if params.over == "entries":
+            instants = [captured_at for _, captured_at in guarantees.payments()]
+        if not instants:
             return None
-        _, _, settled_at = draws.choice(settlements, "settlement")
-        from_at = settled_at - draws.between(2, 5, "before") * HOUR_MS
+        from_at = draws.choice(instants, "instant") - draws.between(2, 5, "before") * HOUR_MS
         return Binding(entity=params.host, from_at=from_at, until_at=from_at + params.hours * HOUR_MS)
 
     def actions(self) -> Sequence[Action]:
@@ -393,9 +395,9 @@ class PayoutsHeld(Fault):
 
     @classmethod
     def during(cls, settlement: tuple[str, int, int]) -> Binding:
-        """From before the contest can be settled until two hours after it must have been."""
+        """From before the contest can be settled until four hours after it should have been."""
         contest_id, from_at, until_at = settlement
-        return Binding(entity=contest_id, from_at=from_at, until_at=until_at + 2 * HOUR_MS)
+        return Binding(entity=contest_id, from_at=from_at, until_at=until_at + 4 * HOUR_MS)
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(429, "rate_limit") if self.in_window(call) else None

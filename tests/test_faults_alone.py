@@ -11,14 +11,14 @@ from scenarios import load
 from tests.support.command import Ran, SharedRuns, bitten, run_into, scenario_with
 
 FAULTS = [name for name, fault in registry().items() if fault.kind == "fault"]
-IN_DEFAULT = {fault.fault for fault in load("default").model.faults}
+SCENARIO_OF = {fault.fault: name for name in ("violations", "platform", "default") for fault in load(name).model.faults}
 
 
 def run_alone(name: str, runs: SharedRuns, folder: Path) -> Ran:
-    """The default scenario with this fault alone; the small one for a fault that the default leaves out."""
-    return (
-        runs("default", "--only", name) if name in IN_DEFAULT else run_into(folder / "out", scenario_with(folder, name))
-    )
+    """The scenario that holds it, the default one above all, with this fault alone; else the small one with it."""
+    if name in SCENARIO_OF:
+        return runs(SCENARIO_OF[name], "--only", name)
+    return run_into(folder / "out", scenario_with(folder, name))
 
 
 @pytest.mark.parametrize("name", FAULTS)

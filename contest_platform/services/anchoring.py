@@ -11,7 +11,7 @@ from typing import Any
 from contest_platform import audit, checkpoints
 from contest_platform.audit import Context
 from contest_platform.errors import code_of
-from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Route
 
@@ -58,7 +58,7 @@ class AnchoringService:
             checkpoints.save(tx, CHECKPOINT, {**known, "paged": stale if paged else known["paged"]})
 
         await ports.store.transact("anchoring.done", remember)
-        self._next_at = now + HOUR_MS
+        self._next_at = next_tick(now + 1, HOUR_MS)  # not an hour from now: this may have come late
 
     async def _publish(self, seq: int, head: str) -> bool:
         publication = self._ports.anchor.publish(head_seq=seq, head_hash=head)

@@ -225,6 +225,7 @@ BOOKS: dict[str, BookSchema] = {
         host=S,
         step_ms=INT,
         offset_ms=INT,
+        state=S,
     ),
     # --- access --------------------------------------------------------------------------------------------------
     "identity.events": _book(

@@ -125,7 +125,8 @@ class HostsActor:
         clock = self._clocks[host]
         clock.offset_ms += by_ms
         self._world.record(f"host:{host}", "clock.stepped", host, by_ms=by_ms, offset_ms=clock.offset_ms)
-        return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms)
+        state = "wrong" if clock.offset_ms else "right"
+        return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
 
     # --- what comes in over the network ------------------------------------------------------------------------------
 

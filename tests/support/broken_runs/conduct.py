@@ -278,6 +278,17 @@ def a_founder_changed_the_configuration_between_two_looks(evidence: FakeEvidence
     )  # fmt: skip
 
 
+@breaks("lifecycle.customers_are_let_in")
+def a_customer_with_a_good_token_was_turned_away(evidence: FakeEvidence) -> None:
+    identify(evidence, T0, "issued", "customer:u1", True)
+    add(evidence, "entrants.actions", at=PAID, user_id="u1", action="refused", result="issued in the future")
+
+
+@breaks("lifecycle.customers_are_let_in", Status.INCONCLUSIVE)
+def nobody_knows_what_customers_were_told(evidence: FakeEvidence) -> None:
+    evidence.books["entrants.actions"] = []
+
+
 @breaks("absence.denials_recorded")
 def a_denial_was_not_written_down(evidence: FakeEvidence) -> None:
     identify(evidence, PAID, "introspected", "founder:ada", False)
