@@ -220,7 +220,9 @@ def test_an_identity_provider_out_of_reach_answers_nothing(effect: Effect, error
     token_id = claims(identity.issue(OPS, HOUR_S))["jti"]
     with pytest.raises(error):
         introspect(world, identity, token_id)
-    assert [row[0] for row in rows(world, "action")] == ["issued"]
+    told = ["unavailable"] if effect == Refuse(503) else []  # what never arrived is in no book of the provider's
+    assert [row[0] for row in rows(world, "action")] == ["issued", *told]
+    assert not any(row[0] for row in rows(world, "allowed")[1:])
     assert world.bites == [("f1", type(effect).__name__, token_id)]
 
 
