@@ -16,13 +16,16 @@ from assertions.facts import PLATFORM_KEY, Facts, facts
 from assertions.ledgerbook import ledgerbook
 from assertions.lifecycle import PAID_OUT_WITHIN_MS, SETTLED_WITHIN_MS
 from assertions.model import Finding, assertion
-from assertions.words import DAY_MS, dollars, duration, instant
+from assertions.words import DAY_MS, MINUTE_MS, dollars, duration, instant
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
 KEY_LIFE_MS = DAY_MS
 """The processor forgets a key after 24 h: the same key is then a new request (docs.stripe.com/idempotency)."""
+
+ON_ITS_WAY_MS = 2 * MINUTE_MS
+"""How long a request that was sent before may take to arrive: stripe-python's read timeout is 80 s."""
 
 
 class _Attempt(NamedTuple):
@@ -84,7 +87,10 @@ def exactly_once(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("payouts.nobody_else_paid", "Every transfer went to the account of somebody who had won in that contest")
+@assertion(
+    "payouts.nobody_else_paid",
+    "Every transfer went to the account of somebody who had won in that contest, and had not left before",
+)
 def nobody_else_paid(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("transfers", 0, _payable(known))
@@ -97,6 +103,8 @@ def nobody_else_paid(evidence: Evidence) -> Finding:
             why = f"for an entry of {due.user_id}"
         elif transfer.destination != known.accounts.get(due.user_id):
             why = f"to the account {transfer.destination}, which is not that customer's"
+        elif transfer.created_at > known.left_at.get(due.user_id, transfer.created_at) + ON_ITS_WAY_MS:
+            why = f"who had deleted his account at {instant(known.left_at[due.user_id])}"
         else:
             continue
         found.breaks(

@@ -26,6 +26,10 @@ ROLES: dict[Access, tuple[str, ...]] = {
 """Which principals (`role:name`) each access is for."""
 
 UNREACHABLE = "identity provider unreachable"
+SKEW_MS = 15 * 60_000
+"""How far our host's clock may be behind that of whoever issued a token. It takes nothing from `exp`, and RFC 7519 does
+not even ask that a token be refused for its `iat` (§4.1.6)."""
+
 ANONYMOUS = "anonymous"
 """Principal in the access log of a caller who proved nothing."""
 
@@ -116,7 +120,7 @@ def bearer_token(headers: Mapping[str, str]) -> str:
 def verify(token: str, sign: Callable[[bytes], bytes], now: int) -> Claims:
     """The claims of a JSON Web Token that `sign` (HS256) has signed, alive at `now` (ms). Raises DeniedError.
 
-    No other algorithm is accepted, whatever the token asks for (RFC 8725 §3.1). No leeway is given to `exp` or `iat`.
+    No other algorithm is accepted, whatever the token asks for (RFC 8725 §3.1). No leeway is given to `exp`.
     """
     signed, _, signature = token.rpartition(".")
     try:
@@ -141,7 +145,7 @@ def _claims(payload: Any, now: int) -> Claims:
         raise DeniedError(401, subject, "the token does not say from when until when it is good")
     if expires_s * 1000 <= now:
         raise DeniedError(401, subject, "expired")
-    if issued_s * 1000 > now:
+    if issued_s * 1000 > now + SKEW_MS:
         raise DeniedError(401, subject, "issued in the future")
     return Claims(subject, token_id, expires_s)
 

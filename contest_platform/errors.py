@@ -21,8 +21,10 @@ REGISTRY: dict[str, Meaning] = {
     "deadline_exceeded": Meaning.UNKNOWN,
     "connection_lost": Meaning.UNKNOWN,
     "connection_failed": Meaning.DID_NOT_HAPPEN,
+    "certificate_expired": Meaning.DID_NOT_HAPPEN,
     "service_unavailable": Meaning.UNKNOWN,
     "answer_unreadable": Meaning.UNKNOWN,
+    "store_busy": Meaning.DID_NOT_HAPPEN,
     # processor (docs.stripe.com/error-codes, /error-low-level); a status stands where there is no code
     "rate_limit": Meaning.DID_NOT_HAPPEN,
     "lock_timeout": Meaning.DID_NOT_HAPPEN,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seams.draws import Draws
 from seams.faults import Binding, Guarantees
 
@@ -70,7 +72,14 @@ def while_settled(cutoff_at: int, after_min: int) -> int:
 
 def a_founder_after(guarantees: Guarantees, draws: Draws, earliest_at: int) -> tuple[str, int] | None:
     """(principal, at): a founder, and an instant from `earliest_at` until a day before the absence ends."""
-    founders, latest_at = guarantees.founders(), guarantees.absence_until_at - DAY_MS
-    if not founders or earliest_at > latest_at:
+    return absent_after(guarantees, draws, guarantees.founders(), earliest_at)
+
+
+def absent_after(
+    guarantees: Guarantees, draws: Draws, absent: Sequence[str], earliest_at: int
+) -> tuple[str, int] | None:
+    """(principal, at): one of the `absent`, and an instant from `earliest_at` until a day before the absence ends."""
+    latest_at = guarantees.absence_until_at - DAY_MS
+    if not absent or earliest_at > latest_at:
         return None
-    return draws.choice(founders, "founder"), draws.between(earliest_at, latest_at, "instant")
+    return draws.choice(absent, "founder"), draws.between(earliest_at, latest_at, "instant")

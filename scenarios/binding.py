@@ -31,6 +31,9 @@ _ENTERED = 15 * MINUTE
 """After so long a customer who came has entered, and so long before the lock nobody enters any more."""
 _PLAY_LEAST = 60 * MINUTE
 _HOLD_FOR_CORRECTIONS = 12 * HOUR
+_SETTLED_WITHIN = HOUR
+"""After the hold of a contest whose event ended on time, without any fault: a poll that tells of the end, a full one
+after the cut-off and the settlement take 10 min at most each, and a payout begins with the settlement."""
 _ATTEMPTS = 64
 
 
@@ -48,6 +51,8 @@ class Offer:
     """(tournament, golfer) whose scores must stay what they are."""
     finishers: Mapping[str, Sequence[str]]
     """By tournament, who is active to the end and has played every hole."""
+    sure_winners: Sequence[tuple[str, str]]
+    """(contest, customer) of those who hold the best roster."""
     _paying: dict[str, int] = field(default_factory=dict)
     _lists: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -160,8 +165,27 @@ class Offer:
     def _hold_ms(self, tournament: Tournament) -> int:
         return min(c.hold_s for c in self.contests if c.tournament_id == tournament.id) * 1_000
 
+    def locks(self) -> Sequence[tuple[str, int]]:
+        return [(contest.id, contest.lock_at) for contest in self.contests if self._runs(contest)]
+
+    def settlements(self) -> Sequence[tuple[str, int, int]]:
+        ends = {tournament.id: tournament.ends_at for tournament in self.tournaments}
+        held = [(c.id, ends[c.tournament_id] + c.hold_s * 1_000) for c in self.contests if self._runs(c)]
+        return [(contest_id, held_until, held_until + _SETTLED_WITHIN) for contest_id, held_until in held]
+
+    def winners(self) -> Sequence[tuple[str, str]]:
+        """Of those who hold the best roster, those who enter nothing afterwards: whoever may leave, leaves for good."""
+        lock_at = {contest.id: contest.lock_at for contest in self.contests if self._runs(contest)}
+        last_at: dict[str, int] = {}
+        for entry in self.entries:
+            last_at[entry.user_id] = max(last_at.get(entry.user_id, 0), entry.enters_at)
+        return [(contest, user) for contest, user in self.sure_winners if last_at[user] < lock_at.get(contest, 0)]
+
     def founders(self) -> Sequence[str]:
         return [principal.id for principal in self.principals if principal.role == "founder"]
+
+    def engineers(self) -> Sequence[str]:
+        return [principal.id for principal in self.principals if principal.role == "engineer"]
 
 
 def _second_rounds(tournament: Tournament) -> dict[str, list[int]]:

@@ -21,6 +21,10 @@ class SeamBus:
         self._counts: dict[tuple[str, str, str], int] = {}
         self._now, self._note = now, note
 
+    def concerns(self, seam: str) -> bool:
+        """Whether any fault of the plan acts at `seam`."""
+        return any(at == seam for at, _ in self._faults)
+
     def consult(self, seam: str, operation: str, entity: str, victim: str) -> Effect | None:
         """What happens to this crossing instead of its normal course; None for nothing unusual (the common case, fast).
 

@@ -53,18 +53,30 @@ SEAMS: dict[str, Seam] = {
         ("Refuse", "LoseAnswer", "LoseRequest"),
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
-    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse",)),
+    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse", "LoseRequest")),
     "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),
+    "store": Seam(
+        ("begin", "commit"),
+        "the transaction's name, such as settlement.open",
+        "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n",
+        ("Refuse", "Die"),
+    ),
 }
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
+    "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back after that time",
+    "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "provider.retire": "entity: tournament_id/golfer_id; params status, reason: he plays no further, and why",
     "processor.roll_secret": "entity: contest_id/user_id of a payment after it; the webhook secret is replaced",
     "attacker.forge": "entity: contest_id/user_id; a forged webhook says that this unpaid entry is paid",
-    "database.edit": "entity: principal; params table, set, where, bypass: SQL past the application and its triggers",
+    "database.run": "entity: principal; params role, purpose, statements, bypass (a table): SQL past the application",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",
+    "dashboard.refund": "entity: principal; params contest_id, user_id, amount_cents: a payment refunded there",
+    "dashboard.intent": "entity: principal; params amount_cents: a payment begun there",
+    "dashboard.webhook_endpoint": "entity: principal; params what: an endpoint created, or the platform's updated",
+    "deployment.change": "entity: principal; params what, timeout_ms: code or configuration changed, the app restarted",
 }
 """What a timed action can pull on the world. A lever notes its own bite with the key of the row it left behind."""

@@ -67,6 +67,13 @@ class Drop(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Die(Effect):
+    """The process dies at its transaction: before anything of it is committed, or just after."""
+
+    committed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat(Effect):
     """The same delivery arrives `times` more times, `gap_ms` apart, each freshly signed."""
 
@@ -215,8 +222,20 @@ class Guarantees(Protocol):
     def before_last_round(self) -> Sequence[tuple[str, str, int]]:
         """(tournament_id, golfer_id, at): golfers who would play to the end; the last round but one is over by then."""
 
+    def locks(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, lock_at): contests that surely run."""
+
+    def settlements(self) -> Sequence[tuple[str, int, int]]:
+        """(contest_id, from_at, until_at): the contest is settled, and its payouts begin, between these instants."""
+
+    def winners(self) -> Sequence[tuple[str, str]]:
+        """(contest_id, user_id): who will win money whatever the scores are."""
+
     def founders(self) -> Sequence[str]:
         """The principals who are founders: revoked at the start, and tempted all the same."""
+
+    def engineers(self) -> Sequence[str]:
+        """The principals who are engineers, revoked too."""
 
 
 class Fault:

@@ -31,6 +31,7 @@ class Process:
     def __init__(self, unit: Unit, life: Life, session: Session) -> None:
         self.unit, self.life, self.session = unit, life, session
         self.actor = f"system:{unit.name}"
+        self.unit_name, self.role, self.guard = unit.name, unit.role, life.guard
         self.app: App | None = None
 
 
@@ -45,10 +46,12 @@ class Processes:
         config: Config,
         ports: MakePorts,
         deployed: Mapping[str, Unit] = units.UNITS,
-        tell: Callable[[str, bool], None] = lambda unit, runs: None,
+        tell: Callable[[str, bool], None] = lambda *_: None,
     ) -> None:
         """`tell` is told of each unit that begins to run, and that ends."""
-        self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
+        self._driver, self._draws, self._database, self._ports = driver, draws, database, ports
+        self.config = config
+        """What a unit is started with from now on."""
         self._deployed, self._tell = deployed, tell
         self._lives: dict[str, int] = {}
         self._running: dict[str, Process] = {}
@@ -66,7 +69,7 @@ class Processes:
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         process = Process(definition, life, session)
-        process.app = units.start(definition, self._ports(process), self._config)
+        process.app = units.start(definition, self._ports(process), self.config)
         self._running[unit] = process
         self._tell(unit, True)
         return number

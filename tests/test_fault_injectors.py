@@ -23,6 +23,7 @@ DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "faults-of-webhooks-
 START = 1_799_107_200_000
 PLAY = (START + 3 * DAY_MS, START + 3 * DAY_MS + 10 * HOUR_MS)
 PAID_AT = START + 2 * DAY_MS + 9 * HOUR_MS
+SETTLED = START + 5 * DAY_MS
 
 
 @dataclass
@@ -52,7 +53,13 @@ class Offer:
     some_before_last_round: list[tuple[str, str, int]] = field(
         default_factory=lambda: [("t1", "g1", PLAY[0]), ("t1", "g2", PLAY[0])]
     )
+    some_locks: list[tuple[str, int]] = field(default_factory=lambda: [("c1", PLAY[0] - HOUR_MS), ("c3", PLAY[0])])
+    some_settlements: list[tuple[str, int, int]] = field(
+        default_factory=lambda: [("c1", SETTLED, SETTLED + HOUR_MS), ("c3", SETTLED + DAY_MS, SETTLED + 25 * HOUR_MS)]
+    )
+    some_winners: list[tuple[str, str]] = field(default_factory=lambda: [("c1", "u1"), ("c1", "u2")])
     some_founders: list[str] = field(default_factory=lambda: ["founder:ada"])
+    some_engineers: list[str] = field(default_factory=lambda: ["engineer:grace"])
 
     def transfers(self) -> list[tuple[str, int]]:
         return self.some_transfers
@@ -81,8 +88,20 @@ class Offer:
     def before_last_round(self) -> list[tuple[str, str, int]]:
         return self.some_before_last_round
 
+    def locks(self) -> list[tuple[str, int]]:
+        return self.some_locks
+
+    def settlements(self) -> list[tuple[str, int, int]]:
+        return self.some_settlements
+
+    def winners(self) -> list[tuple[str, str]]:
+        return self.some_winners
+
     def founders(self) -> list[str]:
         return self.some_founders
+
+    def engineers(self) -> list[str]:
+        return self.some_engineers
 
 
 NOTHING = Offer(**{item.name: [] for item in fields(Offer) if item.name.startswith("some_")})
@@ -408,7 +427,7 @@ def test_a_violation_falls_into_the_absence_after_there_is_something_to_violate(
     for key in KEYS:
         binding, params = bound(id, key)
         [action] = build(id, "v1", binding, params).actions()
-        assert action.entity == "founder:ada"
+        assert action.entity in ("founder:ada", "engineer:grace")
         assert START + DAY_MS // 2 < action.at <= START + 13 * DAY_MS
     late = Offer(absence_until_at=START + DAY_MS)
     assert bind(id, late, Draws(KEYS[0]), {}) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from contest_platform import jobs
 from contest_platform.jobs import MINUTE_MS, Job, next_tick
+from contest_platform.ports import StoreBusy
 from tests.support.drivers import STARTS_AT, KernelBench
 
 PERIOD = 100
@@ -166,6 +167,33 @@ def test_work_that_outlasts_its_period_is_followed_by_the_next_instant_of_the_gr
         desk.bring(item, comes, comes)
     desk.bench.run_until(1_000)
     assert desk.took == [(0, 100), (1, 400), (2, 400)]
+
+
+@pytest.mark.parametrize("fails_in", ["due", "work"])
+def test_a_job_outlives_what_it_depends_on_and_tries_again_a_minute_later(fails_in: str) -> None:
+    desk = Desk()
+    desk.ready[1] = 200
+    asked: list[int] = []
+
+    async def ask(what: str) -> None:
+        if what == fails_in and desk.bench.now >= 200:
+            asked.append(desk.bench.now)
+            if len(asked) < 3:
+                raise StoreBusy("too_many_connections")
+
+    async def due() -> int | None:
+        await ask("due")
+        return await desk.due()
+
+    async def work() -> None:
+        await ask("work")
+        await desk.work()
+
+    desk.runtime.spawn(jobs.run(desk.ports, Job("desk", "desk", PERIOD, due, work)), "job")
+    desk.bring(2, 150, 200)
+    desk.bench.run_until(4 * MINUTE_MS)
+    assert [item for item, _ in desk.took] == [1, 2]
+    assert desk.took[0][1] <= 200 + 3 * MINUTE_MS
 
 
 @pytest.mark.parametrize(("at", "tick"), [(0, 0), (1, 100), (99, 100), (100, 100), (101, 200), (-1, 0)])

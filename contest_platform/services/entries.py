@@ -75,6 +75,7 @@ class EntriesService:
                 "Sign up",
                 (Field("name", "full name"), Field("email", "address"), Field("account_id", "where prizes are paid")),
             ),
+            ("DELETE", "/api/users"): Route("customer", self._leave, "Delete the caller's account"),
             ("POST", "/api/entries"): Route(
                 "customer",
                 self._enter,
@@ -108,6 +109,26 @@ class EntriesService:
         if status == 409:
             return Response(status, {"error": "already signed up, as somebody else"})
         return Response(status, {"user_id": user_id})
+
+    async def _leave(self, request: Request, principal: str) -> Response:
+        """Delete the caller's account -> {user_id}. Asking again is answered the same. What he has entered plays on:
+        he gets a fee back only by asking for it first. A prize that is not on its way is no longer paid: it stays owed,
+        on record as user_deleted."""
+        user_id = principal.partition(":")[2]
+
+        def delete(tx: Tx) -> int:
+            user = tx.one("select deleted_at from users where user_id = :user", {"user": user_id})
+            if user is None:
+                return 404
+            if user["deleted_at"] is None:
+                ctx = Context(ACTOR, user_id)
+                audit.update(
+                    tx, ctx, "users", {"user_id": user_id}, {"deleted_at": tx.now}, "the customer asked for it"
+                )
+            return 200
+
+        status = await self._ports.store.transact("users.leave", delete)
+        return Response(status, {"user_id": user_id} if status == 200 else {"error": "unknown_user"})
 
     async def _enter(self, request: Request, principal: str) -> Response:
         """{contest_id, roster} -> {entry_id, intent_id}; 202 and no intent when the processor did not answer.

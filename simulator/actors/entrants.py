@@ -6,12 +6,14 @@ Invariant: a customer acts when the plan says so, or later because nobody answer
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError, ProcessorError
 from evidence.plan import Contest, EntryPlan, Plan
-from simulator.actors.context import World
+from seams.faults import Action
+from simulator.actors.context import NoteAction, World
 
 MINUTE_MS = 60_000
 RETRY_MS = (2 * MINUTE_MS, 9 * MINUTE_MS)
@@ -116,6 +118,29 @@ class EntrantsActor:
                 continue
             self._note(entry, contest, "paid", "ok", entry_id, intent_id)
             return
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def pull_delete(self, action: Action, note: NoteAction) -> None:
+        """The lever entrants.delete: a customer deletes his account, and asks again until somebody answers."""
+        world, user_id = self._world, action.entity
+        world.record(f"customer:{user_id}", "entrant.leaves", user_id)
+        request = Request("DELETE", "/api/users", self._headers(user_id), {})
+        for attempt in count(1):
+            try:
+                response = await world.edge.request(request)
+            except PortError:
+                pass
+            else:
+                if response.status < 500:
+                    break
+            wait_ms = world.draws.between(*RETRY_MS, "entrants.retry", user_id, "leave", attempt)
+            await world.runtime.sleep_until(world.runtime.now() + wait_ms)
+        done = response.status == 200
+        what, result = ("deleted_account", "ok") if done else ("refused", _why(response))
+        row = self._book.note(world.runtime.now(), user_id, None, what, None, None, None, result)
+        if done:
+            note(action, str(row))
 
     # --- patience -----------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,11 @@ class IdentityActor:
         )
         return answer
 
+    def refuse(self, token_id: str, status: int) -> None:
+        """Answer a look-up with an HTTP error."""
+        self._world.record("identity", "introspection.refused", token_id, status=status)
+        self._book.note(self._world.runtime.now(), "unavailable", "", token_id, False, f"HTTP {status}")
+
     def _look_up(self, token_id: str) -> Introspection:
         credential = self._credentials.get(token_id)
         if credential is None:
@@ -119,13 +124,14 @@ class IdentityActor:
 
     async def login(self, principal: str, live: bool, ttl_s: int = 3_600) -> int:
         """A human logs in and asks the platform for its status. `live`: by a way in that the revocation missed, which
-        gives a fresh token; otherwise with the last credential there was. Returns the number of the row in
-        identity.events; raises LookupError when `principal` never had a credential."""
+        gives a fresh token; otherwise with the last one that was revoked, or else the last there was. Returns the
+        number of the row in identity.events; raises LookupError when `principal` never had a credential."""
         if live:
             self.issue(principal, ttl_s)
-        held = [token_id for token_id, credential in self._credentials.items() if credential.principal == principal]
-        if not held:
+        theirs = {id: credential for id, credential in self._credentials.items() if credential.principal == principal}
+        if not theirs:
             raise LookupError(f"{principal} never had a credential")
+        held = ([] if live else [id for id, credential in theirs.items() if credential.revoked]) or list(theirs)
         token_id = held[-1]
         worth = self._look_up(token_id)
         now = self._world.runtime.now()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -17,11 +16,12 @@ from contest_platform.ports import Dispute, Intent, ProcessorError, ProcessorEve
 from seams.faults import Action
 from simulator.actors.attacker import Attacker
 from simulator.actors.context import NoteAction, World
+from simulator.actors.dashboard import Dashboard
 from simulator.actors.processor_answers import UNSAVED_STATUSES, error_of, refusal, validate
 from simulator.actors.processor_disputes import Disputes
 from simulator.actors.processor_holdings import Balance, Shelf, fee_cents
 from simulator.actors.processor_objects import Announcement, EventRecord, encode, event
-from simulator.actors.processor_webhooks import Webhooks, is_subscribed
+from simulator.actors.processor_webhooks import PLATFORM_ENDPOINT, Webhooks, is_subscribed
 
 DAY_MS = 86_400_000
 KEY_LIFE_MS = DAY_MS
@@ -99,7 +99,10 @@ class ProcessorActor:
             "intents.confirm": self._confirm_intent,
             "transfers.create": self._create_transfer,
             "refunds.create": self._create_refund,
+            "webhook_endpoints.create": self._webhooks.create_endpoint,
+            "webhook_endpoints.update": self._webhooks.update_endpoint,
         }
+        self.dashboard = Dashboard(self, self._intent_about, PLATFORM_ENDPOINT)
         if opening_balance_cents:
             now = world.runtime.now()
             self.balance.post("topup", self._new_id("tu", {}, "opening"), opening_balance_cents, 0, now, now)
@@ -166,36 +169,6 @@ class ProcessorActor:
         self._note(caller, operation, idempotency_key, request_hash, False, error, entity, True)
         return error
 
-    def dashboard_transfer(
-        self, caller: str, *, amount_cents: int, destination: str, transfer_group: str, metadata: Mapping[str, str]
-    ) -> int:
-        """A human asks for a transfer in the dashboard; `caller` is the login ("founder:…").
-
-        Returns the number of the request's row in processor.requests, which says what came of it.
-        """
-        params = {
-            "amount_cents": amount_cents,
-            "destination": destination,
-            "transfer_group": transfer_group,
-            "metadata": dict(metadata),
-        }
-        with suppress(ProcessorError):
-            self.handle(caller, "transfers.create", params, None, metadata.get("contest_id", ""))
-        return self._requests.count
-
-    async def pull_transfer(self, action: Action, note: NoteAction, destination: str) -> None:
-        """The lever dashboard.transfer; `destination` is the customer's connected account."""
-        params = action.params
-        about = {"contest_id": params["contest_id"], "user_id": params["user_id"]}
-        number = self.dashboard_transfer(
-            action.entity,
-            amount_cents=params["amount_cents"],
-            destination=destination,
-            transfer_group=params["contest_id"],
-            metadata=about,
-        )
-        note(action, str(number))
-
     async def pull_forge(self, action: Action, note: NoteAction) -> None:
         """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
         intent = next(intent for intent in self._intents.items if entity_of(intent.metadata) == action.entity)
@@ -221,6 +194,15 @@ class ProcessorActor:
         has decided already."""
         self._disputes.close(dispute_id, won)
         self._publish(None)
+
+    @property
+    def requests(self) -> int:
+        """How many requests there have been: the number of the last row in processor.requests."""
+        return self._requests.count
+
+    def _intent_about(self, entity: str) -> str:
+        """The payment of "contest_id/user_id"; "" where there is none."""
+        return next((intent.id for intent in self._intents.items if entity_of(intent.metadata) == entity), "")
 
     def entity_of_intent(self, intent_id: str) -> str:
         """Whom an intent is about; "" when there is no such intent."""

@@ -68,6 +68,8 @@ _CHECKS: dict[str, tuple[tuple[str, Callable[[Any], str | None]], ...]] = {
     "intents.retrieve": (("intent", _text),),
     "transfers.create": (("amount_cents", _AMOUNT), ("destination", _text)),
     "refunds.create": (("amount_cents", _AMOUNT), ("intent", _text)),
+    "webhook_endpoints.create": (("url", _text),),
+    "webhook_endpoints.update": (("endpoint", _text), ("url", _text)),
     "transfers.list": (("transfer_group", _text),),
     "refunds.list": (("intent", _text),),
     "disputes.retrieve": (("dispute", _text),),

@@ -187,6 +187,11 @@ class ProviderActor:
         self._requests.note(self._world.runtime.now(), event_id, since, status, None, 0, None)
         self._world.record("provider", "provider.refused", self.tournament_of(event_id), status=status)
 
+    def end_handshake(self, event_id: str, since: int | None, alert: str) -> None:
+        """The client ended the TLS handshake with `alert`: no request was read, and no status given (0)."""
+        self._requests.note(self._world.runtime.now(), event_id, since, 0, None, 0, alert)
+        self._world.record("provider", "provider.handshake_ended", self.tournament_of(event_id), alert=alert)
+
     def answer(self, event_id: str, since: int | None, lie: Falsify | None = None) -> ScoreAnswer:
         """Answer a poll at 200 OK: the changes after revision `since` in order of publication, or with None the state
         of everything. What a glitch of the recording, or a `lie`, serves instead is no publication.

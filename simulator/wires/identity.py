@@ -34,6 +34,7 @@ class IdentityWire:
             case Refuse(status=0):
                 raise ConnectionFailed("the identity provider refused the connection")
             case Refuse(status=status):
+                self._actor.refuse(token_id, status)
                 raise ServiceUnavailable(f"the identity provider answered {status}")
             case LoseRequest():
                 await world.never()

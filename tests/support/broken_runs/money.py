@@ -195,6 +195,12 @@ def a_winner_was_paid_twice(evidence: FakeEvidence) -> None:
 
 
 @breaks("payouts.nobody_else_paid")
+def somebody_who_had_left_was_paid(evidence: FakeEvidence) -> None:
+    paid_at = row(evidence, "processor.transfers", user_id="u1")["created_at"]
+    add(evidence, "entrants.actions", at=paid_at - HOUR, user_id="u1", action="deleted_account", result="ok")
+
+
+@breaks("payouts.nobody_else_paid")
 def money_went_to_somebody_who_did_not_win(evidence: FakeEvidence) -> None:
     evidence.books["processor.transfers"].append(
         {
