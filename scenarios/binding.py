@@ -82,6 +82,22 @@ class Offer:
             self._lists["payments"] = captured
         return self._lists["payments"]
 
+    def refunds(self) -> Sequence[str]:
+        if "refunds" not in self._lists:
+            asked: dict[str, int] = {}
+            for entry in self.entries:
+                asked[entry.contest_id] = asked.get(entry.contest_id, 0) + 1
+            never = {c.id for c in self.contests if c.guaranteed_cents is None and asked.get(c.id, 0) < c.min_entries}
+            self._lists["refunds"] = [who for who, _ in self.payments() if who.partition("/")[0] in never]
+        return self._lists["refunds"]
+
+    def cancellations(self) -> Sequence[str]:
+        return [f"{entry.contest_id}/{entry.user_id}" for entry in self.entries if entry.pays == "abandons"]
+
+    def payouts(self) -> Sequence[tuple[str, int]]:
+        ends = {tournament.id: tournament.ends_at for tournament in self.tournaments}
+        return [(c.id, min(ends[c.tournament_id], c.end_at) + c.hold_s * 1_000) for c in self.contests if self._runs(c)]
+
     def _played_for(self) -> list[Tournament]:
         """Tournaments on which a contest surely runs: nobody polls the others."""
         wanted = {contest.tournament_id for contest in self.contests if self._runs(contest)}

@@ -17,7 +17,8 @@ class SeamBus:
     def __init__(self, faults: Sequence[Fault], now: Callable[[], int], note: Note) -> None:
         self._faults: dict[tuple[str, str], list[Fault]] = {}
         for fault in faults:
-            self._faults.setdefault((fault.seam, fault.operation), []).append(fault)
+            for crossing in ((fault.seam, fault.operation), *fault.also):
+                self._faults.setdefault(crossing, []).append(fault)
         self._counts: dict[tuple[str, str, str], int] = {}
         self._now, self._note = now, note
 

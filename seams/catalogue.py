@@ -17,10 +17,10 @@ class Seam:
 
 SEAMS: dict[str, Seam] = {
     "processor": Seam(
-        ("intents.create", "intents.cancel", "transfers.create", "refunds.create"),
+        ("intents.create", "intents.cancel", "intents.confirm", "transfers.create", "refunds.create"),
         "contest_id/user_id of the metadata; for transfers.create the contest_id",
         "the idempotency key: processor.requests.idempotency_key, platform.transfer_attempts.idempotency_key",
-        ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
+        ("LoseRequest", "LoseAnswer", "Refuse", "Delay", "Stall"),
     ),
     "processor.read": Seam(
         ("list", "retrieve"),
@@ -62,6 +62,7 @@ LEVERS: dict[str, str] = {
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "database.edit": "entity: principal; params table, set, where, bypass: SQL past the application and its triggers",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
+    "processor.reverse": "entity: contest_id; params transfer: the n-th of its transfers is taken back, in full",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",
 }
 """What a timed action can pull on the world. A lever notes its own bite with the key of the row it left behind."""

@@ -52,6 +52,15 @@ class Refuse(Effect):
 
     status: int = 0
     error_code: str = ""
+    done: bool = False
+    """Whether the work was done all the same, and only the answer says otherwise (a 500 proves nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall(Effect):
+    """The callee begins at once and takes `by_ms` over it; whoever asks the same meanwhile is told that it is at it."""
+
+    by_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +168,16 @@ class Guarantees(Protocol):
     def payments(self) -> Sequence[tuple[str, int]]:
         """("contest_id/user_id", captured_at): payments that will be captured before the lock, by half an hour."""
 
+    def refunds(self) -> Sequence[str]:
+        """ "contest_id/user_id" of payments that will be captured, and refunded because their contest cannot run."""
+
+    def cancellations(self) -> Sequence[str]:
+        """ "contest_id/user_id" of entries that will never be paid for, so that their intents are canceled."""
+
+    def payouts(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, due_at): its first transfers will be created within two hours from due_at, on a day when nothing
+        else goes wrong."""
+
     def play(self) -> Sequence[tuple[str, int, int]]:
         """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""
 
@@ -181,6 +200,8 @@ class Fault:
     title: ClassVar[str]
     seam: ClassVar[str]
     operation: ClassVar[str]
+    also: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Further (seam, operation) pairs at which it acts: what one outage takes together."""
     imitates: ClassVar[str]
     """The documented real behaviour, with its source."""
     exercises: ClassVar[str]

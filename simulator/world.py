@@ -85,6 +85,7 @@ class World:
             "identity.login": self.identity.pull_login,
             "database.edit": self._pull_edit,
             "dashboard.transfer": self._pull_transfer,
+            "processor.reverse": self.processor.pull_reverse,
         }
 
     # --- wiring ------------------------------------------------------------------------------------------------------
