@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fault_injectors.moments import a_transfer
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from fault_injectors.moments import MINUTE_MS, a_payment, a_transfer, in_play
 from seams.draws import Draws
 from seams.faults import (
     Binding,
@@ -16,6 +20,11 @@ from seams.faults import (
     Parameters,
     RecoverySpec,
 )
+
+
+def _first_of(entities: Sequence[str], draws: Draws) -> Binding | None:
+    """The first call about one of `entities`."""
+    return Binding(entity=draws.choice(entities, "entity"), occurrence=1) if entities else None
 
 
 class TransferRequestLost(Fault):
@@ -62,3 +71,183 @@ class TransferAnswerLost(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return LoseAnswer() if self.is_bound_to(call) else None
+
+
+class IntentRequestLost(Fault):
+    id = "timeouts.intent_request_lost"
+    title = "The request for a payment is lost on its way to the processor"
+    seam = "processor"
+    operation = "intents.create"
+    imitates = (
+        "A read timeout leaves the caller with an APIConnectionError that does not say whether the request arrived"
+        " (stripe SDK 16.1.0, measured; its default timeout is 80 s)."
+    )
+    exercises = "Losing a customer who has entered: without an intent there is no page to pay on."
+    recovery = RecoverySpec(
+        "itself", "The intent is asked for again under the same key, and the customer pays then.", within_s=7200
+    )
+    bite = BiteSpec(
+        "platform.audit_log", {"action": "call.intents.create", "correlation": "$victim", "reason": "deadline_exceeded"}
+    )
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return a_payment(guarantees, draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseRequest() if self.is_bound_to(call) else None
+
+
+class IntentAnswerLost(Fault):
+    id = "timeouts.intent_answer_lost"
+    title = "The processor makes an intent, and its answer is lost"
+    seam = "processor"
+    operation = "intents.create"
+    imitates = (
+        "A server that is slow but succeeds gets every retry under one key (stripe SDK 16.1.0, measured) and replays"
+        " the first result for it (docs.stripe.com/error-low-level)."
+    )
+    exercises = "Making a second intent for one entry, which a customer could pay as well."
+    recovery = RecoverySpec(
+        "itself", "The same key is sent again; the processor replays the intent it made.", within_s=7200
+    )
+    bite = BiteSpec(
+        "processor.requests", {"operation": "intents.create", "idempotency_key": "$victim", "answered": False}
+    )
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return a_payment(guarantees, draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.is_bound_to(call) else None
+
+
+class CancelRequestLost(Fault):
+    id = "timeouts.cancel_request_lost"
+    title = "The request to cancel an unpaid intent is lost"
+    seam = "processor"
+    operation = "intents.cancel"
+    imitates = (
+        "A read timeout leaves the caller with an APIConnectionError that does not say whether the request arrived"
+        " (stripe SDK 16.1.0, measured; its default timeout is 80 s)."
+    )
+    exercises = "Leaving open what a customer can still pay, for a contest that has locked without him."
+    recovery = RecoverySpec(
+        "itself", "It is canceled again, under the same key, until the processor says so.", within_s=7200
+    )
+    bite = BiteSpec(
+        "platform.audit_log", {"action": "call.intents.cancel", "correlation": "$victim", "reason": "deadline_exceeded"}
+    )
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return _first_of(guarantees.cancellations(), draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseRequest() if self.is_bound_to(call) else None
+
+
+class CancelAnswerLost(Fault):
+    id = "timeouts.cancel_answer_lost"
+    title = "The processor cancels an unpaid intent, and its answer is lost"
+    seam = "processor"
+    operation = "intents.cancel"
+    imitates = (
+        "A server that is slow but succeeds gets every retry under one key (stripe SDK 16.1.0, measured) and replays"
+        " the first result for it (docs.stripe.com/error-low-level)."
+    )
+    exercises = "Taking a cancellation for refused that was made, or asking for it for ever."
+    recovery = RecoverySpec(
+        "itself", "The same key is sent again; the processor replays the canceled intent.", within_s=7200
+    )
+    bite = BiteSpec(
+        "processor.requests", {"operation": "intents.cancel", "idempotency_key": "$victim", "answered": False}
+    )
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return _first_of(guarantees.cancellations(), draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.is_bound_to(call) else None
+
+
+class RefundRequestLost(Fault):
+    id = "timeouts.refund_request_lost"
+    title = "The request for a refund is lost on its way to the processor"
+    seam = "processor"
+    operation = "refunds.create"
+    imitates = (
+        "A read timeout leaves the caller with an APIConnectionError that does not say whether the request arrived"
+        " (stripe SDK 16.1.0, measured; its default timeout is 80 s)."
+    )
+    exercises = "Taking an unknown outcome for a failure: keeping money that is owed back."
+    recovery = RecoverySpec("itself", "The refund is tried again under the same idempotency key.", within_s=7200)
+    bite = BiteSpec("platform.refunds", {"idempotency_key": "$victim", "attempts": 1})
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return _first_of(guarantees.refunds(), draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseRequest() if self.is_bound_to(call) else None
+
+
+class RefundAnswerLost(Fault):
+    id = "timeouts.refund_answer_lost"
+    title = "The processor refunds a customer, and its answer is lost"
+    seam = "processor"
+    operation = "refunds.create"
+    imitates = (
+        "A server that is slow but succeeds gets every retry under one key (stripe SDK 16.1.0, measured) and replays"
+        " the first result for it (docs.stripe.com/error-low-level)."
+    )
+    exercises = "Refunding a customer twice: a second request under a new key gives the money back again."
+    recovery = RecoverySpec(
+        "itself", "The same key is sent again; the processor replays the refund it made.", within_s=7200
+    )
+    bite = BiteSpec(
+        "processor.requests", {"operation": "refunds.create", "idempotency_key": "$victim", "answered": False}
+    )
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return _first_of(guarantees.refunds(), draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.is_bound_to(call) else None
+
+
+class ProviderParams(Parameters):
+    silent_min: int = Field(ge=11, le=60)
+    """Longer than the ten minutes between two polls."""
+
+
+class Provider(Fault):
+    id = "timeouts.provider"
+    title = "The score provider gets every poll, and none of its answers arrives"
+    seam = "provider"
+    operation = "poll"
+    imitates = (
+        "The recorded feed of the 2026 Masters has gaps of up to 725 min between answers (median 10); a client without"
+        " a read timeout waits for ever (requests, documentation of timeouts)."
+    )
+    exercises = "Moving the checkpoint past an answer that never came, or waiting for it and never polling again."
+    recovery = RecoverySpec(
+        "itself", "The poll ends at its deadline; the next asks from the durable checkpoint.", 3_600
+    )
+    bite = BiteSpec("provider.requests", {"n": "$victim", "status": 200, "answered": False})
+    Params = ProviderParams
+    params: ProviderParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, ProviderParams)
+        moment = in_play(guarantees, draws, params.silent_min * MINUTE_MS)
+        if moment is None:
+            return None
+        return Binding(entity=moment[0], from_at=moment[1], until_at=moment[1] + params.silent_min * MINUTE_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.in_window(call) else None

@@ -172,6 +172,7 @@ BOOKS: dict[str, BookSchema] = {
         revision=INT,
         cells=INT,
         glitch=S,
+        answered=B,
     ),
     # --- customers -----------------------------------------------------------------------------------------------
     "entrants.actions": _book(

@@ -181,12 +181,13 @@ class ProviderActor:
 
     def refuse(self, event_id: str, since: int | None, status: int) -> None:
         """Answer a poll that arrived with an HTTP error."""
-        self._requests.note(self._world.runtime.now(), event_id, since, status, None, 0, None)
+        self._requests.note(self._world.runtime.now(), event_id, since, status, None, 0, None, True)
         self._world.record("provider", "provider.refused", self.tournament_of(event_id), status=status)
 
-    def answer(self, event_id: str, since: int | None) -> ScoreAnswer:
+    def answer(self, event_id: str, since: int | None, *, answered: bool = True) -> ScoreAnswer:
         """Answer a poll at 200 OK: the changes after revision `since` in order of publication, or with None the state
-        of everything. What a glitch of the recording serves instead is no publication.
+        of everything. What a glitch of the recording serves instead is no publication. `answered` is False when the
+        network is about to lose the answer.
 
         Raises UnknownEventError (404)."""
         self._publish_due()
@@ -198,7 +199,7 @@ class ProviderActor:
         glitch = next((glitch for glitch in event.plan.glitches if glitch.from_at <= now < glitch.until_at), None)
         answer = _GLITCHED[glitch.kind](event, since, glitch) if glitch is not None else _served(event, since)
         kind = None if glitch is None else glitch.kind
-        self._requests.note(now, event_id, since, 200, answer.revision, len(answer.cells), kind)
+        self._requests.note(now, event_id, since, 200, answer.revision, len(answer.cells), kind, answered)
         if kind is not None:
             self._world.record("provider", "provider.glitch", event.plan.id, glitch=kind, cells=len(answer.cells))
         return answer

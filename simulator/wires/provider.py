@@ -42,7 +42,7 @@ class ProviderWire:
         match effect:
             case None | LoseAnswer():
                 try:
-                    answer = actor.answer(event_id, since)
+                    answer = actor.answer(event_id, since, answered=effect is None)
                 except UnknownEventError:
                     status = 404
             case LoseRequest():
