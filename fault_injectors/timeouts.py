@@ -9,6 +9,7 @@ from pydantic import Field
 from fault_injectors.moments import MINUTE_MS, a_payment, a_transfer, in_play
 from seams.draws import Draws
 from seams.faults import (
+    Abort,
     Binding,
     BiteSpec,
     Call,
@@ -251,3 +252,72 @@ class Provider(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return LoseAnswer() if self.in_window(call) else None
+
+
+class _Database(Fault):
+    """Befalls one transaction, among those that are sure to be begun."""
+
+    seam = "store"
+    operation = "transact"
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        offered = guarantees.transactions()
+        if not offered:
+            return None
+        operation, n = draws.choice(offered, "operation")
+        return Binding(entity=operation, occurrence=draws.between(1, n, "transaction"))
+
+
+class StatementParams(Parameters):
+    statement: int = Field(ge=1, le=6)
+
+
+class DatabaseStatement(_Database):
+    id = "timeouts.database_statement"
+    title = "The database goes silent in the middle of a transaction"
+    imitates = (
+        "When a connection ends in an open transaction the server logs 'unexpected EOF on client connection with an"
+        " open transaction' and rolls back (PostgreSQL, source of tcop/postgres.c); a statement waits for its answer as"
+        " long as the client's own timeout allows."
+    )
+    exercises = "Going on with half of a change, or dying of a database that is back a second later."
+    recovery = RecoverySpec("itself", "Nothing was committed: the same transaction is run again.", within_s=3_600)
+    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
+    Params = StatementParams
+    params: StatementParams
+
+    def effect(self, call: Call) -> Effect | None:
+        return Abort(self.params.statement) if self.is_bound_to(call) else None
+
+
+class DatabaseCommit(_Database):
+    id = "timeouts.database_commit"
+    title = "The database goes silent before a commit reaches it"
+    imitates = (
+        "A connection that ends before COMMIT has arrived leaves nothing of its transaction (PostgreSQL manual, chapter"
+        " on transactions: all or nothing)."
+    )
+    exercises = "Acting upon what was computed in a transaction that never was."
+    recovery = RecoverySpec("itself", "Nothing was committed: the same transaction is run again.", within_s=3_600)
+    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
+
+    def effect(self, call: Call) -> Effect | None:
+        return Abort(0) if self.is_bound_to(call) else None
+
+
+class DatabaseAnswer(_Database):
+    id = "timeouts.database_answer_lost"
+    title = "The database commits, and its answer is lost"
+    imitates = (
+        "If the connection is lost while COMMIT is in progress the client cannot know its outcome: pg_xact_status"
+        " exists to ask afterwards (PostgreSQL manual, system information functions)."
+    )
+    exercises = "Doing a committed change once more: an entry, a capture, a prize or a payout that is there twice."
+    recovery = RecoverySpec(
+        "itself", "The audit log is asked whether the transaction's last row is there.", within_s=3_600
+    )
+    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "committed_unanswered"})
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.is_bound_to(call) else None

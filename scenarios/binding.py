@@ -26,6 +26,8 @@ WELL_BEFORE_LOCK = HOUR // 2
 _APART = 2 * HOUR
 """Two acts on the same thing at least this far apart: a crash needs a worker that has come back from the last one."""
 _QUIET = 30 * MINUTE
+_POLLS_LEAST = 12
+"""Polls of a tournament that bring news, whatever becomes of the others."""
 _PLAY_LEAST = 60 * MINUTE
 _HOLD_FOR_CORRECTIONS = 12 * HOUR
 _ATTEMPTS = 64
@@ -97,6 +99,25 @@ class Offer:
     def payouts(self) -> Sequence[tuple[str, int]]:
         ends = {tournament.id: tournament.ends_at for tournament in self.tournaments}
         return [(c.id, min(ends[c.tournament_id], c.end_at) + c.hold_s * 1_000) for c in self.contests if self._runs(c)]
+
+    def transactions(self) -> Sequence[tuple[str, int]]:
+        paid, sent = len(self.payments()), sum(n for _, n in self.transfers())
+        running = sum(self._runs(contest) for contest in self.contests)
+        polled = len(self.play()) and _POLLS_LEAST
+        # Of what follows on an answer some may be learnt otherwise (an event, a look-up): half is certain.
+        counted = [
+            ("entries.create", paid),
+            ("entries.intent", paid // 2),
+            ("webhooks.record", paid // 2),
+            ("refunds.answered", len(self.refunds()) // 2),
+            ("ingestion.apply", polled),
+            ("settlement.execute", running),
+            ("settlement.close", running),
+            ("payouts.open", running),
+            ("payouts.submit", sent),
+            ("payouts.paid", sent // 2),
+        ]
+        return [(operation, n) for operation, n in counted if n > 0]
 
     def _played_for(self) -> list[Tournament]:
         """Tournaments on which a contest surely runs: nobody polls the others."""

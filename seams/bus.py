@@ -22,6 +22,10 @@ class SeamBus:
         self._counts: dict[tuple[str, str, str], int] = {}
         self._now, self._note = now, note
 
+    def acts_at(self, seam: str, operation: str) -> bool:
+        """Whether any fault of the plan may act there: who crosses very often need not ask otherwise."""
+        return (seam, operation) in self._faults
+
     def consult(self, seam: str, operation: str, entity: str, victim: str) -> Effect | None:
         """What happens to this crossing instead of its normal course; None for nothing unusual (the common case, fast).
 

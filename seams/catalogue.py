@@ -52,6 +52,12 @@ SEAMS: dict[str, Seam] = {
         "the number of the request: hosts.requests.n",
         ("Refuse", "LoseAnswer", "LoseRequest"),
     ),
+    "store": Seam(
+        ("transact",),
+        "the name of the transaction (entries.create)",
+        "the number of the row that the broken connection leaves: database.incidents.n",
+        ("Abort", "LoseAnswer"),
+    ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse",)),
     "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),

@@ -57,6 +57,14 @@ class Refuse(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Abort(Effect):
+    """The connection breaks before the k-th statement of a transaction, or before its commit if it has fewer or `k` is
+    0; the callee undoes what it has begun, and the caller waits until its own deadline."""
+
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stall(Effect):
     """The callee begins at once and takes `by_ms` over it; whoever asks the same meanwhile is told that it is at it."""
 
@@ -177,6 +185,9 @@ class Guarantees(Protocol):
     def payouts(self) -> Sequence[tuple[str, int]]:
         """(contest_id, due_at): its first transfers will be created within two hours from due_at, on a day when nothing
         else goes wrong."""
+
+    def transactions(self) -> Sequence[tuple[str, int]]:
+        """(operation, n): at least n transactions of this name will be begun."""
 
     def play(self) -> Sequence[tuple[str, int, int]]:
         """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""

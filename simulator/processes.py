@@ -18,6 +18,7 @@ from contest_platform.units import Unit
 from seams.draws import Draws
 from simulator.actors.database_server import DatabaseServer, Session
 from simulator.driver import Driver, Life
+from simulator.wires.database import DatabaseLine
 
 T = TypeVar("T")
 
@@ -102,23 +103,37 @@ class Processes:
 
 
 class ProcessStore:
-    """The Store port of one process: a transaction takes no simulated time and is on record once it has committed."""
+    """The Store port of one process: a transaction takes no simulated time and is on record once it has committed.
 
-    def __init__(self, driver: Driver, connection: sqlite.Connection, process: Process) -> None:
-        self._driver, self._connection, self._actor = driver, connection, process.actor
-        self._guard, self._now, self._committed = process.life.guard, driver.runtime.now, process.session.committed
+    `line`: the way to the database, where faults act on it; None where the plan has none for it.
+    """
+
+    def __init__(
+        self, driver: Driver, connection: sqlite.Connection, process: Process, line: DatabaseLine | None = None
+    ) -> None:
+        self._driver, self._connection, self._actor, self._line = driver, connection, process.actor, line
+        self._guard, self._now, self._session = process.life.guard, driver.runtime.now, process.session
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
-        driver = self._driver
         self._guard()
+        effect = None if self._line is None else self._line.consult(operation)
+        if effect is None:
+            return self._commit(operation, fn)[0]
+        assert self._line is not None
+        failure = await self._line.broken(effect, self._session, operation, fn, self._commit)
+        self._guard()
+        raise failure
+
+    def _commit(self, operation: str, fn: Callable[[Tx], T]) -> tuple[T, sqlite.SqliteTx]:
+        driver = self._driver
         result, tx = sqlite.transact(self._connection, self._now(), driver.cause() or "", fn)
-        self._committed(tx.statements, tx.changes)
+        self._session.committed(tx.statements, tx.changes)
         head = tx.memo.get("audit.head")
         if head is not None:
             driver.record(self._actor, "commit", operation, audit_seq=head[0], audit_hash=head[1])
         for topic in tx.topics:
             driver.notify(topic)
-        return result
+        return result, tx
 
 
 class ProcessIds:

@@ -31,6 +31,7 @@ from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.database import DatabaseLine
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.processor import CustomerWire, ProcessorWire
@@ -67,6 +68,8 @@ class World:
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)
+        broken = self.bus.acts_at("store", "transact")
+        self._database_line = DatabaseLine(self, self.database, self.config.database_timeout_ms) if broken else None
         self.processes = Processes(driver, self.draws, self.database, self.config, self._ports)
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
@@ -95,7 +98,7 @@ class World:
         return Ports(
             runtime=self.driver.runtime_of(process.life),
             signals=self.driver.signals_of(process.life),
-            store=ProcessStore(self.driver, self.connection, process),
+            store=ProcessStore(self.driver, self.connection, process, self._database_line),
             ids=ProcessIds(self.draws, process),
             entropy=DrawnEntropy(self.draws),
             processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),

@@ -243,6 +243,17 @@ BOOKS: dict[str, BookSchema] = {
         writes=INT,
         closed_at=AT,
     ),
+    "database.incidents": _book(
+        "database",
+        "a connection that broke in a transaction, in the server's log: that was rolled back, or committed with nobody "
+        "there to be told",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        operation=S,
+        outcome=S,
+    ),
     "deployment.fingerprints": _book(
         "deployment",
         "what code, configuration and schema were seen running",

@@ -1,0 +1,81 @@
+"""The way to the database: connections that break in a transaction, where the plan's faults act.
+
+Invariant: a broken transaction is committed as a whole or rolled back as a whole, and the server's log says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from contest_platform.ports import CommitUnknown, RolledBack, Tx
+from contest_platform.store.sqlite import SqliteTx
+from seams.faults import Abort, Effect, LoseAnswer
+from simulator.actors.context import World
+from simulator.actors.database_server import DatabaseServer, Session
+
+T = TypeVar("T")
+Commit = Callable[[str, Callable[[Tx], Any]], tuple[Any, SqliteTx]]
+"""Runs a function in a transaction and commits it: its result, and the transaction."""
+
+ROLLED_BACK, COMMITTED = "rolled_back", "committed_unanswered"
+
+
+class _BrokeError(Exception):
+    """The connection is gone, in the middle of a transaction."""
+
+
+class DatabaseLine:
+    """Seam "store", operation "transact": entity the transaction's name, victim the row in database.incidents."""
+
+    def __init__(self, world: World, server: DatabaseServer, timeout_ms: int) -> None:
+        self._world, self._server, self._timeout_ms = world, server, timeout_ms
+
+    def consult(self, operation: str) -> Effect | None:
+        return self._world.bus.consult("store", "transact", operation, str(self._server.next_incident))
+
+    async def broken(
+        self, effect: Effect, session: Session, operation: str, fn: Callable[[Tx], T], commit: Commit
+    ) -> Exception:
+        """Do to a transaction what `effect` says, let its caller wait in vain, and return what it is told."""
+        failure: Exception
+        match effect:
+            case LoseAnswer():
+                result, tx = commit(operation, fn)
+                failure = CommitUnknown(operation, result, tx.memo.get("audit.head"))
+                self._server.broke(session, operation, COMMITTED)
+            case Abort(k=k):
+                try:
+                    commit(operation, lambda tx: _break(fn, tx, k))
+                except _BrokeError:
+                    failure = RolledBack(operation)
+                self._server.broke(session, operation, ROLLED_BACK)
+            case _:
+                raise TypeError(f"the seam store does not carry out {effect}: see seams.catalogue")
+        await self._world.runtime.sleep_until(self._world.runtime.now() + self._timeout_ms)
+        return failure
+
+
+def _break(fn: Callable[[Tx], Any], tx: Tx, k: int) -> None:
+    fn(tx if k == 0 else _Breaking(tx, k))  # type: ignore[arg-type]
+    raise _BrokeError
+
+
+class _Breaking:
+    """A transaction whose connection breaks before its k-th statement; what is no statement passes through."""
+
+    def __init__(self, tx: Tx, k: int) -> None:
+        self._tx, self._left = tx, k
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._tx, name)
+        return self._counted(found) if name in _STATEMENTS else found
+
+    def _counted(self, statement: Callable[..., Any]) -> Callable[..., Any]:
+        self._left -= 1
+        if self._left <= 0:
+            raise _BrokeError
+        return statement
+
+
+_STATEMENTS = frozenset({"one", "all", "tuples", "run", "insert", "insert_many"})
