@@ -25,6 +25,9 @@ ROLES: dict[Access, tuple[str, ...]] = {
 }
 """Which principals (`role:name`) each access is for."""
 
+INTROSPECTIONS = 2
+"""How often the identity provider is asked about one request before its silence counts as a no."""
+
 ANONYMOUS = "anonymous"
 """Principal in the access log of a caller who proved nothing."""
 
@@ -69,12 +72,19 @@ class AccessControl:
         return claims.principal
 
     async def _introspect(self, claims: Claims) -> None:
-        """Ask the identity provider whether the token is worth anything now; without its answer it is worth nothing."""
-        call = self._ports.auth.introspect(token_id=claims.token_id)
-        try:
-            answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
-        except PortError as error:
-            raise DeniedError(401, claims.principal, f"identity provider unreachable: {error.code}") from error
+        """Ask the identity provider whether the token is worth anything now; without its answer it is worth nothing.
+
+        Asking changes nothing, so what was not answered is asked again.
+        """
+        for tries_left in reversed(range(INTROSPECTIONS)):
+            call = self._ports.auth.introspect(token_id=claims.token_id)
+            try:
+                answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
+                break
+            except PortError as error:
+                if not tries_left:
+                    why = f"identity provider unreachable: {error.code}"
+                    raise DeniedError(401, claims.principal, why) from error
         if not answer.active:
             raise DeniedError(401, claims.principal, answer.reason or "not active")
         if answer.principal != claims.principal:

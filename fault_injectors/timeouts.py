@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from fault_injectors.moments import MINUTE_MS, a_payment, a_transfer, in_play
+from fault_injectors.moments import DAY_MS, MINUTE_MS, a_founder_after, a_payment, a_transfer, in_play
 from seams.draws import Draws
 from seams.faults import (
     Abort,
+    Action,
     Binding,
     BiteSpec,
     Call,
@@ -321,3 +322,74 @@ class DatabaseAnswer(_Database):
 
     def effect(self, call: Call) -> Effect | None:
         return LoseAnswer() if self.is_bound_to(call) else None
+
+
+class OnAttemptParams(Parameters):
+    lost: int = Field(ge=1, le=2)
+    principal: str = ""
+    """Who tries; settled by the binding."""
+
+
+class _OnAttempt(Fault):
+    """A founder tries the credential that he no longer has, which by itself is no breach; what it sets going is lost
+    `lost` times from that instant on."""
+
+    Params = OnAttemptParams
+    params: OnAttemptParams
+
+    def __init__(self, fault_id: str, binding: Binding, params: Parameters) -> None:
+        super().__init__(fault_id, binding, params)
+        self._met = 0
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        moment = a_founder_after(guarantees, draws, guarantees.starts_at + DAY_MS)
+        if moment is None:
+            return None
+        return Binding(from_at=moment[1], until_at=moment[1] + 2 * MINUTE_MS, params={"principal": moment[0]})
+
+    def effect(self, call: Call) -> Effect | None:
+        if not self.concerns(call) or not self.in_window(call) or self._met >= self.params.lost:
+            return None
+        self._met += 1
+        return LoseAnswer()
+
+    def concerns(self, call: Call) -> bool:
+        return True
+
+    def actions(self) -> Sequence[Action]:
+        assert self.binding.from_at is not None
+        return [Action(self.binding.from_at, "identity.login", self.params.principal, {"live": False})]
+
+
+class Auth(_OnAttempt):
+    id = "timeouts.auth"
+    title = "The identity provider's answer about a token does not arrive"
+    seam = "auth"
+    operation = "introspect"
+    imitates = (
+        "A resource server that cannot reach its introspection endpoint has to decide by itself; what is not confirmed"
+        " as active is not authorised (RFC 7662, sections 2.2 and 4)."
+    )
+    exercises = "Letting somebody in because nobody said no, or never answering while the identity provider is silent."
+    recovery = RecoverySpec(
+        "itself", "The identity provider is asked again; a second silence is a denial.", within_s=300
+    )
+    bite = BiteSpec("identity.events", {"token_id": "$victim", "action": "unanswered", "allowed": False})
+
+
+class AdminApi(_OnAttempt):
+    id = "timeouts.admin_api"
+    title = "The admin API serves a request, and its answer is lost"
+    seam = "edge"
+    operation = "request"
+    imitates = (
+        "A client that times out does not know whether its request was served, and may repeat one that is safe (RFC"
+        " 9110, section 9.2.2): both requests were real."
+    )
+    exercises = "An access decision that is not on record because its caller was gone by then."
+    recovery = RecoverySpec("itself", "The caller asks again; each attempt is in the access log.", within_s=300)
+    bite = BiteSpec("identity.events", {"reason": "$entity", "action": "unanswered", "allowed": False})
+
+    def concerns(self, call: Call) -> bool:
+        return call.entity.startswith("/api/admin/")

@@ -60,7 +60,13 @@ SEAMS: dict[str, Seam] = {
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse",)),
-    "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),
+    "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest", "LoseAnswer")),
+    "edge": Seam(
+        ("request",),
+        "the path of the request at the platform's address",
+        "the path",
+        ("LoseRequest", "LoseAnswer"),
+    ),
 }
 
 LEVERS: dict[str, str] = {

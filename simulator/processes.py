@@ -15,7 +15,9 @@ from contest_platform.ports import ConnectionFailed, Ports, Tx
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.units import Unit
+from seams.bus import SeamBus
 from seams.draws import Draws
+from seams.faults import LoseAnswer, LoseRequest
 from simulator.actors.database_server import DatabaseServer, Session
 from simulator.driver import Driver, Life
 from simulator.wires.database import DatabaseLine
@@ -46,7 +48,10 @@ class Processes:
         config: Config,
         ports: MakePorts,
         deployed: Mapping[str, Unit] = units.UNITS,
+        bus: SeamBus | None = None,
     ) -> None:
+        """`bus`: where faults act on what comes to the platform's address; None where the plan has none for it."""
+        self._bus = bus
         self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
         self._deployed = deployed
         self._lives: dict[str, int] = {}
@@ -91,6 +96,9 @@ class Processes:
         sent_at = runtime.now()
         latency_ms = self._draws.between(*LATENCY_MS, "edge.latency", request.path, sent_at)
         await runtime.sleep_until(sent_at + latency_ms)
+        effect = None if self._bus is None else self._bus.consult("edge", "request", request.path, request.path)
+        if isinstance(effect, LoseRequest):
+            await self._driver.never()
         for process in self._running.values():
             if process.unit.public and process.app is not None:
                 break
@@ -98,6 +106,8 @@ class Processes:
             raise ConnectionFailed(f"nothing listens at {request.path}")
         name = f"{process.unit.name} {request.method} {request.path}"
         response = await self._driver.serve(process.life, process.app.handle(request), name)
+        if isinstance(effect, LoseAnswer):
+            await self._driver.never()
         await runtime.sleep_until(runtime.now() + latency_ms)
         return response
 

@@ -70,7 +70,10 @@ class World:
         self.database = DatabaseServer(self)
         broken = self.bus.acts_at("store", "transact")
         self._database_line = DatabaseLine(self, self.database, self.config.database_timeout_ms) if broken else None
-        self.processes = Processes(driver, self.draws, self.database, self.config, self._ports)
+        self.processes = Processes(
+            driver, self.draws, self.database, self.config, self._ports,
+            bus=self.bus if self.bus.acts_at("edge", "request") else None,
+        )  # fmt: skip
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
