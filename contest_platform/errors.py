@@ -22,9 +22,6 @@ REGISTRY: dict[str, Meaning] = {
     "connection_lost": Meaning.UNKNOWN,
     "connection_failed": Meaning.DID_NOT_HAPPEN,
     "service_unavailable": Meaning.UNKNOWN,
-    # database
-    "rolled_back": Meaning.DID_NOT_HAPPEN,
-    "commit_unknown": Meaning.UNKNOWN,
     # processor (docs.stripe.com/error-codes, /error-low-level); a status stands where there is no code
     "rate_limit": Meaning.DID_NOT_HAPPEN,
     "lock_timeout": Meaning.DID_NOT_HAPPEN,

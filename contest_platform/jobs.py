@@ -34,7 +34,7 @@ def next_tick(at: int, period_ms: int) -> int:
 
 async def run(ports: Ports, job: Job) -> None:
     """Run `job` for ever. What ends in a port's error is begun again at the next instant of the grid: who does not
-    serve now may serve then, and what has been committed stays done."""
+    serve now may serve then, and what has been committed is found in the store, whoever got to know of it."""
     runtime, signals = ports.runtime, ports.signals
     earliest = 0
     while True:

@@ -62,26 +62,6 @@ class ProcessorError(PortError):
         self.status, self.type, self.error_code, self.message = status, type, error_code, message
 
 
-class RolledBack(PortError):
-    """The database went away before the commit was asked for: it undoes what it has begun, and nothing is committed."""
-
-    code = "rolled_back"
-
-
-class CommitUnknown(PortError):
-    """The commit was asked for and no answer came: all of the transaction is there, or nothing.
-
-    `result` is what the transaction's function returned, `head` the (seq, hash) of the last audit row that it would
-    have left, None if it leaves none.
-    """
-
-    code = "commit_unknown"
-
-    def __init__(self, operation: str, result: Any, head: tuple[int, str] | None) -> None:
-        super().__init__(operation, result, head)
-        self.result, self.head = result, head
-
-
 class HostError(PortError):
     """A host transport failed in a way that has a code: `fault` names it (refused, shell_not_found, …)."""
 
@@ -172,8 +152,9 @@ class Store(Protocol):
     def transact(self, operation: str, fn: Callable[[Tx], T]) -> Awaitable[T]:
         """Run `fn` in one transaction and commit. `fn` is synchronous, calls nothing outside, may be run again.
 
-        `operation` names the transaction ("entries.create"): faults and traces refer to it. Raises RolledBack and
-        CommitUnknown, after as long as the connection waits for an answer.
+        `operation` names the transaction ("entries.create"): faults and traces refer to it. Raises
+        DeadlineExceeded when the database did not answer: all of the transaction is there, or nothing of it. Whoever
+        began it begins again from what the store says then, as after a crash.
         """
 
 

@@ -6,7 +6,7 @@ A unit is built from ports and configuration alone; starting it again after a cr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from contest_platform import jobs
 from contest_platform.app import App
@@ -23,7 +23,6 @@ from contest_platform.services.refunds import RefundsService
 from contest_platform.services.score_audit import ScoreAuditService
 from contest_platform.services.settlement import SettlementService
 from contest_platform.services.webhooks import WebhooksService
-from contest_platform.store.sure import SureStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,6 @@ UNITS: dict[str, Unit] = {
 
 def start(unit: Unit, ports: Ports, config: Config) -> App:
     """Build the unit's services, begin their jobs and return its edge."""
-    ports = replace(ports, store=SureStore(ports.store, ports.runtime))
     services = [build(ports, config) for build in unit.services]
     for service in services:
         for job in service.jobs():

@@ -267,8 +267,7 @@ class _Database(Fault):
         if not offered:
             return None
         operation, n = draws.choice(offered, "operation")
-        # Odd ones only: what broke is begun again as the next, which may find that there is nothing left to do.
-        return Binding(entity=operation, occurrence=2 * draws.between(1, (n + 1) // 2, "transaction") - 1)
+        return Binding(entity=operation, occurrence=draws.between(1, n, "transaction"))
 
 
 class StatementParams(Parameters):
@@ -284,7 +283,7 @@ class DatabaseStatement(_Database):
         " long as the client's own timeout allows."
     )
     exercises = "Going on with half of a change, or dying of a database that is back a second later."
-    recovery = RecoverySpec("itself", "Nothing was committed: the same transaction is run again.", within_s=3_600)
+    recovery = RecoverySpec("itself", "Nothing was committed: the work begins again from the books.", within_s=3_600)
     bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
     Params = StatementParams
     params: StatementParams
@@ -301,7 +300,7 @@ class DatabaseCommit(_Database):
         " on transactions: all or nothing)."
     )
     exercises = "Acting upon what was computed in a transaction that never was."
-    recovery = RecoverySpec("itself", "Nothing was committed: the same transaction is run again.", within_s=3_600)
+    recovery = RecoverySpec("itself", "Nothing was committed: the work begins again from the books.", within_s=3_600)
     bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
 
     def effect(self, call: Call) -> Effect | None:
@@ -317,7 +316,7 @@ class DatabaseAnswer(_Database):
     )
     exercises = "Doing a committed change once more: an entry, a capture, a prize or a payout that is there twice."
     recovery = RecoverySpec(
-        "itself", "The audit log is asked whether the transaction's last row is there.", within_s=3_600
+        "itself", "Work begins again from the books, which have it: nothing is done twice.", within_s=3_600
     )
     bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "committed_unanswered"})
 

@@ -127,14 +127,12 @@ class ProcessStore:
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
         self._guard()
         effect = None if self._line is None else self._line.consult(operation)
-        if effect is None:
-            return self._commit(operation, fn)[0]
-        assert self._line is not None
-        failure = await self._line.broken(effect, self._session, operation, fn, self._commit)
-        self._guard()
-        raise failure
+        if effect is not None:
+            assert self._line is not None
+            await self._line.broken(effect, self._session, operation, fn, self._commit)
+        return self._commit(operation, fn)
 
-    def _commit(self, operation: str, fn: Callable[[Tx], T]) -> tuple[T, sqlite.SqliteTx]:
+    def _commit(self, operation: str, fn: Callable[[Tx], T]) -> T:
         driver = self._driver
         result, tx = sqlite.transact(self._connection, self._now(), driver.cause() or "", fn)
         self._session.committed(tx.statements, tx.changes)
@@ -143,7 +141,7 @@ class ProcessStore:
             driver.record(self._actor, "commit", operation, audit_seq=head[0], audit_hash=head[1])
         for topic in tx.topics:
             driver.notify(topic)
-        return result, tx
+        return result
 
 
 class ProcessIds:

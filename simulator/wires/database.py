@@ -6,17 +6,12 @@ Invariant: a broken transaction is committed as a whole or rolled back as a whol
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
-from contest_platform.ports import CommitUnknown, RolledBack, Tx
-from contest_platform.store.sqlite import SqliteTx
+from contest_platform.ports import DeadlineExceeded, Tx
 from seams.faults import Abort, Effect, LoseAnswer
 from simulator.actors.context import World
 from simulator.actors.database_server import DatabaseServer, Session
-
-T = TypeVar("T")
-Commit = Callable[[str, Callable[[Tx], Any]], tuple[Any, SqliteTx]]
-"""Runs a function in a transaction and commits it: its result, and the transaction."""
 
 ROLLED_BACK, COMMITTED = "rolled_back", "committed_unanswered"
 
@@ -35,29 +30,32 @@ class DatabaseLine:
         return self._world.bus.consult("store", "transact", operation, str(self._server.next_incident))
 
     async def broken(
-        self, effect: Effect, session: Session, operation: str, fn: Callable[[Tx], T], commit: Commit
-    ) -> Exception:
-        """Do to a transaction what `effect` says, let its caller wait in vain, and return what it is told."""
-        failure: Exception
+        self,
+        effect: Effect,
+        session: Session,
+        operation: str,
+        fn: Callable[[Tx], Any],
+        commit: Callable[[str, Callable[[Tx], Any]], Any],
+    ) -> NoReturn:
+        """Do to the transaction `fn` what `effect` says, with `commit` to run and commit it, and let its caller wait in
+        vain. Raises DeadlineExceeded, or what `fn` raises by itself."""
         match effect:
             case LoseAnswer():
-                result, tx = commit(operation, fn)
-                failure = CommitUnknown(operation, result, tx.memo.get("audit.head"))
+                commit(operation, fn)
                 self._server.broke(session, operation, COMMITTED)
             case Abort(k=k):
                 try:
                     commit(operation, lambda tx: _break(fn, tx, k))
                 except _BrokeError:
-                    failure = RolledBack(operation)
-                self._server.broke(session, operation, ROLLED_BACK)
+                    self._server.broke(session, operation, ROLLED_BACK)
             case _:
                 raise TypeError(f"the seam store does not carry out {effect}: see seams.catalogue")
         await self._world.runtime.sleep_until(self._world.runtime.now() + self._timeout_ms)
-        return failure
+        raise DeadlineExceeded(operation)
 
 
-def _break(fn: Callable[[Tx], Any], tx: Tx, k: int) -> None:
-    fn(tx if k == 0 else _Breaking(tx, k))  # type: ignore[arg-type]
+def _break(fn: Callable[[Tx], Any], tx: Tx, k: int) -> NoReturn:
+    fn(tx if k == 0 else _Breaking(tx, k))
     raise _BrokeError
 
 
