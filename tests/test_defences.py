@@ -24,7 +24,7 @@ from contest_platform.services import payouts, refunds
 from contest_platform.services.entries import EntriesService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.refunds import RefundsService
-from tests.support.command import ROOT, Ran, run_into
+from tests.support.command import run_into, scenario_with
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -162,15 +162,6 @@ CASES: list[tuple[str, str, Plant, str]] = [
 ]
 
 
-def run_of(folder: Path, *faults: str) -> Ran:
-    """A run with these faults alone: of the small scenario, but for what needs a contest that is cancelled."""
-    base = "processor" if "refund" in faults[0] else "small"
-    text = (ROOT / "scenarios" / f"{base}.yaml").read_text().partition("\nfaults:")[0]
-    path = folder / "some_faults.yaml"
-    path.write_text("\n".join([text, "faults:", *(f"  - {{fault: {fault}}}" for fault in faults), ""]))
-    return run_into(folder / "out", path)
-
-
 @pytest.mark.parametrize(
     ("fault", "more", "plant", "assertion"),
     [pytest.param(*case, id=f"{case[0]}-{n}") for n, case in enumerate(CASES)],
@@ -179,7 +170,7 @@ def test_a_platform_without_its_defence_does_not_pass(
     fault: str, more: str, plant: Plant, assertion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    ran = run_of(tmp_path, f"{fault}, {more}" if more else fault)
+    ran = run_into(tmp_path / "out", scenario_with(tmp_path, f"{fault}, {more}" if more else fault))
     assert ran.exit_code == (12 if assertion == "recovery.every_fault_bit" else 10), ran.stdout
     assert ran.status(assertion) == ("INCONCLUSIVE" if ran.exit_code == 12 else "FAIL")
 
@@ -196,7 +187,8 @@ def test_silence_from_the_database_kills_no_process_and_doubles_nothing_wherever
 ) -> None:
     params = ", params: {statement: 2}" if outcome == "statement" else ""
     bound = [f"bind: {{entity: {operation}, occurrence: 1}}" for operation in OPERATIONS]
-    ran = run_of(tmp_path, *(f"timeouts.database_{outcome}, {where}{params}" for where in bound))
+    faults = [f"timeouts.database_{outcome}, {where}{params}" for where in bound]
+    ran = run_into(tmp_path / "out", scenario_with(tmp_path, *faults))
     assert ran.exit_code == 0, ran.stdout
     assert sorted(row.operation for row in ran.rows("database.incidents")) == sorted(OPERATIONS)
     assert "unit.failed" not in (ran.path / "journal.jsonl").read_text()

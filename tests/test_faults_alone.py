@@ -12,17 +12,13 @@ from tests.support.command import Ran, SharedRuns, bitten, run_into, scenario_wi
 
 FAULTS = [name for name, fault in registry().items() if fault.kind == "fault"]
 IN_DEFAULT = {fault.fault for fault in load("default").model.faults}
-NEEDS_REFUNDS = {"timeouts.refund_request_lost", "timeouts.refund_answer_lost"}
-"""The small scenario has no contest that is sure to be cancelled."""
 
 
 def run_alone(name: str, runs: SharedRuns, folder: Path) -> Ran:
-    """The default scenario with this fault alone; the small one for a fault that the default leaves out, if it can."""
-    if name in IN_DEFAULT:
-        return runs("default", "--only", name)
-    if name in NEEDS_REFUNDS:
-        return runs("processor", "--only", name)
-    return run_into(folder / "out", scenario_with(folder, name))
+    """The default scenario with this fault alone; the small one for a fault that the default leaves out."""
+    return (
+        runs("default", "--only", name) if name in IN_DEFAULT else run_into(folder / "out", scenario_with(folder, name))
+    )
 
 
 @pytest.mark.parametrize("name", FAULTS)
