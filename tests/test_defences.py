@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import fault_injectors
 import simulator.world
 from contest_platform import errors
 from contest_platform.access import AccessControl, DeniedError
@@ -24,6 +25,7 @@ from contest_platform.services import payouts, refunds
 from contest_platform.services.entries import EntriesService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.refunds import RefundsService
+from fault_injectors.processor import _TransferReversed
 from tests.support.command import run_into, scenario_with
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -192,3 +194,22 @@ def test_silence_from_the_database_kills_no_process_and_doubles_nothing_wherever
     assert ran.exit_code == 0, ran.stdout
     assert sorted(row.operation for row in ran.rows("database.incidents")) == sorted(OPERATIONS)
     assert "unit.failed" not in (ran.path / "journal.jsonl").read_text()
+
+
+def test_a_reversed_payout_is_booked_and_stays_pending_until_a_runbook_pays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why it is not in the registry yet: the money comes back, and nobody is there to send it again."""
+    known = {**fault_injectors.registry(), _TransferReversed.id: _TransferReversed}
+    monkeypatch.setattr(fault_injectors, "_registry", lambda: known)
+    fault_injectors.check(_TransferReversed)
+    ran = run_into(tmp_path / "out", scenario_with(tmp_path, _TransferReversed.id))
+    assert ran.status("recovery.every_fault_bit") == "PASS"
+    [reversed_transfer] = ran.rows("platform.transfers", status="REVERSED")
+    broken = {result.id for result in ran.verdict.results if result.status.value == "FAIL"}
+    assert broken == {"recovery.converged", "payouts.right_people_right_amounts"} | broken & {
+        "ledger.participants_balances"
+    }
+    assert ran.status("ledger.reconciles_with_processor") == "PASS"
+    [moved] = ran.rows("processor.transfers", entry_id=reversed_transfer.entry_id)
+    assert moved.reversed_cents == moved.amount_cents == reversed_transfer.amount_cents

@@ -16,7 +16,8 @@ from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS
 from seams.bus import SeamBus
 from seams.catalogue import LEVERS, SEAMS
 from seams.draws import Draws
-from seams.faults import Binding, BiteSpec, Call, Effect, Fault, RecoverySpec, Refuse
+from seams.faults import Binding, BiteSpec, Call, Delay, Effect, Fault, LoseAnswer, RecoverySpec, Refuse
+from tests.support.command import ROOT
 
 START = 1_799_107_200_000
 PLAY = (START + 3 * DAY_MS, START + 3 * DAY_MS + 10 * HOUR_MS)
@@ -176,6 +177,7 @@ class Sound(Fault):
         ({"id": "provider.sound"}, "is not 'webhooks.…'"),
         ({"seam": "telepathy"}, "telepathy/poll"),
         ({"operation": "push"}, "provider/push"),
+        ({"also": (("webhook", "push"),)}, "webhook/push"),
         ({"effect": Fault.effect}, "define effect"),
         ({"seam": "services", "operation": "crash"}, "define actions"),
         ({"bite": BiteSpec("provider.requests", {"status": 503})}, "neither \\$victim nor \\$entity"),
@@ -319,6 +321,15 @@ def test_the_dashboard_pays_a_customer_of_a_contest_that_she_paid_for() -> None:
     [
         ("timeouts.transfer_request_lost", "LoseRequest"),
         ("timeouts.transfer_answer_lost", "LoseAnswer"),
+        ("timeouts.intent_request_lost", "LoseRequest"),
+        ("timeouts.intent_answer_lost", "LoseAnswer"),
+        ("processor.error_saved", "Refuse"),
+        ("processor.done_and_failed", "Refuse"),
+        ("processor.rate_limited", "Refuse"),
+        ("processor.key_in_use", "Stall"),
+        ("processor.account_invalid", "Refuse"),
+        ("processor.transfers_not_allowed", "Refuse"),
+        ("processor.same_key_other_amount", "Refuse"),
         ("webhooks.duplicate", "Repeat"),
         ("webhooks.delayed", "Delay"),
         ("webhooks.lost", "Drop"),
@@ -348,6 +359,50 @@ def test_an_outage_refuses_its_tournament_from_its_first_to_its_last_millisecond
     befallen = crossings(outage, [(99, "t1"), (100, "t1"), (150, "t2"), (199, "t1"), (200, "t1")])
     assert [(at, entity) for at, entity, _ in befallen] == [(100, "t1"), (199, "t1")]
     assert {effect for _, _, effect in befallen} == {Refuse(503)}
+
+
+@pytest.mark.parametrize(
+    ("id", "effect"),
+    [("processor.funds_pending", Refuse(400, "balance_insufficient")), ("processor.key_expired", LoseAnswer())],
+)
+def test_a_contest_meets_trouble_from_before_its_first_payout_to_the_end_of_the_window(id: str, effect: Effect) -> None:
+    for key in KEYS[:10]:
+        binding, params = bound(id, key)
+        assert binding.entity in ("c1", "c3")
+        assert binding.from_at is not None
+        assert binding.until_at is not None
+        assert PLAY[1] + DAY_MS - HOUR_MS // 2 <= binding.from_at <= PLAY[1] + DAY_MS
+        assert [binding.until_at - binding.from_at] == [hours * HOUR_MS for hours in params.values()]
+        calls = [
+            (binding.from_at - 1, binding.entity), (binding.from_at, binding.entity), (binding.from_at, "c2"),
+            (binding.until_at - 1, binding.entity), (binding.until_at, binding.entity),
+        ]  # fmt: skip
+        befallen = crossings(build(id, "f1", binding, params), calls)
+        assert [(at, what) for at, _, what in befallen] == [(binding.from_at, effect), (binding.until_at - 1, effect)]
+
+
+def test_an_outage_of_the_processor_takes_everything_and_webhooks_wait_for_its_end() -> None:
+    outage = build("processor.outage", "f1", Binding(from_at=100, until_at=300), {"outage_min": 150})
+    now = [250]
+    bus = SeamBus([outage], lambda: now[0], lambda *_: None)
+    for seam in ("processor", "processor.read"):
+        for operation in SEAMS[seam].operations:
+            assert bus.consult(seam, operation, "anybody", "key") == Refuse(503)
+    assert bus.consult("webhook", "deliver", "anybody", "evt") == Delay(50)
+    now[0] = 300
+    assert bus.consult("webhook", "deliver", "anybody", "evt") is None
+    assert bus.consult("processor", "refunds.create", "anybody", "key") is None
+
+
+def test_the_first_attempts_of_a_founder_who_tries_are_lost_and_no_other_call() -> None:
+    binding, params = bound("timeouts.admin_api", KEYS[0], lost=2)
+    assert binding.from_at is not None
+    fault = build("timeouts.admin_api", "f1", binding, params)
+    [action] = fault.actions()
+    assert (action.lever, action.entity, action.params["live"]) == ("identity.login", "founder:ada", False)
+    paths = ["/api/entries", "/api/admin/status", "/webhooks/processor", "/api/admin/status", "/api/admin/status"]
+    calls = [(binding.from_at - 1, "/api/admin/status"), *((binding.from_at + n, path) for n, path in enumerate(paths))]
+    assert [at - binding.from_at for at, _, _ in crossings(fault, calls)] == [1, 3]
 
 
 def test_winrm_refuses_the_first_calls_to_the_host_after_the_crash_whatever_they_ask() -> None:
@@ -387,3 +442,13 @@ def test_a_fault_asks_only_for_what_its_seam_or_lever_can_do(id: str, cls: type[
         [action] = fault.actions()
         assert action.lever in LEVERS
         assert action.at == binding.from_at
+
+
+@pytest.mark.parametrize("id", [id for id in IDS if id.startswith(("processor.", "timeouts."))])
+def test_a_fault_has_its_row_in_the_docs_as_it_is_declared(id: str) -> None:
+    cls = registry()[id]
+    rows = [line for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith(f"| `{id}` |")]
+    within_s = cls.recovery.within_s
+    within = f"{within_s // 3600} h" if within_s >= 3600 else f"{within_s // 60} min"
+    recovery = f"{cls.recovery.by}: {cls.recovery.how}"
+    assert rows == [f"| `{id}` | {cls.title} | `{cls.bite.book}` | {recovery} | {within} |"]
