@@ -97,7 +97,7 @@ class Processes:
         latency_ms = self._draws.between(*LATENCY_MS, "edge.latency", request.path, sent_at)
         await runtime.sleep_until(sent_at + latency_ms)
         effect = None if self._bus is None else self._bus.consult("edge", "request", request.path, request.path)
-        if isinstance(effect, LoseRequest):
+        if effect is not None and isinstance(effect, LoseRequest):
             await self._driver.never()
         for process in self._running.values():
             if process.unit.public and process.app is not None:
@@ -106,7 +106,7 @@ class Processes:
             raise ConnectionFailed(f"nothing listens at {request.path}")
         name = f"{process.unit.name} {request.method} {request.path}"
         response = await self._driver.serve(process.life, process.app.handle(request), name)
-        if isinstance(effect, LoseAnswer):
+        if effect is not None and isinstance(effect, LoseAnswer):
             await self._driver.never()
         await runtime.sleep_until(runtime.now() + latency_ms)
         return response

@@ -10,6 +10,7 @@ from contest_platform.ports import Ports
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.units import Unit
+from seams.faults import Fault
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.hosts import HostsActor
 from simulator.actors.identity import IdentityActor
@@ -28,8 +29,8 @@ from tests.support.fake_world import FakeWorld
 class Deployment:
     """One unit named "settlement" with every port, in a world without a plan."""
 
-    def __init__(self, *services: Callable[[Ports, Config], Any]) -> None:
-        self.world = FakeWorld()
+    def __init__(self, *services: Callable[[Ports, Config], Any], faults: Sequence[Fault] = ()) -> None:
+        self.world = FakeWorld(faults=faults)
         self.connection = sqlite.connect()
         self.ports: list[Ports] = []
         """Those of each life."""
@@ -40,6 +41,7 @@ class Deployment:
             Config((), "", {}),
             self._ports,
             {"settlement": Unit("settlement", "settlement", True, services)},
+            self.world.bus,
         )
         world: Any = self.world
         self._identity = IdentityActor(world, b"k" * 32)
