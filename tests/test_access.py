@@ -15,7 +15,7 @@ from contest_platform.ports import ConnectionFailed, ConnectionLost, DeadlineExc
 from contest_platform.store.sqlite import connect
 from evidence.plan import Principal
 from fault_injectors import build
-from seams.faults import Action, Binding, Call, Effect, Fault, LoseRequest, Parameters, Refuse
+from seams.faults import Action, Binding, Call, Effect, Fault, LoseAnswer, LoseRequest, Parameters, Refuse
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.identity import IdentityActor
 from simulator.kernel import DeadIncarnationError
@@ -222,6 +222,14 @@ def test_an_identity_provider_out_of_reach_answers_nothing(effect: Effect, error
         introspect(world, identity, token_id)
     assert [row[0] for row in rows(world, "action")] == ["issued"]
     assert world.bites == [("f1", type(effect).__name__, token_id)]
+
+
+def test_an_answer_that_is_lost_stands_in_the_identity_providers_book_as_unanswered() -> None:
+    world, identity = an_identity(Introspections(LoseAnswer()))
+    token_id = claims(identity.issue(OPS, HOUR_S))["jti"]
+    with pytest.raises(DeadlineExceeded):
+        introspect(world, identity, token_id)
+    assert rows(world, "action", "token_id", "allowed")[1:] == [("unanswered", token_id, True)]
 
 
 def test_a_dead_process_asks_nobody() -> None:
