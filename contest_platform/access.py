@@ -29,6 +29,8 @@ UNREACHABLE = "identity provider unreachable"
 SKEW_MS = 15 * 60_000
 """How far our host's clock may be behind that of whoever issued a token. It takes nothing from `exp`, and RFC 7519 does
 not even ask that a token be refused for its `iat` (§4.1.6)."""
+INTROSPECTIONS = 2
+"""How often the identity provider is asked about one request before its silence counts as a no."""
 
 ANONYMOUS = "anonymous"
 """Principal in the access log of a caller who proved nothing."""
@@ -74,13 +76,19 @@ class AccessControl:
         return claims.principal
 
     async def _introspect(self, claims: Claims) -> None:
-        """Ask the identity provider whether the token is worth anything now; without its answer it is worth nothing."""
-        call = self._ports.auth.introspect(token_id=claims.token_id)
-        try:
-            answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
-        except PortError as error:
-            self._ports.metrics.add("auth_requests_total", result="failed")
-            raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
+        """Ask the identity provider whether the token is worth anything now; without its answer it is worth nothing.
+
+        Asking changes nothing, so what was not answered is asked again.
+        """
+        for tries_left in reversed(range(INTROSPECTIONS)):
+            call = self._ports.auth.introspect(token_id=claims.token_id)
+            try:
+                answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
+                break
+            except PortError as error:
+                self._ports.metrics.add("auth_requests_total", result="failed")
+                if not tries_left:
+                    raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
         self._ports.metrics.add("auth_requests_total", result="ok" if answer.active else "denied")
         if not answer.active:
             raise DeniedError(401, claims.principal, answer.reason or "not active")

@@ -9,6 +9,7 @@ from seams.faults import Binding, Guarantees
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+HALF_HOUR_MS = HOUR_MS // 2
 DAY_MS = 24 * HOUR_MS
 POLLED_MS = 10 * MINUTE_MS
 LAST_PAYMENTS = 5
@@ -31,6 +32,16 @@ def a_transfer(guarantees: Guarantees, draws: Draws) -> Binding | None:
         return None
     chosen = draws.weighted([((contest_id, n), n) for contest_id, n in contests], "contest")
     return Binding(entity=chosen[0], occurrence=draws.between(1, chosen[1], "transfer"))
+
+
+def as_payouts_begin(guarantees: Guarantees, draws: Draws, length_ms: int) -> Binding | None:
+    """One of the contests that pay out: from up to half an hour before its payouts are due, for `length_ms`."""
+    contests = guarantees.payouts()
+    if not contests:
+        return None
+    contest_id, due_at = draws.choice(contests, "contest")
+    from_at = due_at - draws.between(0, HALF_HOUR_MS, "before")
+    return Binding(entity=contest_id, from_at=from_at, until_at=from_at + length_ms)
 
 
 def a_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:

@@ -20,8 +20,8 @@ Table = Literal[
     "runbook_executions",
     "settlement_packs",
 ]
-"""Every table that triggers protect. Of quarantine_resolutions there are rows only where the feed had to be doubted, and
-of the executions of runbooks only where ops had to carry one out."""
+"""Every table that triggers protect. Of quarantine_resolutions there are rows only where the feed had to be doubted,
+and of the executions of runbooks only where ops had to carry one out."""
 
 ROWS: dict[str, tuple[str, str, str]] = {
     "access_log": ("n", "reason", "'as agreed'"),

@@ -29,6 +29,8 @@ _QUIET = 30 * MINUTE
 _RETIRE = "retire"
 _ENTERED = 15 * MINUTE
 """After so long a customer who came has entered, and so long before the lock nobody enters any more."""
+_POLLS_LEAST = 12
+"""Polls of a tournament that bring news, whatever becomes of the others."""
 _PLAY_LEAST = 60 * MINUTE
 _HOLD_FOR_CORRECTIONS = 12 * HOUR
 _SETTLED_WITHIN = HOUR
@@ -91,8 +93,13 @@ class Offer:
         return self._lists["payments"]
 
     def refunds(self) -> Sequence[tuple[str, int]]:
-        cancelled = {contest.id for contest in self.contests if not self._runs(contest)}
-        return [item for item in self.payments() if item[0].partition("/")[0] in cancelled]
+        if "refunds" not in self._lists:
+            asked: dict[str, int] = {}
+            for entry in self.entries:
+                asked[entry.contest_id] = asked.get(entry.contest_id, 0) + 1
+            never = {c.id for c in self.contests if c.guaranteed_cents is None and asked.get(c.id, 0) < c.min_entries}
+            self._lists["refunds"] = [item for item in self.payments() if item[0].partition("/")[0] in never]
+        return self._lists["refunds"]
 
     def unpaid(self) -> Sequence[tuple[str, int, int]]:
         if "unpaid" not in self._lists:
@@ -105,6 +112,32 @@ class Offer:
                 if until_at - from_at >= _ENTERED
             ]
         return self._lists["unpaid"]
+
+    def cancellations(self) -> Sequence[str]:
+        return [f"{entry.contest_id}/{entry.user_id}" for entry in self.entries if entry.pays == "abandons"]
+
+    def payouts(self) -> Sequence[tuple[str, int]]:
+        ends = {tournament.id: tournament.ends_at for tournament in self.tournaments}
+        return [(c.id, min(ends[c.tournament_id], c.end_at) + c.hold_s * 1_000) for c in self.contests if self._runs(c)]
+
+    def transactions(self) -> Sequence[tuple[str, int]]:
+        paid, sent = len(self.payments()), sum(n for _, n in self.transfers())
+        running = sum(self._runs(contest) for contest in self.contests)
+        polled = len(self.play()) and _POLLS_LEAST
+        # Of what follows on an answer some may be learnt otherwise (an event, a look-up): half is certain.
+        counted = [
+            ("entries.create", paid),
+            ("entries.intent", paid // 2),
+            ("webhooks.record", paid // 2),
+            ("refunds.answered", len(self.refunds()) // 2),
+            ("ingestion.apply", polled),
+            ("settlement.execute", running),
+            ("settlement.close", running),
+            ("payouts.open", running),
+            ("payouts.submit", sent),
+            ("payouts.paid", sent // 2),
+        ]
+        return [(operation, n) for operation, n in counted if n > 0]
 
     def _played_for(self) -> list[Tournament]:
         """Tournaments on which a contest surely runs: nobody polls the others."""

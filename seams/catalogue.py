@@ -17,10 +17,10 @@ class Seam:
 
 SEAMS: dict[str, Seam] = {
     "processor": Seam(
-        ("intents.create", "intents.cancel", "transfers.create", "refunds.create"),
+        ("intents.create", "intents.cancel", "intents.confirm", "transfers.create", "refunds.create"),
         "contest_id/user_id of the metadata; for transfers.create the contest_id",
         "the idempotency key: processor.requests.idempotency_key, platform.transfer_attempts.idempotency_key",
-        ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
+        ("LoseRequest", "LoseAnswer", "Refuse", "Delay", "Stall"),
     ),
     "processor.read": Seam(
         ("list", "retrieve"),
@@ -52,14 +52,21 @@ SEAMS: dict[str, Seam] = {
         "the number of the request: hosts.requests.n",
         ("Refuse", "LoseAnswer", "LoseRequest"),
     ),
+    "store": Seam(
+        ("begin", "commit", "transact"),
+        "the transaction's name, such as settlement.open",
+        "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n; transact: of "
+        "the row that the broken connection leaves, database.incidents.n",
+        ("Refuse", "Die", "Abort", "LoseAnswer"),
+    ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse", "LoseRequest")),
-    "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),
-    "store": Seam(
-        ("begin", "commit"),
-        "the transaction's name, such as settlement.open",
-        "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n",
-        ("Refuse", "Die"),
+    "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest", "LoseAnswer")),
+    "edge": Seam(
+        ("request",),
+        "the path of the request at the platform's address",
+        "the path",
+        ("LoseRequest", "LoseAnswer"),
     ),
 }
 
@@ -73,6 +80,7 @@ LEVERS: dict[str, str] = {
     "attacker.forge": "entity: contest_id/user_id; a forged webhook says that this unpaid entry is paid",
     "database.run": "entity: principal; params role, purpose, statements, bypass (a table): SQL past the application",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
+    "processor.reverse": "entity: contest_id; params transfer: the n-th of its transfers is taken back, in full",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",
     "dashboard.refund": "entity: principal; params contest_id, user_id, amount_cents: a payment refunded there",
     "dashboard.intent": "entity: principal; params amount_cents: a payment begun there",

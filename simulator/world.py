@@ -38,6 +38,7 @@ from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
 from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.control import OpsControl
+from simulator.wires.database import DatabaseLine
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import MonitoringWire
@@ -77,7 +78,13 @@ class World:
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)
-        self.processes = Processes(driver, self.draws, self.database, config, self._ports, tell=self._lives)
+        acts_at = self.bus.acts_at
+        broken = acts_at("store", "transact")
+        self._database_line = DatabaseLine(self, self.database, config.database_timeout_ms) if broken else None
+        self.processes = Processes(
+            driver, self.draws, self.database, config, self._ports,
+            tell=self._lives, bus=self.bus if acts_at("edge", "request") else None,
+        )  # fmt: skip
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
@@ -103,6 +110,7 @@ class World:
             "hosts.skew": self.hosts.pull_skew,
             "database.run": self._pull_run,
             "dashboard.transfer": self._pull_transfer,
+            "processor.reverse": self.processor.pull_reverse,
             "dashboard.refund": self.processor.dashboard.pull_refund,
             "dashboard.intent": self.processor.dashboard.pull_intent,
             "dashboard.webhook_endpoint": self.processor.dashboard.pull_webhook_endpoint,
@@ -117,11 +125,13 @@ class World:
     def _ports(self, process: Process) -> Ports:
         guard = process.life.guard
         runtime, signals = self.driver.runtime_of(process.life), self.driver.signals_of(process.life)
-        if self.bus.concerns("hosts"):
+        if self.bus.acts_at("hosts", "skew"):
             clock = self.hosts.clock_of(process.unit_name)
             runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
-        store: Store = ProcessStore(self.driver, self.connection, process)
-        if self.bus.concerns("store"):  # nobody else pays for a look at every transaction
+        store: Store = ProcessStore(self.driver, self.connection, process, self._database_line)
+        if self.bus.acts_at("store", "begin") or self.bus.acts_at(
+            "store", "commit"
+        ):  # nobody else pays for a look at every transaction
             store = StoreWire(self, store, self.database, self.hosts, process)
         return Ports(
             runtime=runtime,

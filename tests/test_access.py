@@ -15,7 +15,7 @@ from contest_platform.ports import ConnectionFailed, ConnectionLost, DeadlineExc
 from contest_platform.store.sqlite import Connection, connect
 from evidence.plan import Principal
 from fault_injectors import build
-from seams.faults import Action, Binding, Call, Effect, Fault, LoseRequest, Parameters, Refuse
+from seams.faults import Action, Binding, Call, Effect, Fault, LoseAnswer, LoseRequest, Parameters, Refuse
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.identity import IdentityActor
 from simulator.kernel import DeadIncarnationError
@@ -189,7 +189,7 @@ def test_a_login_stands_in_the_book_even_if_the_platform_is_down() -> None:
 
     world.edge.answer = dies
     world.run(identity.login(FOUNDER, live=True))
-    assert rows(world, "action", "allowed")[-1] == ("login", True)
+    assert rows(world, "action", "allowed")[1:] == [("login", True), *[("unanswered", False)] * 3]
 
 
 # --- the way to the identity provider --------------------------------------------------------------------------------
@@ -224,6 +224,14 @@ def test_an_identity_provider_out_of_reach_answers_nothing(effect: Effect, error
     assert [row[0] for row in rows(world, "action")] == ["issued", *told]
     assert not any(row[0] for row in rows(world, "allowed")[1:])
     assert world.bites == [("f1", type(effect).__name__, token_id)]
+
+
+def test_an_answer_that_is_lost_stands_in_the_identity_providers_book_as_unanswered() -> None:
+    world, identity = an_identity(Introspections(LoseAnswer()))
+    token_id = claims(identity.issue(OPS, HOUR_S))["jti"]
+    with pytest.raises(DeadlineExceeded):
+        introspect(world, identity, token_id)
+    assert rows(world, "action", "token_id", "allowed")[1:] == [("unanswered", token_id, True)]
 
 
 def test_a_dead_process_asks_nobody() -> None:

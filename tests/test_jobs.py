@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contest_platform import jobs
 from contest_platform.jobs import MINUTE_MS, Job, next_tick
-from contest_platform.ports import StoreBusy
+from contest_platform.ports import DeadlineExceeded, StoreBusy
 from tests.support.drivers import STARTS_AT, KernelBench
 
 PERIOD = 100
@@ -199,3 +199,27 @@ def test_a_job_outlives_what_it_depends_on_and_tries_again_a_minute_later(fails_
 @pytest.mark.parametrize(("at", "tick"), [(0, 0), (1, 100), (99, 100), (100, 100), (101, 200), (-1, 0)])
 def test_the_next_tick_is_the_first_multiple_of_the_period_not_before(at: int, tick: int) -> None:
     assert next_tick(at, PERIOD) == tick
+
+
+# --- trouble -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["due", "work"])
+def test_a_job_that_met_silence_begins_again_at_the_next_instant_of_its_grid(where: str) -> None:
+    desk, real = Desk(), {"due": Desk.due, "work": Desk.work}
+    failures: list[int] = []
+
+    async def fails_twice() -> Any:
+        if len(failures) < 2:
+            failures.append(desk.bench.now)
+            await desk.bench.sleep_until(desk.bench.now + 30)
+            raise DeadlineExceeded(where)
+        return await real[where](desk)
+
+    setattr(desk, where, fails_twice)
+    desk.bring(1, STARTS_AT + 10, 10)
+    desk.start_job()
+    desk.bench.run_until(STARTS_AT + 10 * PERIOD)
+    assert len(failures) == 2
+    assert [item for item, _ in desk.took] == [1]
+    assert all(at % PERIOD == 0 for _, at in desk.took)

@@ -137,6 +137,15 @@ def test_an_admin_token_that_is_not_confirmed_is_worth_nothing(
     assert log(platform) == [(1, "founder:eve", "admin.authenticate", f"GET {STATUS}", False, reason)]
 
 
+@pytest.mark.parametrize(("silences", "status"), [(0, 200), (1, 200), (2, 401), (3, 401)])
+def test_the_identity_provider_is_asked_twice_and_no_more(platform: Platform, silences: int, status: int) -> None:
+    platform.auth.silences = silences
+    assert platform.call("GET", STATUS, "ops:ann").status == status
+    assert platform.auth.silences == max(0, silences - 2)
+    [(_, _, _, _, allowed, _)] = log(platform)
+    assert allowed is (status == 200)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "principal"),
     [

@@ -12,6 +12,7 @@ import orjson
 
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
+from contest_platform.errors import code_of
 from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job
@@ -239,7 +240,11 @@ class EntriesService:
             metadata={"contest_id": payment["contest_id"], "entry_id": entry_id, "user_id": payment["user_id"]},
             idempotency_key=payment["idempotency_key"],
         )
-        intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        try:
+            intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        except PortError as error:
+            await self._unanswered("intents.create", f"payments/{entry_id}", payment["idempotency_key"], error)
+            raise
 
         def keep(tx: Tx) -> str:
             key, changes = {"entry_id": entry_id}, {"intent_id": intent.id}
@@ -253,6 +258,15 @@ class EntriesService:
             return intent.id
 
         return await self._ports.store.transact("entries.intent", keep)
+
+    async def _unanswered(self, operation: str, subject: str, key: str, error: PortError) -> None:
+        """Put a call on record that may have had an effect which we know nothing of, or was refused."""
+        ctx, code = Context(ACTOR, key), code_of(error)
+
+        def append(tx: Tx) -> None:
+            audit.append(tx, ctx, f"call.{operation}", subject, reason=code)
+
+        await self._ports.store.transact("entries.unanswered", append)
 
     async def _intents_due(self) -> int | None:
         """When the oldest payment without an intent can no longer have its first request on the way."""
@@ -326,8 +340,9 @@ class EntriesService:
         try:
             call = processor.cancel_intent(intent_id=intent_id, idempotency_key=key)
             return await deadline(call, self._config.processor_timeout_ms)
-        except ProcessorError as error:
-            if error.error_code != "payment_intent_unexpected_state":
+        except PortError as error:
+            if code_of(error) != "payment_intent_unexpected_state":
+                await self._unanswered("intents.cancel", f"payments/{entry_id}", key, error)
                 raise
         return await deadline(processor.retrieve_intent(intent_id=intent_id), self._config.processor_timeout_ms)
 

@@ -173,6 +173,7 @@ BOOKS: dict[str, BookSchema] = {
         revision=INT,
         cells=INT,
         glitch=S,
+        answered=B,
     ),
     # --- customers -----------------------------------------------------------------------------------------------
     "entrants.actions": _book(
@@ -276,6 +277,17 @@ BOOKS: dict[str, BookSchema] = {
         principal=S,
         role=S,
         reason=S,
+    ),
+    "database.incidents": _book(
+        "database",
+        "a connection that broke in a transaction, in the server's log: that was rolled back, or committed with nobody "
+        "there to be told",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        operation=S,
+        outcome=S,
     ),
     "deployment.changes": _book(
         "deployment",

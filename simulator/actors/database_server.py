@@ -43,6 +43,7 @@ class DatabaseServer:
         self._book = world.books["database.sessions"]
         self._refusals = world.books["database.refusals"]
         self._open: dict[Session, None] = {}
+        self._incidents = world.books["database.incidents"]
         self.transactions = 0
         """How many transactions have been committed in all sessions."""
 
@@ -66,6 +67,16 @@ class DatabaseServer:
             session.number = self._write(session, self._world.runtime.now())
             del self._open[session]
         return session.number
+
+    @property
+    def next_incident(self) -> int:
+        """The number that the next connection to break will have in database.incidents."""
+        return self._incidents.count + 1
+
+    def broke(self, session: Session, operation: str, outcome: str) -> None:
+        """A connection of `session` broke: `outcome` is rolled_back or committed_unanswered."""
+        self._incidents.note(self._world.runtime.now(), session.principal, operation, outcome)
+        self._world.record("database", "connection.broke", operation, principal=session.principal, outcome=outcome)
 
     def end(self) -> None:
         """Write the sessions that are still open at the end of the run; they have no closing instant."""

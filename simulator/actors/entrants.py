@@ -108,6 +108,10 @@ class EntrantsActor:
             try:
                 await self._confirm(intent_id, entry.user_id)
             except ProcessorError as error:
+                if error.status >= 500:
+                    attempt += 1
+                    if await self._wait(entry, contest, "pay", attempt):
+                        continue
                 self._note(entry, contest, "refused", error.error_code or str(error.status), entry_id, intent_id)
                 return
             except PortError as error:

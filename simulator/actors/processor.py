@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from seams.faults import Action
 from simulator.actors.attacker import Attacker
 from simulator.actors.context import NoteAction, World
 from simulator.actors.dashboard import Dashboard
-from simulator.actors.processor_answers import UNSAVED_STATUSES, error_of, refusal, validate
+from simulator.actors.processor_answers import CLOSED_TO_TRANSFERS, UNSAVED_STATUSES, error_of, refusal, validate
 from simulator.actors.processor_disputes import Disputes
 from simulator.actors.processor_holdings import Balance, Shelf, fee_cents
 from simulator.actors.processor_objects import Announcement, EventRecord, encode, event
@@ -80,6 +81,7 @@ class ProcessorActor:
         self._refunds_of: dict[str, list[Refund]] = {}
         self._callers: dict[str, str] = {}
         self._saved: OrderedDict[str, _Saved] = OrderedDict()
+        self._in_flight: set[str] = set()
         self._outbox: list[Announcement] = []
         self.balance = Balance(world.books["processor.balance"])
         self._disputes = Disputes(world, self.balance, self._new_id, self._outbox.append)
@@ -118,11 +120,13 @@ class ProcessorActor:
         entity: str,
         *,
         answered: bool = True,
+        fails: ProcessorError | None = None,
     ) -> Any:
         """Do one request and return its object or list. Raises ProcessorError.
 
-        `answered` is False when the network is about to lose the answer. An outcome of execution, an error too, is
-        saved under the key and replayed for 24 h; a parameter that does not validate is not.
+        `answered` is False when the network is about to lose the answer; `fails` is said in the place of what execution
+        comes to, once it has been done. An outcome of execution, an error too, is saved under the key and replayed for
+        24 h; a parameter that does not validate is not.
         """
         if operation in self._reads:
             return self._read(caller, operation, params, entity, answered)
@@ -132,16 +136,18 @@ class ProcessorActor:
         outcome: Any
         try:
             saved = self._remembered(key, now)
+            if key in self._in_flight:
+                raise error_of(409, "idempotency_key_in_use")
             if saved is None:
                 validate(operation, params)
                 outcome = self._execute(caller, operation, params, key)
+                outcome = outcome if fails is None else fails
                 if key is not None:
                     self._saved[key] = _Saved(operation, request_hash, now, outcome)
             elif (saved.operation, saved.request_hash) == (operation, request_hash):
                 outcome, replayed = saved.outcome, True
             else:
-                message = "Keys for idempotent requests can only be used with the same parameters as the first time."
-                raise ProcessorError(400, "idempotency_error", None, message)
+                raise error_of(400, "idempotency_error")
         except ProcessorError as error:
             outcome = error
         self._note(caller, operation, key, request_hash, replayed, outcome, entity, answered)
@@ -159,15 +165,55 @@ class ProcessorActor:
         status: int,
         code: str,
     ) -> ProcessorError:
-        """Answer with an error and do nothing else. The key remembers it, unless it came before execution."""
+        """Answer with an error and do nothing else. The key remembers it, unless it came before execution.
+
+        That the key was used for another request means that it has been, by whomever: it remembers that one. An account
+        to which no transfer can be made stays so.
+        """
         error = error_of(status, code or None)
         request_hash = _request_hash(params) if operation in self._effects else None
         if request_hash is not None and idempotency_key is not None and status not in UNSAVED_STATUSES:
             now = self._world.runtime.now()
             if self._remembered(idempotency_key, now) is None:
-                self._saved[idempotency_key] = _Saved(operation, request_hash, now, error)
+                hash_of_first = "" if error.type == "idempotency_error" else request_hash
+                self._saved[idempotency_key] = _Saved(operation, hash_of_first, now, error)
+            if operation == "transfers.create" and code in CLOSED_TO_TRANSFERS:
+                self.destination_problems[params["destination"]] = code
         self._note(caller, operation, idempotency_key, request_hash, False, error, entity, True)
         return error
+
+    @contextmanager
+    def at_work(self, key: str | None) -> Iterator[None]:
+        """While a request under `key` takes its time, another under the same key is refused (409)."""
+        if key is None:
+            yield
+            return
+        self._in_flight.add(key)
+        yield
+        self._in_flight.discard(key)
+
+    def reverse_transfer(self, contest_id: str, n: int) -> int:
+        """Take back the n-th transfer of a contest from the account that got it, in full (Transfer Reversals, Stripe
+        API reference: the money comes out of the destination's balance). Returns the number of the row in
+        processor.balance. Raises LookupError when there is no such transfer, or it was taken back before."""
+        made = self._groups.get(contest_id, ())
+        if n > len(made):
+            raise LookupError(f"{contest_id} has {len(made)} transfers")
+        moved = self._transfers.find(made[n - 1].id)
+        if moved.amount_reversed_cents:
+            raise LookupError(f"{moved.id} was reversed before")
+        now = self._world.runtime.now()
+        taken = self._transfers.put(replace(moved, amount_reversed_cents=moved.amount_cents))
+        self._groups[contest_id][n - 1] = taken
+        reversal_id = self._new_id("trr", {}, moved.id)
+        self.balance.post("transfer_reversal", reversal_id, moved.amount_cents, 0, now, now)
+        self._outbox.append(("transfer.reversed", taken, taken.id, {"amount_reversed": 0, "reversed": False}))
+        self._publish(None)
+        return self.balance.rows
+
+    async def pull_reverse(self, action: Action, note: NoteAction) -> None:
+        """The lever processor.reverse."""
+        note(action, str(self.reverse_transfer(action.entity, int(action.params["transfer"]))))
 
     async def pull_forge(self, action: Action, note: NoteAction) -> None:
         """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""

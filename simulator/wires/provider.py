@@ -52,7 +52,7 @@ class ProviderWire:
             case None | LoseAnswer() | Falsify():
                 lie = effect if isinstance(effect, Falsify) else None
                 try:
-                    answer = actor.answer(event_id, since, lie)
+                    answer = actor.answer(event_id, since, lie, answered=not isinstance(effect, LoseAnswer))
                 except UnknownEventError:
                     status = 404
             case LoseRequest():

@@ -236,6 +236,20 @@ def a_new_key_was_used_after_an_unknown_outcome(evidence: FakeEvidence) -> None:
 
 
 @breaks("payouts.attempts_follow_idempotency")
+def a_new_key_was_used_after_an_error_that_proves_nothing(evidence: FakeEvidence) -> None:
+    a_new_key_was_used_after_an_unknown_outcome(evidence)
+    row(evidence, "platform.transfer_attempts", transfer_id="tf-u1", n=1)["outcome"] = "REJECTED"
+    row(evidence, "processor.requests", idempotency_key="key-u1").update(status=400, error_code="idempotency_error")
+
+
+@breaks("payouts.attempts_follow_idempotency")
+def a_refusal_that_is_only_replayed_was_asked_for_again(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.transfer_attempts", transfer_id="tf-u1", n=1)["outcome"] = "REJECTED"
+    refused = {"status": 400, "error_code": "balance_insufficient", "object_id": None}
+    row(evidence, "processor.requests", idempotency_key="key-u1", answered=False).update(refused)
+
+
+@breaks("payouts.attempts_follow_idempotency")
 def a_new_key_was_used_although_the_old_one_had_paid(evidence: FakeEvidence) -> None:
     retry(evidence, idempotency_key="key-new")
     row(evidence, "platform.transfer_attempts", transfer_id="tf-u1", n=1)["outcome"] = "REJECTED"
