@@ -14,7 +14,7 @@ from typing import Literal
 
 from operations.alerts.labels import ALERTNAME, NAME, Labels, label_set
 from operations.alerts.nodes import EvaluationError, Leaf
-from operations.alerts.plan import Plan
+from operations.alerts.plan import Plan, Recorded, may_name, naming
 from operations.alerts.promql import selectors
 from operations.alerts.rules import AlertRule, Group, RecordRule
 from operations.alerts.series import NEVER, Series, Store
@@ -76,6 +76,7 @@ class _Task:
         self.engine, self.plan = engine, plan
         self.order, self.every = plan.order, plan.every
         self.due = 0
+        self.idle = False  # nobody reads what it records: it is read instead
 
     def active_now(self) -> bool:
         return True
@@ -103,7 +104,7 @@ class _Task:
 
     def watch(self, series: Series) -> None:
         for leaf in self.plan.leaves:
-            if leaf.attach(series):
+            if leaf.attach(series) and not self.idle:
                 series.watchers.append(_Watch(self, leaf, leaf.offset + leaf.found[-1][2]))
 
 
@@ -132,13 +133,7 @@ class _Recording(_Task):
         super().__init__(engine, plan)
         self.rule = rule
         self.recorded: dict[Labels, Series] = {}
-        self._names: dict[Labels, Labels] = {}
-
-    def name(self, labels: Labels) -> Labels:
-        named = self._names.get(labels)
-        if named is None:
-            named = self._names[labels] = label_set({**dict(labels), **self.rule.labels}, self.rule.name)
-        return named
+        self.name = naming(rule)
 
     def turn(self, at: int) -> None:
         found: dict[Labels, float] = {}
@@ -276,16 +271,19 @@ class Engine:
     def __post_init__(self) -> None:
         rules = [(group, rule) for group in self.groups for rule in group.rules]
         emits = any(_may_read_alerts(rule) for _, rule in rules)
+        recorded = None if self.every_minute else Recorded(rules)
         for order, (group, rule) in enumerate(rules):
             values = isinstance(rule, RecordRule) or any(t.reads_value for t in rule.labels.values())
-            plan = Plan(rule.expr, order, group.interval_ms, values)
+            plan = Plan(rule.expr, order, group.interval_ms, values, recorded)
             if isinstance(rule, AlertRule):
                 self._tasks.append(_Alerting(self, plan, rule, emits))
             else:
                 self._tasks.append(_Recording(self, plan, rule))
         self._done = self.start_ms - 1
         for task in self._tasks:
-            task.due = task.upward(self.start_ms)
+            idle = isinstance(task, _Recording) and recorded is not None and task.rule.name in recorded
+            task.due = NEVER if idle else task.upward(self.start_ms)
+            task.idle = idle
         self._due = min((task.due for task in self._tasks), default=NEVER)
         self.store.opened.append(self._opened)
         for family in list(self.store.by_name.values()):
@@ -337,6 +335,15 @@ class Engine:
         """What fires now, in order of rule and labels."""
         return [alert for alert in self.active() if alert.state == "firing"]
 
+    def recorded(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """What the recording rules of this name give now: (labels, value) of each element."""
+        return [
+            (dict(task.name(labels)), value)
+            for task in self._tasks
+            if isinstance(task, _Recording) and task.rule.name == name
+            for labels, value in task.plan.vector(self._done - self._done % task.every)
+        ]
+
     # --- of the rules -----------------------------------------------------------------------------------------------
 
     def hasten(self, instant: int) -> None:
@@ -364,9 +371,6 @@ class Engine:
 
 
 def _may_read_alerts(rule: AlertRule | RecordRule) -> bool:
-    names = (ALERTS, ALERTS_FOR_STATE)
     return any(
-        all(matcher.accepts(name) for matcher in selector.matchers if matcher.label == NAME)
-        for selector in selectors(rule.expr)
-        for name in names
+        may_name(selector, name) for selector in selectors(rule.expr) for name in (ALERTS, ALERTS_FOR_STATE)
     )

@@ -229,10 +229,45 @@ def absent_labels(matchers: tuple[Matcher, ...]) -> Labels:
     return tuple(sorted((label, value) for label, value in found.items() if value))
 
 
+class Inlined(VectorNode):
+    """What recording rules give, read by a later rule of the same turn: their expressions, under the names they record.
+
+    A recorded sample is as old as its reader then, so nothing of it depends on samples before it. `raw` are the series of
+    that name which no rule records.
+    """
+
+    def __init__(
+        self, raw: Leaf, inner: tuple[VectorNode | ScalarNode, ...], names: tuple[Callable[[Labels], Labels], ...]
+    ) -> None:
+        self.raw, self.inner, self.names = raw, inner, names
+        directions = {node.direction for node in inner}
+        self.direction = directions.pop() if len(directions) == 1 else None
+
+    def children(self) -> tuple[Node, ...]:
+        return (self.raw, *self.inner)
+
+    def demand(self, values: bool) -> None:
+        self.values = values
+        self.raw.demand(values)
+        for inner in self.inner:
+            inner.demand(values or isinstance(inner, ScalarNode))
+
+    def vector(self, at: int) -> Vector:
+        found = self.raw.vector(at)
+        for inner, name in zip(self.inner, self.names, strict=True):
+            vector = inner.vector(at) if isinstance(inner, VectorNode) else [((), inner.number(at))]
+            for labels, value in vector:
+                labels = name(labels)
+                if accept(self.raw.matchers, labels):
+                    found.append((labels, value))
+        return distinct(found)
+
+
 class Absent(VectorNode):
     def __init__(self, argument: VectorNode) -> None:
         self.argument = argument
-        self.labels = absent_labels(argument.matchers) if isinstance(argument, Select) else ()
+        leaf = argument.raw if isinstance(argument, Inlined) else argument
+        self.labels = absent_labels(leaf.matchers) if isinstance(leaf, Select) else ()
         self.direction = 0 if argument.direction == 0 else None
 
     def children(self) -> tuple[Node, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from operations.alerts.functions import divide, modulo
 from operations.alerts.labels import NAME, Labels, Vector, without
-from operations.alerts.nodes import Constant, EvaluationError, Node, ScalarNode, Select, Time, VectorNode, Window, distinct
+from operations.alerts.nodes import Constant, EvaluationError, Inlined, Node, ScalarNode, Select, Time, VectorNode, Window, distinct
 from operations.alerts.series import NEVER, OPERATORS
 
 ARITHMETIC: dict[str, Callable[[float, float], float]] = {
@@ -214,11 +214,14 @@ class Compare(VectorBinary):
         high = at + (end - at - 1) // every * every  # the last instant of the grid before `end`
         if self._true(high) == now:
             return NEVER if end - at >= FAR_MS else end
-        low, step = at, every
-        while low + step < high and self._true(low + step) == now:
-            low += step
-            step *= 2
-        high = min(high, low + step)
+        low = at
+        guess = at + self._guess(at, high) // every * every
+        for probe in (guess, guess + every):  # where the values move evenly, one of the two is it
+            if low < probe < high:
+                if self._true(probe) == now:
+                    low = probe
+                else:
+                    high = probe
         while high - low > every:
             middle = low + (high - low) // (2 * every) * every
             if self._true(middle) == now:
@@ -226,6 +229,17 @@ class Compare(VectorBinary):
             else:
                 high = middle
         return high
+
+    def _guess(self, at: int, end: int) -> int:
+        """How long after `at` the first element would cross if all moved evenly until `end`."""
+        then = {labels: (left, right) for labels, left, right in self.sides(end)}
+        soonest = float(end - at)
+        for labels, left, right in self.sides(at):
+            other_left, other_right = then.get(labels, (left, right))
+            gap, moved = right - left, (other_left - other_right) - (left - right)
+            if moved != 0 and 0 <= gap / moved < 1:
+                soonest = min(soonest, gap / moved * (end - at))
+        return int(soonest)
 
     def _true(self, at: int) -> int:
         test = self.test
@@ -254,7 +268,13 @@ class Sets(VectorNode):
 
     def __init__(self, name: str, left: VectorNode, right: VectorNode, matching: Matching) -> None:
         self.name, self.left, self.right, self.matching = name, left, right, matching
-        self.direction = 0 if left.direction == right.direction == 0 else None
+        one, other = left.direction, right.direction
+        if one is None or other is None:
+            self.direction = None
+        elif name == "or":
+            self.direction = one or other if one == other or 0 in (one, other) else None
+        else:
+            self.direction = one
 
     def children(self) -> tuple[Node, ...]:
         return (self.left, self.right)
@@ -281,9 +301,17 @@ def let_age(node: Node) -> None:
         if node.name != "unless":
             let_age(node.right)
     elif isinstance(node, Compare) and node.name in (">", ">=") and isinstance(node.right, Constant) and not node.as_bool:
-        age = node.left
-        if isinstance(age, Arithmetic) and age.name == "-" and isinstance(age.left, Time) and isinstance(age.right, Select):
-            age.right.aging = True
+        _let_age(node.left)
+
+
+def _let_age(age: Node) -> None:
+    if isinstance(age, Arithmetic) and age.name == "-" and isinstance(age.left, Time) and isinstance(age.right, Select):
+        age.right.aging = True
+    elif isinstance(age, Sets) and age.name != "or":
+        _let_age(age.left)
+    elif isinstance(age, Inlined):
+        for inner in age.inner:
+            _let_age(inner)
 
 
 class Minus(VectorNode):

@@ -6,16 +6,18 @@ Invariant: every leaf of the plan is in `leaves`; a series that one of them take
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from operations.alerts import promql
 from operations.alerts.functions import go_max, go_min
-from operations.alerts.labels import Vector
+from operations.alerts.labels import NAME, Labels, Vector, label_set
 from operations.alerts.nodes import (
     Absent,
     AbsentOverTime,
     Aggregate,
     Constant,
+    Inlined,
     Leaf,
     Map,
     Node,
@@ -28,6 +30,7 @@ from operations.alerts.nodes import (
     Window,
 )
 from operations.alerts.operators import Arithmetic, Compare, Matching, Minus, ScalarBinary, ScalarMinus, Sets, let_age
+from operations.alerts.rules import AlertRule, Group, RecordRule
 
 
 def _rounded(value: float, up: bool) -> float:
@@ -51,6 +54,79 @@ _MAPS = {
 }
 
 
+def naming(rule: RecordRule) -> Callable[[Labels], Labels]:
+    """The labels under which a recording rule records an element."""
+    names: dict[Labels, Labels] = {}
+
+    def name(labels: Labels) -> Labels:
+        named = names.get(labels)
+        if named is None:
+            named = names[labels] = label_set({**dict(labels), **rule.labels}, rule.name)
+        return named
+
+    return name
+
+
+class Recorded:
+    """Which recording rules need not be evaluated in their turn, because their readers can read the expression instead.
+
+    That is the same where the reader comes later in the same turn, looks at nothing but the latest sample, and the
+    expression never fails; where one reader of a name cannot do it, the name is recorded for all of them.
+    """
+
+    def __init__(self, rules: Sequence[tuple[Group, RecordRule | AlertRule]]) -> None:
+        self._by_name: dict[str, list[tuple[int, RecordRule]]] = {}
+        intervals = [group.interval_ms for group, _ in rules]
+        for order, (_, rule) in enumerate(rules):
+            if isinstance(rule, RecordRule):
+                self._by_name.setdefault(rule.name, []).append((order, rule))
+        for name, recorders in list(self._by_name.items()):
+            if any(rule.labels or not never_fails(rule.expr) for _, rule in recorders):
+                del self._by_name[name]
+        changed = True
+        while changed:  # a recorder that fell out may be read by one that has been left in, from before it
+            changed = False
+            for order, (_, rule) in enumerate(rules):
+                for selector in promql.selectors(rule.expr):
+                    for name, recorders in list(self._by_name.items()):
+                        plain = selector.name == name and selector.range_ms is None and not selector.offset_ms
+                        after = all(at < order and intervals[at] == intervals[order] for at, _ in recorders)
+                        if not (plain and after) and may_name(selector, name):
+                            del self._by_name[name]
+                            changed = True
+
+    def inlined(self, selector: promql.Selector) -> Sequence[tuple[int, RecordRule]]:
+        """(place, rule) of those that record what a selector reads; none where it reads recorded samples."""
+        return self._by_name.get(selector.name, ())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+
+def may_name(selector: promql.Selector, name: str) -> bool:
+    """Whether a selector may take series of this metric."""
+    return all(matcher.accepts(name) for matcher in selector.matchers if matcher.label == NAME)
+
+
+def never_fails(expr: promql.Expr) -> bool:
+    """Whether an expression has a value whatever the series: one metric a selector, and nothing that has to be matched."""
+    match expr:
+        case promql.Number():
+            return True
+        case promql.Selector():
+            return bool(expr.name)
+        case promql.Call():
+            return all(never_fails(argument) for argument in expr.arguments)
+        case promql.Aggregation() | promql.Negation():
+            return never_fails(expr.argument)
+        case promql.Binary():
+            sets = expr.operator in ("and", "unless")
+            matched = expr.left.type == expr.right.type == "vector"
+            return (sets or not matched) and never_fails(expr.left) and never_fails(expr.right)
+        case _:
+            return False
+
+
 @dataclass(slots=True)
 class Plan:
     """What evaluates one rule: `order` is its place among all rules, `every` how often it has its turn, in ms."""
@@ -59,10 +135,13 @@ class Plan:
     order: int
     every: int
     values: bool
+    recorded: Recorded | None = None
     leaves: list[Leaf] = field(default_factory=list)
     root: Node = field(init=False)
+    _order: int = field(init=False)  # of the rule whose expression is being read: this one or one that it inlines
 
     def __post_init__(self) -> None:
+        self._order = self.order
         self.root = self._node(self.expr)
         self.root.demand(self.values)
         if not self.values:
@@ -81,7 +160,7 @@ class Plan:
             case promql.Number():
                 return Constant(expr.value)
             case promql.Selector():
-                return self._leaf(Select(expr.matchers, expr.offset_ms, self.order, self.every))
+                return self._selector(expr)
             case promql.Negation():
                 inner = self._node(expr.argument)
                 return ScalarMinus(inner) if isinstance(inner, ScalarNode) else Minus(self._vector(expr.argument, inner))
@@ -92,6 +171,19 @@ class Plan:
             case promql.Binary():
                 return self._binary(expr)
         raise AssertionError(f"{expr} is no expression of a rule")
+
+    def _selector(self, selector: promql.Selector) -> Node:
+        leaf = Select(selector.matchers, selector.offset_ms, self._order, self.every)
+        self._leaf(leaf)
+        inlined = self.recorded.inlined(selector) if self.recorded is not None else ()
+        if not inlined:
+            return leaf
+        order, inner = self._order, []
+        for self._order, rule in inlined:
+            inner.append(self._node(rule.expr))
+        self._order = order
+        assert all(isinstance(node, VectorNode | ScalarNode) for node in inner)
+        return Inlined(leaf, tuple(inner), tuple(naming(rule) for _, rule in inlined))
 
     def _leaf(self, leaf: Leaf) -> Leaf:
         self.leaves.append(leaf)
@@ -113,7 +205,7 @@ class Plan:
             return Time()
         first = arguments[0]
         if isinstance(first, promql.Selector) and first.range_ms is not None:
-            place = (first.matchers, first.offset_ms, self.order, self.every, first.range_ms)
+            place = (first.matchers, first.offset_ms, self._order, self.every, first.range_ms)
             return self._leaf(AbsentOverTime(*place) if name == "absent_over_time" else Window(*place, name))
         if name == "absent":
             return Absent(self._vector(first))

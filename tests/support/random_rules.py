@@ -110,6 +110,8 @@ class Rules:
             return f"{draw.choice(('rate', 'increase', 'changes'))}({self.selector(ranged=True)}) > {self.number()}"
         if kind < 0.37:
             return f"absent({self.selector()})"
+        if kind < 0.43:
+            return f"{self.metrics[-1]} {draw.choice(('>', '>=', '<'))} {draw.choice((60, 300, 333.5, 900, 2))}"
         if kind < 0.75:
             return f"{self.vector(2)} {draw.choice(('>', '<', '>=', '<=', '!='))} {self.scalar(1)}"
         return self.vector(draw.choice((1, 2, 3)))
@@ -177,7 +179,12 @@ def case(seed: int, families: int, minutes: int) -> Case:
             rule["annotations"] = {"summary": "{{ $labels.a }} has {{ $value }}", "age": "{{ $value | humanizeDuration }}"}
         rules.append(rule)
     for name in recorded:
-        rules.insert(draw.randrange(len(rules) + 1), {"record": name, "expr": Rules(draw, draw.sample(metrics, 2)).vector(2)})
+        make = Rules(draw, draw.sample(metrics, 2))
+        expr = make.vector(2)
+        if draw.random() < 0.5:
+            join = draw.choice(("and on () ", "unless on () ", "and on (a) "))
+            expr = f"(time() - {make.selector()}) {join}{make.condition()}"
+        rules.insert(draw.randrange(len(rules) + 1), {"record": name, "expr": expr})
     return Case(json.dumps({"groups": [{"name": "g", "rules": rules}]}), series, minutes, spacing, frozenset(held))
 
 
