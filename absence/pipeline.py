@@ -30,6 +30,7 @@ PACKAGES = (
     "contest_platform",
     "evidence",
     "fault_injectors",
+    "operations",
     "reports",
     "scenarios",
     "seams",

@@ -1,6 +1,6 @@
 """Reads Prometheus rule files. Everything that is wrong with them is reported at once, each mistake at its place.
 
-Invariant: a rule that is returned can be evaluated: its expression, durations, labels and templates have been understood.
+Invariant: a rule that is returned can be evaluated: its expression, durations, labels and templates are understood.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from operations.alerts import promql
+from operations.alerts import promql, tree
 from operations.alerts.labels import ALERTNAME, LABEL_NAME, NAME, duration_ms
 from operations.alerts.located import Mistake, RulesInvalid, nearest
 from operations.alerts.series import LOOKBACK_MS
@@ -27,7 +27,7 @@ class RecordRule:
 
     name: str
     text: str
-    expr: promql.Expr
+    expr: tree.Expr
     labels: dict[str, str]
     file: str
     line: int
@@ -39,7 +39,7 @@ class AlertRule:
 
     name: str
     text: str
-    expr: promql.Expr
+    expr: tree.Expr
     for_ms: int
     keep_firing_ms: int
     labels: dict[str, Template]
@@ -112,7 +112,7 @@ class _Reader:
     def place(self, node: yaml.Node, position: int) -> tuple[int, int]:
         """Line and column of a character of a node's value. YAML folds blanks and nothing else: count what is none."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        if not isinstance(node, yaml.ScalarNode) or position <= 0 and node.style is None:
+        if not isinstance(node, yaml.ScalarNode) or (position <= 0 and node.style is None):
             return line, column
         at = node.start_mark.index
         if node.style in ("|", ">"):
@@ -243,7 +243,7 @@ class _Reader:
         name = self.scalar(name_node, "the rule's name")
         if name is not None and not is_alert and not promql.is_metric_name(name):
             self.wrong(name_node, f"`{name}` is no metric name", "use letters, digits, `_` and `:`")
-        expr: promql.Expr | None = None
+        expr: tree.Expr | None = None
         if "expr" in found:
             expr = self.expression(found["expr"][1])
         else:
@@ -267,7 +267,7 @@ class _Reader:
         text = _text(found["expr"][1])
         return AlertRule(name, text, expr, hold, keep, label_templates, annotations, self.file, line)
 
-    def expression(self, node: yaml.Node) -> promql.Expr | None:
+    def expression(self, node: yaml.Node) -> tree.Expr | None:
         text = self.scalar(node, "`expr`")
         if text is None:
             return None

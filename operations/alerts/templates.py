@@ -42,11 +42,11 @@ def humanize_duration(seconds: float) -> str:
             return f"{sign}{_four_digits(abs(seconds))}s"
         return sign + " ".join(f"{part}{unit}" for part, unit in list(zip(parts, "dhms", strict=True))[first:])
     prefix = ""
-    if seconds:
-        for prefix in "munpfazy":
-            seconds *= 1000
-            if abs(seconds) >= 1:
-                break
+    for smaller in "munpfazy" if seconds else "":
+        prefix = smaller
+        seconds *= 1000
+        if abs(seconds) >= 1:
+            break
     return f"{_four_digits(seconds)}{prefix}s"
 
 

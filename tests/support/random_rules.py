@@ -1,6 +1,6 @@
 """Random rules of the subset, and random series for them. The same seed gives the same.
 
-Invariant: sums do not depend on the order of their series (values are multiples of a quarter), because promtool's does not.
+Invariant: sums do not depend on the order of their series (values are multiples of a quarter): promtool keeps none.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class Rules:
             operator = draw.choice(("+", "-", "*", "/", ">", "<", "==", "> bool", "!= bool"))
             return f"({self.vector(below)} {operator} {self.matching()}{self.vector(below)})"
         if kind < 0.8:
-            return f"({self.vector(below)} {draw.choice(('and', 'or', 'unless'))} {self.matching()}{self.vector(below)})"
+            return (
+                f"({self.vector(below)} {draw.choice(('and', 'or', 'unless'))} {self.matching()}{self.vector(below)})"
+            )
         if kind < 0.86:
             return f"absent({self.selector()})"
         if kind < 0.88:
@@ -92,7 +94,9 @@ class Rules:
         if kind < 0.9:
             return f"-{self.selector()}"
         if kind < 0.94:
-            one = draw.choice(("abs({})", "ceil({})", "floor({})", "clamp({}, -2, 5)", "clamp_min({}, 1)", "clamp_max({}, 4)"))
+            one = draw.choice(
+                ("abs({})", "ceil({})", "floor({})", "clamp({}, -2, 5)", "clamp_min({}, 1)", "clamp_max({}, 4)")
+            )
             return one.format(self.vector(below))
         if kind < 0.97:
             return f"(time() - {self.selector()})"
@@ -176,7 +180,10 @@ def case(seed: int, families: int, minutes: int) -> Case:
             if draw.random() < 0.2 and "avg" not in str(rule["expr"]):
                 rule["labels"] = {"level": "at {{ $value }}"}
         if "avg" not in str(rule["expr"]) and "rate" not in str(rule["expr"]):
-            rule["annotations"] = {"summary": "{{ $labels.a }} has {{ $value }}", "age": "{{ $value | humanizeDuration }}"}
+            rule["annotations"] = {
+                "summary": "{{ $labels.a }} has {{ $value }}",
+                "age": "{{ $value | humanizeDuration }}",
+            }
         rules.append(rule)
     for name in recorded:
         make = Rules(draw, draw.sample(metrics, 2))
