@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from operations.alerts.series import STALE
-from tests.support.promtool import MINUTE, Case, by_minute, compare, run
+from tests.support.promtool import MINUTE, Case, by_minute, compare, promtool, run
 from tests.support.random_rules import case, without_failing
 
 ROOT = Path(__file__).parent.parent
-FAMILIES, MINUTES, CASES = 21, 60, 28
+FAMILIES, MINUTES, CASES = 24, 40, 24
 
 
 def _case(seed: int) -> Case:
@@ -65,7 +65,8 @@ def test_corners_that_chance_seldom_meets_are_as_promtool_has_them(tmp_path: Pat
         "clamp(odd, 0, 1)", "max_over_time(odd[3m])", "avg_over_time(odd[3m])", "sum_over_time(odd[4m])",
         "rate(counter[5m])", "increase(counter[4m30s])", "delta(counter[5m])", "resets(counter[10m]) > 0",
         "changes(odd[5m])", "count_over_time(ended[10m])", "absent(ended)", 'absent(nothing{a="x", b=~"y", a="z"})',
-        "absent_over_time(ended[5m])", "time()", "vector(time()) > 600", "scalar(counter) > bool 2", "sum(counter) by (a)",
+        "absent_over_time(ended[5m])", "time()", "vector(time()) > 600", "scalar(counter) > bool 2",
+        "sum(counter) by (a)",
         "counter and on (a) odd", "counter unless ignoring (a) blink", "ended or blink", "counter / ignoring (a) blink",
         "2 * 3 - 4 / 2 % 3", "- 1 * 2 - -blink", "1 < bool 2 == bool 1", "counter offset 2m30s", "time() - big > 300",
         "count_over_time(lookback[5m])", "300 < time() - blink", "avg(odd)", "min without (a) (odd)", "floor(odd / 2)",
@@ -105,15 +106,26 @@ def test_a_rule_that_promtool_cannot_evaluate_fails_here_at_the_same_minutes(tmp
     assert {(failure.at_ms // MINUTE, failure.rule) for failure in engine.failures} == {
         (minute, rule) for minute in (2, 3) for rule in ("r", "A")
     }
-    assert [alert.name for alert in made.firing[2]] == ["A", "B", "C"]
+    assert [alert.name for alert in made.firing[2]] == ["A", "B", "C", "C"]
 
-    rule_file, test_file = tmp_path / "rules.yml", tmp_path / "test.yml"
-    rule_file.write_text(text)
+    (tmp_path / "rules.yml").write_text(text)
     tests = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [made.unit_test("rules.yml")]}
-    test_file.write_text(json.dumps(tests))
-    said = run("test", "rules", str(test_file)).stdout + run("test", "rules", str(test_file)).stderr
+    (tmp_path / "test.yml").write_text(json.dumps(tests))
+    result = run("test", "rules", str(tmp_path / "test.yml"))
+    said = result.stdout + result.stderr
     assert "exp:" not in said, said  # no firing differs
     assert "duplicate series" in said, said
+
+
+def test_a_missing_promtool_is_said_aloud_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="NOTHING was compared"):
+        promtool()
+
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="NOTHING was compared"):
+        promtool()
 
 
 def test_promtool_accepts_the_shipped_rules() -> None:

@@ -102,6 +102,7 @@ class _Task:
         self.engine, self.plan = engine, plan
         self.order, self.every = plan.order, plan.every
         self.due = 0
+        self.failing_since = NEVER
         self.idle = False  # nobody reads what it records: it is read instead
 
     def active_now(self) -> bool:
@@ -118,8 +119,10 @@ class _Task:
         try:
             self.due = NEVER
             self.turn(at)
+            self.failing_since = NEVER
             horizon = at + 1 if self.engine.every_minute else self.plan.root.horizon(at)
         except EvaluationError as error:
+            self.failing_since = min(self.failing_since, at)
             self.failed(at)
             self.engine.note_failure(at, self, str(error))
             horizon = at + 1
@@ -207,6 +210,7 @@ class _Alerting(_Task):
             if labels in present:
                 raise EvaluationError("vector contains metrics with the same labelset after applying alert labels")
             present[labels] = source
+        failing, self.failing_since = self.failing_since, NEVER
         if not present and not active:
             if self.emitted:
                 self.emit(at)
@@ -225,7 +229,7 @@ class _Alerting(_Task):
                 if alert.firing_at is None:
                     self.count_down(at, alert)
             else:
-                self.missing(at, labels, alert)
+                self.missing(at, labels, alert, min(at, failing))
         if self.emits:
             self.emit(at)
 
@@ -236,9 +240,9 @@ class _Alerting(_Task):
         else:
             self.due = min(self.due, self.upward(alert.active_at + self.rule.for_ms))
 
-    def missing(self, at: int, labels: Labels, alert: _Active) -> None:
+    def missing(self, at: int, labels: Labels, alert: _Active, since: int) -> None:
         if alert.last_seen is None:
-            alert.last_seen = at - self.every
+            alert.last_seen = since - self.every
         if alert.firing_at is not None and self.rule.keep_firing_ms:
             if alert.keep_since is None:
                 alert.keep_since = at
@@ -252,7 +256,8 @@ class _Alerting(_Task):
         self.engine.changes.append(Change(at, self.shown(alert, at, state)))
 
     def shown(self, alert: _Active, at: int, state: State) -> Alert:
-        return Alert(self, alert, state, at if alert.last_seen is None else alert.last_seen)
+        seen = at if at < self.failing_since else self.failing_since - self.every
+        return Alert(self, alert, state, seen if alert.last_seen is None else alert.last_seen)
 
     def emit(self, at: int) -> None:
         """The alerts as series, for rules that read them."""

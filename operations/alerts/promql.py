@@ -222,7 +222,7 @@ class _Parser:
         if not isinstance(expr, Selector) or expr.range_ms is not None or expr.offset_ms:
             raise PromqlError(bracket.position, "a range is taken of a selector only", _NOT_READ["[:]"])
         length = self.duration("the length of the range, like 5m,")
-        if self.have(":"):
+        if self.next.text.startswith(":"):
             raise PromqlError(self.next.position, "a subquery is PromQL that is not evaluated here", _NOT_READ["[:]"])
         self.expect("]", "after the length of the range")
         if length <= 0:

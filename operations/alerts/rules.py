@@ -105,14 +105,14 @@ class _Reader:
 
     # --- places -----------------------------------------------------------------------------------------------------
 
-    def wrong(self, node: yaml.Node, message: str, remedy: str, position: int = 0) -> None:
+    def wrong(self, node: yaml.Node, message: str, remedy: str, position: int | None = None) -> None:
         mark = self.place(node, position)
         self.mistakes.append(Mistake(self.file, *mark, message, remedy))
 
-    def place(self, node: yaml.Node, position: int) -> tuple[int, int]:
+    def place(self, node: yaml.Node, position: int | None) -> tuple[int, int]:
         """Line and column of a character of a node's value. YAML folds blanks and nothing else: count what is none."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        if not isinstance(node, yaml.ScalarNode) or (position <= 0 and node.style is None):
+        if not isinstance(node, yaml.ScalarNode) or position is None:
             return line, column
         at = node.start_mark.index
         if node.style in ("|", ">"):
