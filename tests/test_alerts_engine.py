@@ -148,6 +148,36 @@ def test_a_value_on_the_same_side_of_a_threshold_wakes_nobody() -> None:
     assert [c.alert.state for c in engine.advance(100 * MINUTE)] == ["firing"]
 
 
+def test_a_younger_timestamp_wakes_a_rule_that_an_old_one_kept_quiet() -> None:
+    store = Store()
+    store.set("m", {}, 1, 0)
+    store.set("beat_timestamp_seconds", {}, 0, 0)
+    engine = Engine(read_text(rules("Fresh: m unless on () (time() - beat_timestamp_seconds > 600)")), store)
+    assert [(c.at_ms // MINUTE, c.alert.state) for c in engine.advance(20 * MINUTE)] == [
+        (0, "firing"),
+        (11, "resolved"),
+    ]
+
+    store.set("beat_timestamp_seconds", {}, 1_200, 20 * MINUTE)
+
+    assert engine.next_change(20 * MINUTE) == 21 * MINUTE
+    assert [(c.at_ms // MINUTE, c.alert.state) for c in engine.advance(60 * MINUTE)] == [
+        (21, "firing"),
+        (31, "resolved"),
+    ]
+
+
+def test_an_age_that_is_asked_for_exactly_is_found_at_its_only_minute() -> None:
+    store = Store()
+    store.set("beat_timestamp_seconds", {}, 0, 0)
+    engine = Engine(read_text(rules("Now: time() - beat_timestamp_seconds == 600")), store)
+
+    assert [(c.at_ms // MINUTE, c.alert.state) for c in engine.advance(60 * MINUTE)] == [
+        (10, "firing"),
+        (11, "resolved"),
+    ]
+
+
 def test_what_is_set_after_a_scrape_is_found_by_the_next() -> None:
     store = Store()
     engine = Engine(read_text(rules("High: m > 5")), store)

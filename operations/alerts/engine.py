@@ -126,6 +126,7 @@ class _Task:
             self.failed(at)
             self.engine.note_failure(at, self, str(error))
             horizon = at + 1
+        assert horizon > at, f"{self.plan.expr} would be evaluated at {at} for ever"
         self.due = min(self.due, self.upward(horizon))
 
     def failed(self, at: int) -> None:
