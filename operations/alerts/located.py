@@ -5,7 +5,6 @@ Invariant: whoever finds mistakes collects all of them and raises once.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,5 +33,7 @@ class RulesInvalid(Exception):
 
 def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
     """A remedy: the closest of `known`, or `otherwise` when none is close."""
+    import difflib  # needed by nobody whose files are in order, and slow to load
+
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else otherwise
