@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from operations.alerts.labels import ALERTNAME, Labels, label_set
 from operations.alerts.nodes import EvaluationError, Leaf
@@ -62,16 +62,14 @@ class Alert:
         return f"Alert({self.labels}, {self.state}, active_at_ms={self.active_at_ms}, firing_at_ms={self.firing_at_ms})"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What became of an alert at an instant: pending, firing, resolved, or dropped without having fired."""
 
     at_ms: int
     alert: Alert
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A rule that had no value at an instant; its alerts stay as they were."""
 
     at_ms: int
@@ -81,7 +79,7 @@ class Failure:
     message: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Active:
     labels: Labels
     source: Labels  # of the element, before the rule's own labels
@@ -138,7 +136,7 @@ class _Task:
                 series.watchers.append(_Watch(self, leaf, leaf.offset + leaf.found[-1][2]))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Watch:
     """A leaf of a rule that reads a series, and how much later than it is scraped it sees a sample."""
 
@@ -274,7 +272,7 @@ class _Alerting(_Task):
             series.pause(at)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Engine:
     """What the rules of `groups` make of the series in `store`, from `start_ms` on.
 

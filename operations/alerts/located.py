@@ -6,11 +6,10 @@ Invariant: whoever finds mistakes collects all of them and raises once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Mistake:
+class Mistake(NamedTuple):
     """A mistake at a place: `line` and `column` count from 1."""
 
     file: str

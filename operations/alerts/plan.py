@@ -127,7 +127,7 @@ def never_fails(expr: tree.Expr) -> bool:
             return False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Plan:
     """What evaluates one rule: `order` is its place among all rules, `every` how often it has its turn, in ms."""
 

@@ -114,7 +114,7 @@ def _unquoted(token: _Token) -> str:
     return re.sub(r"\\(.)", escape, body)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Parser:
     text: str
     tokens: list[_Token] = field(init=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -21,8 +22,7 @@ DEFAULT_INTERVAL_MS = 60_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRule:
+class RecordRule(NamedTuple):
     """`record`: gives an expression's values a name of their own."""
 
     name: str
@@ -33,8 +33,7 @@ class RecordRule:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class AlertRule:
+class AlertRule(NamedTuple):
     """`alert`: fires for each element that its expression has had for `for_ms`, and `keep_firing_ms` longer."""
 
     name: str
@@ -51,8 +50,7 @@ class AlertRule:
 Rule = RecordRule | AlertRule
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Rules that are evaluated one after the other, every `interval_ms`."""
 
     name: str
@@ -97,7 +95,7 @@ _COMMON_KEYS = ("expr", "labels")
 _ALERT_KEYS = ("alert", "for", "keep_firing_for", "annotations")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Reader:
     file: str
     text: str

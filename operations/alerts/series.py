@@ -278,7 +278,7 @@ class Series:
         return min(following, ends[low] + 1 if ends[low] != NEVER else NEVER)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Store:
     """All series, found by their labels; new ones are announced to `opened`.
 

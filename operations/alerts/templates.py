@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from operations.alerts.labels import number
 from operations.alerts.located import nearest
@@ -60,8 +60,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """A compiled text: pieces that are literal, or a label's name, or how to write the value."""
 
     text: str

@@ -5,8 +5,7 @@ Invariant: nodes are values: equal text gives equal trees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from operations.alerts.matchers import Matcher
 
@@ -35,22 +34,19 @@ FUNCTIONS: dict[str, tuple[tuple[Type, ...], Type]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     position: int
     value: float
     type: Type = "scalar"
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     position: int
     value: str
     type: Type = "string"
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(NamedTuple):
     """`name{matchers}[range] offset …`; without a range an instant vector."""
 
     position: int
@@ -64,8 +60,7 @@ class Selector:
         return "vector" if self.range_ms is None else "range"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     position: int
     function: str
     arguments: tuple[Expr, ...]
@@ -75,8 +70,7 @@ class Call:
         return FUNCTIONS[self.function][1]
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregation:
+class Aggregation(NamedTuple):
     position: int
     operator: str
     labels: tuple[str, ...]
@@ -85,8 +79,7 @@ class Aggregation:
     type: Type = "vector"
 
 
-@dataclass(frozen=True, slots=True)
-class Negation:
+class Negation(NamedTuple):
     position: int
     argument: Expr
 
@@ -95,8 +88,7 @@ class Negation:
         return self.argument.type
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(NamedTuple):
     """`on` None: matched on all labels; with `on` true on `labels` only, else on all but them."""
 
     position: int
