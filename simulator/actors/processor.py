@@ -198,7 +198,7 @@ class ProcessorActor:
 
     async def pull_forge(self, action: Action, note: NoteAction) -> None:
         """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
-        intent = next(intent for intent in self._intents.items if entity_of(intent.metadata) == action.entity)
+        intent = self._intent_about(action.entity)
         for number in await self._attacker.forge(action.entity, intent):
             note(action, str(number))
 
@@ -206,6 +206,19 @@ class ProcessorActor:
         """Replace the signing secret of the webhook endpoint."""
         self._webhooks.roll_secret(secret)
         self._world.record("processor", "webhook.secret_rolled", entity)
+
+    async def pull_dispute(self, action: Action, note: NoteAction) -> None:
+        """The lever bank.dispute."""
+        note(action, self.open_dispute(self._intent_about(action.entity).id))
+
+    async def pull_decide(self, action: Action, note: NoteAction) -> None:
+        """The lever bank.decide."""
+        dispute_id = self._disputes.id_of(self._intent_about(action.entity).id)
+        self.close_dispute(dispute_id, action.params["won"])
+        note(action, dispute_id)
+
+    def _intent_about(self, entity: str) -> Intent:
+        return next(intent for intent in self._intents.items if entity_of(intent.metadata) == entity)
 
     def open_dispute(self, intent_id: str) -> str:
         """The bank of whoever paid `intent_id` takes the money back. Returns the dispute's id.
