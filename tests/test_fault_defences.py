@@ -56,7 +56,7 @@ NEEDED: list[tuple[str, Plant, str]] = [
     ("endpoint.down", defects.old_events_are_refused, "recovery.webhooks_accepted"),
     ("customers.chargeback_lost", defects.a_lost_dispute_stays_a_claim, "ledger."),
     ("customers.chargeback_won", defects.what_a_bank_gives_back_is_not_posted, "ledger."),
-    ("customers.refund_requested", defects.who_withdraws_plays_on, ""),
+    ("customers.refund_requested", defects.who_withdraws_plays_on, "payouts.right_people_right_amounts"),
     ("provider.outage", defects.a_failure_starts_over, "ingestion.resumes_from_checkpoint"),
     ("provider.empty", defects.an_empty_answer_starts_over, "ingestion.resumes_from_checkpoint"),
     ("provider.wrong_event", defects.any_event_will_do, "ingestion.admitted_is_published"),
