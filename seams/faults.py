@@ -231,6 +231,10 @@ class Guarantees(Protocol):
     def transactions(self) -> Sequence[tuple[str, int]]:
         """(operation, n): at least n transactions of this name will be begun."""
 
+    def withdrawable(self) -> Sequence[tuple[str, int, int]]:
+        """("contest_id/user_id", from_at, until_at): entries that are paid and known to be, of contests that run even
+        without them; and when their customers may ask for the fee back."""
+
     def play(self) -> Sequence[tuple[str, int, int]]:
         """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""
 

@@ -31,6 +31,7 @@ from simulator.actors.identity import IdentityActor
 from simulator.actors.monitoring import MonitoringActor
 from simulator.actors.operator import OperatorActor
 from simulator.actors.processor import ProcessorActor
+from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
@@ -99,18 +100,22 @@ class World:
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
+        levers = ProcessorLevers(self.processor)
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
             "provider.correct": self.provider.pull_correct,
             "provider.retire": self.provider.pull_retire,
             "processor.roll_secret": self._pull_roll_secret,
-            "attacker.forge": self.processor.pull_forge,
+            "attacker.forge": levers.pull_forge,
+            "bank.dispute": levers.pull_dispute,
+            "bank.decide": levers.pull_decide,
+            "entrants.withdraw": self.entrants.pull_withdraw,
             "identity.login": self.identity.pull_login,
             "entrants.delete": self.entrants.pull_delete,
             "hosts.skew": self.hosts.pull_skew,
             "database.run": self._pull_run,
             "dashboard.transfer": self._pull_transfer,
-            "processor.reverse": self.processor.pull_reverse,
+            "processor.reverse": levers.pull_reverse,
             "dashboard.refund": self.processor.dashboard.pull_refund,
             "dashboard.intent": self.processor.dashboard.pull_intent,
             "dashboard.webhook_endpoint": self.processor.dashboard.pull_webhook_endpoint,

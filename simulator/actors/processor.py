@@ -14,9 +14,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from contest_platform.ports import Dispute, Intent, ProcessorError, ProcessorEvent, Refund, Transfer
-from seams.faults import Action
 from simulator.actors.attacker import Attacker
-from simulator.actors.context import NoteAction, World
+from simulator.actors.context import World
 from simulator.actors.dashboard import Dashboard
 from simulator.actors.processor_answers import CLOSED_TO_TRANSFERS, UNSAVED_STATUSES, error_of, refusal, validate
 from simulator.actors.processor_disputes import Disputes
@@ -70,8 +69,8 @@ class ProcessorActor:
         webhook_path: str = "/webhooks/processor",
     ) -> None:
         self._world = world
-        self._attacker = Attacker(world, webhook_path)
-        self._webhooks = Webhooks(world, webhook_secret, webhook_path, self._attacker, self._twin)
+        self.attacker = Attacker(world, webhook_path)
+        self._webhooks = Webhooks(world, webhook_secret, webhook_path, self.attacker, self._twin)
         self._requests, self._events_book = world.books["processor.requests"], world.books["processor.events"]
         self._intents: Shelf[Intent] = Shelf()
         self._transfers: Shelf[Transfer] = Shelf()
@@ -104,7 +103,7 @@ class ProcessorActor:
             "webhook_endpoints.create": self._webhooks.create_endpoint,
             "webhook_endpoints.update": self._webhooks.update_endpoint,
         }
-        self.dashboard = Dashboard(self, self._intent_about, PLATFORM_ENDPOINT)
+        self.dashboard = Dashboard(self, self._payment_about, PLATFORM_ENDPOINT)
         if opening_balance_cents:
             now = world.runtime.now()
             self.balance.post("topup", self._new_id("tu", {}, "opening"), opening_balance_cents, 0, now, now)
@@ -211,20 +210,14 @@ class ProcessorActor:
         self._publish(None)
         return self.balance.rows
 
-    async def pull_reverse(self, action: Action, note: NoteAction) -> None:
-        """The lever processor.reverse."""
-        note(action, str(self.reverse_transfer(action.entity, int(action.params["transfer"]))))
-
-    async def pull_forge(self, action: Action, note: NoteAction) -> None:
-        """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
-        intent = next(intent for intent in self._intents.items if entity_of(intent.metadata) == action.entity)
-        for number in await self._attacker.forge(action.entity, intent):
-            note(action, str(number))
-
     def roll_secret(self, entity: str, secret: str) -> None:
         """Replace the signing secret of the webhook endpoint."""
         self._webhooks.roll_secret(secret)
         self._world.record("processor", "webhook.secret_rolled", entity)
+
+    def intent_about(self, entity: str) -> Intent:
+        """The first intent about "contest_id/user_id"."""
+        return next(intent for intent in self._intents.items if entity_of(intent.metadata) == entity)
 
     def open_dispute(self, intent_id: str) -> str:
         """The bank of whoever paid `intent_id` takes the money back. Returns the dispute's id.
@@ -234,6 +227,10 @@ class ProcessorActor:
         opened = self._disputes.open(self._intents.find(intent_id))
         self._publish(None)
         return opened.id
+
+    def dispute_about(self, intent_id: str) -> str:
+        """The id of the dispute about an intent. Raises KeyError when there is none."""
+        return self._disputes.id_of(intent_id)
 
     def close_dispute(self, dispute_id: str, won: bool) -> None:
         """The bank decides: `won` gives the amount back, without the fee. Raises ProcessorError, or ValueError when it
@@ -246,7 +243,7 @@ class ProcessorActor:
         """How many requests there have been: the number of the last row in processor.requests."""
         return self._requests.count
 
-    def _intent_about(self, entity: str) -> str:
+    def _payment_about(self, entity: str) -> str:
         """The payment of "contest_id/user_id"; "" where there is none."""
         return next((intent.id for intent in self._intents.items if entity_of(intent.metadata) == entity), "")
 
