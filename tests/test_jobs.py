@@ -190,7 +190,7 @@ def test_a_job_outlives_what_it_depends_on_and_tries_again_a_minute_later(fails_
         await desk.work()
 
     desk.runtime.spawn(jobs.run(desk.ports, Job("desk", "desk", PERIOD, due, work)), "job")
-    desk.bring(2, 150, 200)
+    desk.bring(2, 450, 500)
     desk.bench.run_until(4 * MINUTE_MS)
     assert [item for item, _ in desk.took] == [1, 2]
     assert desk.took[0][1] <= 200 + 3 * MINUTE_MS
