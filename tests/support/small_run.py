@@ -420,7 +420,14 @@ def _correct_late(scribe: Scribe) -> None:
     scribe.batch(4, published, ("g3", 2, 5, "CORRECTION"), because="AFTER_CUTOFF:c1")
     row = next(r for r in scribe.books["platform.hole_scores"] if (r["golfer_id"], r["hole"]) == ("g3", 2))
     row.update(strokes=5, batch_id=4, published_at=published)
-    scribe.note("pager.events", at=scribe.now, action="trigger", dedup_key="late_correction:t1", severity="warning")
+    scribe.note(
+        "pager.events",
+        at=scribe.now,
+        action="trigger",
+        dedup_key="late_correction:t1",
+        severity="warning",
+        details="{}",
+    )
     scribe.audit("system:ingestion", "call.page", "pager/late_correction:t1")
 
 
