@@ -123,6 +123,7 @@ class _Planner:
             recovery_until_at=self.recovery_until_at,
             owner_capital_cents=self.model.owner_capital_usd * 100 * self.field,
             principals=principals,
+            operations=self.model.operations,
             tournaments=tournaments,
             contests=contests,
             entrants=entrants,
