@@ -67,6 +67,9 @@ def code_of(error: Exception) -> str:
     from contest_platform.ports import PortError, ProcessorError
 
     if isinstance(error, ProcessorError):
+        # The one kind of error that has a type of its own and no code (docs.stripe.com/api/errors).
+        if error.type == "idempotency_error":
+            return error.type
         # Behind a 5xx no code proves anything (docs.stripe.com/error-low-level).
         return error.error_code if error.error_code and error.status < 500 else f"http_{error.status}"
     return error.code if isinstance(error, PortError) else "internal_error"

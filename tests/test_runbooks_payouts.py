@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 
+from contest_platform import ledger
 from contest_platform.jobs import HOUR_MS
+from contest_platform.ports import Tx
+from contest_platform.services import webhooks
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.settlement import SettlementService
+from tests.support import contest_world
 from tests.support.admin_world import AdminWorld
-from tests.support.tried import REFUSED, Tried, all_of, handed_on, healed, tables
+from tests.support.contest_world import CTX, Crash
+from tests.support.tried import REFUSED, Tried, all_of, handed_on, healed, runbook, tables
 
 CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
 PRIZES = {"ann": 1_350, "bob": 810, "cyd": 540}
@@ -124,3 +132,239 @@ def test_an_answer_that_is_lost_has_the_transfer_looked_at_before_it_is_asked_fo
     control = healed(STUCK, tried(world, lost=["Recovery/1"]), contest_id="c1")
     assert control.steps[:4] == ["Diagnosis/1", "Diagnosis/2", "Recovery/1", "Diagnosis/2"]
     assert_all_paid_once(world)
+
+
+# --- transfers that have ended badly ----------------------------------------------------------------------------------
+
+
+def refused_for_good(code: str) -> AdminWorld:
+    """The transfers to ann and bob are refused for good."""
+    world = settled()
+    world.processor.script = ["refused_for_good", "refused_for_good"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(contest_world._ERRORS, "refused_for_good", (400, "invalid_request_error", code))
+        world.work(world.life(PayoutsService))
+    return world
+
+
+def left() -> AdminWorld:
+    """ann and bob have deleted their accounts before they were paid."""
+    world = settled()
+    world.connection.execute("update users set deleted_at = 1 where user_id in ('ann', 'bob')")
+    world.work(world.life(PayoutsService))
+    return world
+
+
+def taken_back() -> AdminWorld:
+    """The processor has reversed the transfers to ann and bob."""
+    world = paid_out()
+    for user in ("ann", "bob"):
+        row = world.row("transfers", user_id=user)
+        sent = {"id": row["processor_transfer_id"], "amount": row["amount_cents"], "metadata": {}}
+        sent |= {"amount_reversed": row["amount_cents"], "metadata": {"transfer_id": row["transfer_id"]}}
+        event = webhooks.Event(f"evt_{user}", "transfer.reversed", world.runtime.at, sent)
+        world.write(lambda tx, event=event: webhooks.record(tx, event, delivered=True))  # type: ignore[misc]
+    return world
+
+
+ENDED_BADLY: dict[str, tuple[Callable[[], AdminWorld], str]] = {
+    "payout_destination_invalid": (lambda: refused_for_good("account_closed"), "account_closed"),
+    "payout_transfer_failed": (lambda: refused_for_good("resource_missing"), "resource_missing"),
+    "user_deleted_after_settlement": (left, "user_deleted"),
+    "payout_transfer_reversed": (taken_back, ""),
+}
+
+
+def resolved(world: AdminWorld) -> list[str]:
+    rows = world.rows(
+        "select user_id from transfers where exists (select 1 from checkpoints where name = 'payouts.resolved:'"
+        " || transfer_id) order by user_id"
+    )
+    return [row["user_id"] for row in rows]
+
+
+@pytest.mark.parametrize("name", ENDED_BADLY)
+def test_each_transfer_that_ended_badly_is_looked_into_and_its_prize_stays_owed(name: str) -> None:
+    make, reason = ENDED_BADLY[name]
+    world = make()
+    sent = received(world)
+    labels = {"contest_id": "c1", "reason": reason}
+    before = world.rows("select * from transfers")
+    control = healed(name, tried(world), **labels)
+    assert control.steps.count("Recovery/1") == 2
+    assert resolved(world) == ["ann", "bob"]
+    assert world.rows("select * from transfers") == before
+    assert [world.prize_payable(user) for user in PRIZES] == [1_350, 810, 0]
+    assert received(world) == sent
+    again = healed(name, tried(world), **labels)
+    assert again.steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+@pytest.mark.parametrize("name", ENDED_BADLY)
+@pytest.mark.parametrize("step", ["Diagnosis/2", "Recovery/1", "Recovery/2"])
+def test_what_cannot_be_looked_into_is_as_it_was_before(name: str, step: str) -> None:
+    make, reason = ENDED_BADLY[name]
+    world = make()
+    before = tables(world)
+    handed_on(name, tried(world, refused={step: REFUSED}), step, contest_id="c1", reason=reason)
+    assert tables(world) == before
+
+
+@pytest.mark.parametrize("name", ENDED_BADLY)
+def test_a_note_whose_answer_is_lost_is_not_made_twice(name: str) -> None:
+    make, reason = ENDED_BADLY[name]
+    world = make()
+    healed(name, tried(world, lost=["Recovery/1"]), contest_id="c1", reason=reason)
+    assert resolved(world) == ["ann", "bob"]
+    assert len(world.audited("transfers.resolve")) == 2
+
+
+def test_a_prize_that_is_owed_no_more_is_not_resolved_by_a_note() -> None:
+    world = refused_for_good("account_closed")
+
+    def forget(tx: Tx) -> None:
+        owed = ledger.prize_payable("c1", "ann")
+        ledger.move(tx, CTX, "test", "gone", debit=owed, credit=ledger.AVAILABLE, cents=1, reason="forgotten")
+
+    world.write(forget)
+    handed_on("payout_destination_invalid", tried(world), "Recovery/1", contest_id="c1", reason="account_closed")
+    assert resolved(world) == []
+
+
+def test_a_transfer_given_up_although_the_processor_has_it_is_handed_on() -> None:
+    world = refused_for_good("account_closed")
+    world.connection.execute("update transfers set processor_transfer_id = 'tr_7' where user_id = 'ann'")
+    handed_on("payout_destination_invalid", tried(world), "Diagnosis/2", contest_id="c1", reason="account_closed")
+
+
+# --- payout_partial_batch ---------------------------------------------------------------------------------------------
+
+PARTIAL = "payout_partial_batch"
+
+
+def test_what_is_left_of_a_batch_is_sent_and_what_is_paid_is_not_touched() -> None:
+    world = paid_out("ok", "429", "lost_after")
+    before = world.row("transfers", user_id="ann")
+    control = healed(PARTIAL, tried(world), contest_id="c1")
+    assert "Recovery/1" in control.steps
+    assert_all_paid_once(world)
+    assert world.status() == "PAID_OUT"
+    assert world.row("transfers", user_id="ann") == before
+
+
+def test_a_batch_whose_sender_died_is_taken_up_by_the_next_one() -> None:
+    world = settled()
+    world.processor.script = ["ok", "crash_after"]
+    with pytest.raises(Crash):
+        world.work(world.life(PayoutsService))
+    assert statuses(world) == {"ann": "PAID", "bob": "SUBMITTED", "cyd": "PENDING"}
+    healed(PARTIAL, tried(world), contest_id="c1")
+    assert_all_paid_once(world)
+
+
+def test_a_batch_of_which_one_has_failed_for_good_is_complete() -> None:
+    world = paid_out("closed", "refused")
+    healed(PARTIAL, tried(world), contest_id="c1")
+    assert statuses(world) == {"ann": "FAILED_TERMINAL", "bob": "PAID", "cyd": "PAID"}
+    assert healed(PARTIAL, tried(world), contest_id="c1").steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+@pytest.mark.parametrize("step", ["Diagnosis/3", "Recovery/1", "Recovery/2"])
+def test_a_batch_that_cannot_be_completed_is_as_it_was_before(step: str) -> None:
+    world = paid_out("ok", "refused", "refused")
+    before = statuses(world)
+    handed_on(PARTIAL, Tried(world, refused={step: REFUSED}), step, contest_id="c1")
+    assert statuses(world) == before
+    assert received(world) == {"ann": [1_350]}
+
+
+# --- payout_not_triggered ---------------------------------------------------------------------------------------------
+
+NOT_TRIGGERED = "payout_not_triggered"
+
+
+def test_a_payout_that_did_not_begin_is_begun() -> None:
+    world = settled()
+    notified = world.signals.seen("payouts")
+    control = healed(NOT_TRIGGERED, tried(world, meanwhile={}), contest_id="c1")
+    assert_all_paid_once(world)
+    assert control.steps[0] == "Diagnosis/1"
+    world = settled()
+    asleep = Tried(world, meanwhile={"Recovery/2": lambda: world.work(world.life(PayoutsService))})
+    assert healed(NOT_TRIGGERED, asleep, contest_id="c1").steps[3:5] == ["Recovery/1", "Recovery/2"]
+    assert world.signals.seen("payouts") == notified + 1, "the scheduler was woken"
+    assert_all_paid_once(world)
+
+
+def test_a_payout_that_has_begun_in_the_meantime_is_only_verified() -> None:
+    world = paid_out("refused")
+    steps = healed(NOT_TRIGGERED, tried(world), contest_id="c1").steps
+    assert steps == ["Diagnosis/1", "Diagnosis/2", "Verification/1", "Verification/2"]
+
+
+@pytest.mark.parametrize("step", ["Recovery/1", "Recovery/2", "Diagnosis/3"])
+def test_a_payout_that_cannot_be_begun_is_handed_on_and_nothing_has_changed(step: str) -> None:
+    world = settled()
+    before = tables(world)
+    refused = {} if step == "Recovery/2" else {step: REFUSED}
+    handed_on(NOT_TRIGGERED, Tried(world, refused=refused), step, contest_id="c1")
+    assert tables(world) == before
+
+
+# --- payout_idempotency_conflict --------------------------------------------------------------------------------------
+
+CONFLICT = "payout_idempotency_conflict"
+
+
+def in_conflict() -> AdminWorld:
+    """The processor has kept ann's key for another request."""
+    world = settled()
+    world.write(world.life(PayoutsService)._open)
+    row = world.row("transfers", user_id="ann")
+    other = {"amount_cents": 1, "destination": "acct_ann", "transfer_group": "c0", "metadata": {}}
+    world.run(world.processor.create_transfer(idempotency_key=row["idempotency_key"], **other))
+    world.work(world.life(PayoutsService))
+    assert world.row("transfers", user_id="ann")["reason"] == "idempotency_error"
+    return world
+
+
+def test_a_conflict_is_waited_out_until_the_search_proves_that_nothing_was_sent() -> None:
+    world = in_conflict()
+    ours = len(world.processor.transfers)
+    control = healed(CONFLICT, tried(world), contest_id="c1")
+    assert "Recovery/1" in control.steps
+    assert set(statuses(world).values()) == {"PAID"}
+    assert [made.amount_cents for made in world.processor.transfers[ours:]] == [1_350]
+    assert world.prize_payable("ann") == 0
+    assert healed(CONFLICT, tried(world), contest_id="c1").steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+def test_a_conflict_with_a_transfer_that_was_made_ends_with_that_one() -> None:
+    world = settled()
+    world.write(world.life(PayoutsService)._open)
+    row = world.row("transfers", user_id="ann")
+    names = {name: row[name] for name in ("contest_id", "entry_id", "transfer_id", "user_id")}
+    made = {"amount_cents": 1_350, "destination": "acct_before", "transfer_group": "c1", "metadata": names}
+    world.run(world.processor.create_transfer(idempotency_key=row["idempotency_key"], **made))
+    world.work(world.life(PayoutsService))
+    healed(CONFLICT, tried(world), contest_id="c1")
+    assert received(world)["ann"] == [1_350]
+    assert world.row("transfers", user_id="ann")["processor_transfer_id"] == "tr_1"
+
+
+def test_a_conflict_that_does_not_end_is_handed_on_as_it_was() -> None:
+    world = in_conflict()
+    before = tables(world)
+    handed_on(CONFLICT, Tried(world), "Recovery/1", contest_id="c1")
+    assert tables(world) == before
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [STUCK, PARTIAL, NOT_TRIGGERED, CONFLICT, *ENDED_BADLY])
+def test_each_needs_the_contest_and_nothing_that_its_alert_does_not_carry(name: str) -> None:
+    carried = {"{alert.contest_id}", "{alert.reason}"}
+    used = {word for step in runbook(name).steps() for word in re.findall(r"\{alert\.\w+\}", step.command.template)}
+    assert "{alert.contest_id}" in used
+    assert used <= carried
