@@ -182,7 +182,8 @@ _ALL = (
     _read(
         "payments orphaned", "payments/orphaned", "Intents of which nothing has been heard",
         _list("entry_id intent_id status entry_status contest_id cents:amount_cents age_s created_at lock_at"),
-        Option("--age", "age_s", "for at least so many seconds (3600)", "integer"), LIMIT,
+        Option("--age", "age_s", "for at least so many seconds (3600)", "integer"),
+        _one_of("entry_status", ("PENDING_PAYMENT", "ABANDONED"), "--entry-status"), LIMIT,
         example="payments orphaned --age 7200",
     ),
     _read(

@@ -158,6 +158,7 @@ _ORPHANED = """
            c.lock_at
     from payments p join entries e on e.entry_id = p.entry_id join contests c on c.contest_id = e.contest_id
     where p.status = 'CREATED' and p.intent_id is not null and p.created_at <= :now - :age_s * 1000
+      and (:entry_status is null or e.status = :entry_status)
     order by p.created_at, p.entry_id
 """
 _PAYMENT = """
@@ -252,7 +253,8 @@ READS = (
     ),
     Read(
         "/api/admin/payments/orphaned", "Intents of which nothing has been heard",
-        (Field("age_s", "for at least so many seconds (3600)", "integer", required=False), LIMIT), _waiting,
+        (Field("age_s", "for at least so many seconds (3600)", "integer", required=False),
+         _only("entry_status", "only those of entries that are", ("PENDING_PAYMENT", "ABANDONED")), LIMIT), _waiting,
     ),
     Read("/api/admin/payments/status", "When the processor's books were last read to their end", (), _reconciled),
     Read(

@@ -114,14 +114,15 @@ class ReconciliationService:
     async def _ask_for_unpaid(self, began_at: int, everywhere: bool) -> None:
         """Ask about each intent that is still unpaid in a contest that has locked since the last good pass: an event
         may never have been made (docs.stripe.com/webhooks), but money captured before the lock makes an entry.
-        `everywhere`: in the other contests too, for somebody wants to know."""
+        `everywhere`: about every other one too of which we know no outcome, for somebody wants to know."""
 
         def unpaid(tx: Tx) -> dict[str, str]:
             rows = tx.all(
                 "select p.entry_id, p.intent_id from contests c"
                 " join entries e on e.contest_id = c.contest_id join payments p on p.entry_id = e.entry_id"
-                " where (:everywhere or c.lock_at > :through and c.lock_at <= :began)"
-                " and e.status = 'PENDING_PAYMENT' and p.intent_id is not null order by p.entry_id",
+                " where (:everywhere and p.status = 'CREATED'"
+                "     or c.lock_at > :through and c.lock_at <= :began and e.status = 'PENDING_PAYMENT')"
+                " and p.intent_id is not null order by p.entry_id",
                 {"everywhere": everywhere, "through": _through(tx) or 0, "began": began_at},
             )
             return {row["intent_id"]: row["entry_id"] for row in rows}
