@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -301,6 +302,24 @@ def test_a_refund_that_cannot_be_sent_is_handed_on_and_stays_owed(world: Payment
     assert after == before
 
 
+def test_a_refund_that_is_refused_while_it_is_waited_for_is_on_its_way_no_more(world: Payments) -> None:
+    asked_back(world, "ann")
+    refused = ProcessorError(400, "invalid_request_error", "charge_disputed", "the bank has it")
+    world.processor.troubles["refunds.create"] = [(DOWN, False), (refused, False)]
+    steps = healed("refund_request", tried(world), refund="waiting").steps
+    assert steps[3:6] == ["Recovery/2", "Recovery/3", "Recovery/4"]
+
+
+def test_a_refund_that_is_asked_for_meanwhile_is_seen_to_as_well(world: Payments) -> None:
+    asked_back(world, "ann")
+    down(world, "refunds.create", times=3)
+    more: list[str] = []
+    control = tried(world, meanwhile={"Recovery/3": lambda: more.extend(asked_back(world, "bob"))})
+    steps = healed("refund_request", control, refund="waiting").steps
+    assert steps.count("Diagnosis/1") == 2
+    assert world.entry(more[0]) == ("REFUNDED", "REFUNDED")
+
+
 # --- chargeback_received ----------------------------------------------------------------------------------------------
 
 
@@ -355,3 +374,35 @@ def test_money_that_is_taken_for_a_payment_that_is_not_ours_is_handed_on(world: 
     outcome = handed_on("chargeback_received", tried(world), "Recovery/3")
     assert outcome.escalation is not None
     assert dispute_id in outcome.escalation.reason
+
+
+# --- answers that are lost --------------------------------------------------------------------------------------------
+
+STATES: dict[str, Callable[[Payments], Any]] = {
+    "webhooks_waiting": early,
+    "payment_intent_orphaned": lambda world: orphan(world, paid=True),
+    "refund_request": lambda world: (asked_back(world, "ann"), down(world, "refunds.create", times=5)),
+    "chargeback_received": disputed,
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_an_acting_step_whose_answer_is_lost_is_looked_after(world: Payments, name: str) -> None:
+    STATES[name](world)
+    if name == "chargeback_received":
+        world.reconciled()
+    control = healed(name, tried(world, lost=["Recovery/1", "Recovery/3"]))
+    [lost, *_] = [record for record in control.records if f"{record.section}/{record.number}" == "Recovery/1"]
+    assert lost.next == "Diagnosis/1"
+    assert world.balances()  # whose sum is nought
+
+
+@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("step", ["Diagnosis/1", "Recovery/1"])
+def test_what_cannot_be_asked_for_is_handed_on_as_it_was(world: Payments, name: str, step: str) -> None:
+    STATES[name](world)
+    if name == "chargeback_received":
+        world.reconciled()
+    before = tables(world)
+    handed_on(name, Tried(world, refused={step: REFUSED}), step)
+    assert tables(world) == before

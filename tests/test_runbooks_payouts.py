@@ -9,7 +9,7 @@ import pytest
 
 from contest_platform import ledger
 from contest_platform.jobs import HOUR_MS
-from contest_platform.ports import Tx
+from contest_platform.ports import Transfer, Tx
 from contest_platform.services import webhooks
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.payouts import PayoutsService
@@ -320,12 +320,27 @@ def in_conflict() -> AdminWorld:
     """The processor has kept ann's key for another request."""
     world = settled()
     world.write(world.life(PayoutsService)._open)
-    row = world.row("transfers", user_id="ann")
-    other = {"amount_cents": 1, "destination": "acct_ann", "transfer_group": "c0", "metadata": {}}
-    world.run(world.processor.create_transfer(idempotency_key=row["idempotency_key"], **other))
+    take_key(world, "ann")
     world.work(world.life(PayoutsService))
     assert world.row("transfers", user_id="ann")["reason"] == "idempotency_error"
     return world
+
+
+def take_key(world: AdminWorld, user_id: str) -> None:
+    key = world.row("transfers", user_id=user_id)["idempotency_key"]
+    other = {"amount_cents": 1, "destination": "acct_other", "transfer_group": "c0", "metadata": {"user_id": "x"}}
+    world.run(world.processor.create_transfer(idempotency_key=key, **other))
+
+
+def searched(world: AdminWorld, *script: str) -> None:
+    """From the first search of the processor's books on, its next answers are these."""
+    listed = world.processor.list_transfers
+
+    async def listing(*, transfer_group: str) -> list[Transfer]:
+        world.processor.script = list(script)
+        return await listed(transfer_group=transfer_group)
+
+    world.processor.list_transfers = listing  # type: ignore[method-assign]
 
 
 def test_a_conflict_is_waited_out_until_the_search_proves_that_nothing_was_sent() -> None:
@@ -357,6 +372,108 @@ def test_a_conflict_that_does_not_end_is_handed_on_as_it_was() -> None:
     before = tables(world)
     handed_on(CONFLICT, Tried(world), "Recovery/1", contest_id="c1")
     assert tables(world) == before
+
+
+def test_a_conflict_that_ends_in_a_refusal_is_no_conflict_any_more() -> None:
+    world = in_conflict()
+    searched(world, "closed")
+    steps = healed(CONFLICT, tried(world), contest_id="c1").steps
+    assert steps[2:4] == ["Recovery/1", "Recovery/2"]
+    assert statuses(world)["ann"] == "FAILED_TERMINAL"
+
+
+def test_every_conflict_of_a_contest_is_waited_out_one_after_the_other() -> None:
+    world = settled()
+    world.write(world.life(PayoutsService)._open)
+    take_key(world, "ann")
+    world.processor.script = ["ok", "insufficient"]
+    world.work(world.life(PayoutsService))
+    # bob has a new key for it, which is younger than ann's.
+    take_key(world, "bob")
+    world.runtime.at += 2 * HOUR_MS
+    world.work(world.life(PayoutsService))
+    assert [row["reason"] for row in world.rows("select reason from transfers order by user_id")] == [
+        "idempotency_error", "idempotency_error", None,
+    ]  # fmt: skip
+    steps = healed(CONFLICT, tried(world), contest_id="c1").steps
+    assert steps.count("Recovery/1") == 2
+    assert set(statuses(world).values()) == {"PAID"}
+    assert {user: received(world)[user] for user in ("ann", "bob")} == {"ann": [1_350], "bob": [810]}
+
+
+def test_a_conflict_that_ends_while_it_is_looked_at_is_only_verified() -> None:
+    world = in_conflict()
+
+    def meanwhile() -> None:
+        world.runtime.at += 24 * HOUR_MS
+        world.work(world.life(PayoutsService))
+
+    steps = healed(CONFLICT, Tried(world, meanwhile={"Diagnosis/2": meanwhile}), contest_id="c1").steps
+    assert steps == ["Diagnosis/1", "Diagnosis/2", "Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+# --- what happens between two steps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [[], ["closed"]])
+def test_a_transfer_that_ends_before_it_is_looked_at_is_not_asked_for(script: list[str]) -> None:
+    world = paid_out("refused")
+
+    def meanwhile() -> None:
+        world.processor.script = list(script)
+        world.runtime.at += HOUR_MS
+        world.work(world.life(PayoutsService))
+
+    steps = healed(STUCK, Tried(world, meanwhile={"Diagnosis/2": meanwhile}), contest_id="c1").steps
+    assert steps == ["Diagnosis/1", "Diagnosis/2", "Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+@pytest.mark.parametrize("first", ["refused", "insufficient"])
+def test_a_transfer_that_is_refused_for_good_while_it_is_waited_for_is_no_longer_stuck(first: str) -> None:
+    world = paid_out(first)
+    world.processor.script = [first, "closed"]
+    steps = healed(STUCK, tried(world), contest_id="c1").steps
+    assert steps[-4:-2] == ["Recovery/2" if first == "refused" else "Recovery/3", "Recovery/4"]
+    assert statuses(world)["ann"] == "FAILED_TERMINAL"
+
+
+def under_way(world: AdminWorld) -> None:
+    """The sender of the next attempt dies with it."""
+    world.runtime.at += HOUR_MS
+    world.processor.script = ["crash_after"]
+    with pytest.raises(Crash):
+        world.work(world.life(PayoutsService))
+
+
+def test_an_attempt_under_way_is_waited_for() -> None:
+    world = paid_out("refused")
+    steps = healed(STUCK, tried(world, meanwhile={"Recovery/1": lambda: under_way(world)}), contest_id="c1").steps
+    assert steps[2:4] == ["Recovery/1", "Recovery/2"]
+    assert_all_paid_once(world)
+
+
+def test_of_a_batch_an_attempt_under_way_is_waited_for() -> None:
+    world = paid_out("ok", "refused")
+    steps = healed(PARTIAL, tried(world, meanwhile={"Recovery/1": lambda: under_way(world)}), contest_id="c1").steps
+    assert steps[3:6] == ["Recovery/1", "Recovery/2", "Recovery/3"]
+    assert_all_paid_once(world)
+
+
+def test_a_contest_that_is_paid_out_meanwhile_has_nothing_to_begin() -> None:
+    world = paid_out()
+    assert world.status() == "PAID_OUT"
+    steps = healed(NOT_TRIGGERED, tried(world), contest_id="c1").steps
+    assert steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [(PARTIAL, "Recovery/1"), (PARTIAL, "Recovery/2"), (NOT_TRIGGERED, "Recovery/1"), (STUCK, "Recovery/1")],
+)
+def test_an_acting_step_whose_answer_is_lost_is_looked_after_and_nobody_is_paid_twice(name: str, step: str) -> None:
+    world = settled() if name == NOT_TRIGGERED else paid_out("ok", "refused")
+    healed(name, tried(world, lost=[step]), contest_id="c1")
+    assert_all_paid_once(world)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
