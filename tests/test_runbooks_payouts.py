@@ -286,7 +286,7 @@ NOT_TRIGGERED = "payout_not_triggered"
 def test_a_payout_that_did_not_begin_is_begun() -> None:
     world = settled()
     notified = world.signals.seen("payouts")
-    control = healed(NOT_TRIGGERED, tried(world, meanwhile={}), contest_id="c1")
+    control = healed(NOT_TRIGGERED, tried(world), contest_id="c1")
     assert_all_paid_once(world)
     assert control.steps[0] == "Diagnosis/1"
     world = settled()
@@ -294,6 +294,15 @@ def test_a_payout_that_did_not_begin_is_begun() -> None:
     assert healed(NOT_TRIGGERED, asleep, contest_id="c1").steps[3:5] == ["Recovery/1", "Recovery/2"]
     assert world.signals.seen("payouts") == notified + 1, "the scheduler was woken"
     assert_all_paid_once(world)
+
+
+def test_a_contest_that_nobody_has_won_is_paid_out_without_a_transfer() -> None:
+    world = AdminWorld()
+    world.offer("c2")
+    world.connection.execute("update contests set status = 'SETTLED', settled_at = 1 where contest_id = 'c2'")
+    asleep = Tried(world, meanwhile={"Recovery/2": lambda: world.work(world.life(PayoutsService))})
+    assert "Recovery/2" in healed(NOT_TRIGGERED, asleep, contest_id="c2").steps
+    assert world.status("c2") == "PAID_OUT"
 
 
 def test_a_payout_that_has_begun_in_the_meantime_is_only_verified() -> None:
