@@ -135,6 +135,9 @@ def _begin(scribe: Scribe) -> None:
         scribe.note("identity.events", at=T0, action="issued", principal=principal, token_id=principal, allowed=True)
     for principal in ("founder:ada", "engineer:bob"):
         scribe.note("identity.events", at=T0, action="revoked", principal=principal, token_id=principal, allowed=False)
+        scribe.note(
+            "identity.events", at=T0, action="introspected", principal=principal, token_id=principal, allowed=False
+        )
         scribe.note("identity.events", at=T0, action="denied", principal=principal, token_id=principal, allowed=False)
         scribe.note(
             "platform.access_log", at=T0, principal=principal, action="GET", resource="/api/admin/status", allowed=False
