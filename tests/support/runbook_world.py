@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contest_platform.http import Request
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.ports import PortError, ScoreAnswer, ServiceUnavailable
 from contest_platform.services.contests import ContestsService
@@ -105,6 +106,13 @@ class RunbookWorld(AdminWorld):
         [job] = self.life(IngestionService).jobs()
         self.run(job.due())
         self.run(job.work())
+
+    def report(self, healing: HealingService, host: str, target: str, check: str = "service_running") -> None:
+        """The host's agent reports a failed check."""
+        body = {"host": host, "check": check, "target": target, "observed": "stopped"}
+        request = Request("POST", "/api/agent/incidents", {}, body)
+        handle = healing.routes()["POST", "/api/agent/incidents"].handle
+        assert self.run(handle(request, f"agent:{host}")).status == 202  # type: ignore[arg-type]
 
     def play(self, official: bool = True) -> None:
         """Lock, play and complete every contest on offer, and poll what was played; `official`: also everything that
