@@ -10,7 +10,7 @@ from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.settlement import SettlementService
 from operations.runbooks import Output
-from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT, STROKES
+from tests.support.contest_world import LOCK_AT, STROKES
 from tests.support.runbook_world import CARDS, RunbookWorld
 from tests.support.tried import LOST, REFUSED, Tried, handed_on, healed, tables
 
@@ -169,3 +169,41 @@ def test_a_rerun_that_is_refused_leaves_the_contest_as_it_was() -> None:
     assert statuses(world) == {"c1": "ERROR"}
     assert outcome.escalation is not None
     assert outcome.escalation.state_before == outcome.escalation.state_after
+
+
+# --- contest_in_error -------------------------------------------------------------------------------------------------
+
+IN_ERROR = "contest_in_error"
+
+
+def test_a_contest_that_was_left_in_error_is_settled_once_and_no_other_is_touched() -> None:
+    world = mended(given_up("c2"))
+    world.runtime.at += 2 * HOUR_MS
+    healed(IN_ERROR, Tried(world, daemons(world)), contest_id="c1")  # type: ignore[arg-type]
+    assert statuses(world) == {"c1": "SETTLED", "c2": "ERROR"}
+    assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS
+
+
+def test_a_contest_that_is_not_in_error_any_more_is_only_verified() -> None:
+    world = mended(given_up())
+    healed(FAILED, Tried(world, daemons(world)))  # type: ignore[arg-type]
+    control = healed(IN_ERROR, Tried(world), contest_id="c1")
+    assert control.steps == ["Diagnosis/1", "Verification/1", "Verification/2", "Verification/3"]
+
+
+def test_a_contest_in_error_for_another_reason_or_again_is_handed_on() -> None:
+    world = given_up()
+    money = world.balances()
+    handed_on(IN_ERROR, Tried(world, daemons(world)), "Recovery/5", contest_id="c1")  # type: ignore[arg-type]
+    assert (statuses(world), world.balances()) == ({"c1": "ERROR"}, money)
+    world.connection.execute("update contests set error_code = 'something_else'")
+    before = tables(world)
+    handed_on(IN_ERROR, Tried(world), "Diagnosis/1", contest_id="c1")
+    assert tables(world) == before
+
+
+def test_a_rerun_of_a_contest_in_error_that_is_refused_leaves_it_so() -> None:
+    world = given_up()
+    control = Tried(world, daemons(world), refused={"Recovery/4": REFUSED})  # type: ignore[arg-type]
+    handed_on(IN_ERROR, control, "Recovery/4", contest_id="c1")
+    assert statuses(world) == {"c1": "ERROR"}

@@ -14,7 +14,8 @@ from tests.support.contest_world import LOCK_AT
 from tests.support.runbook_world import CARDS, RunbookWorld
 from tests.support.tried import LOST, REFUSED, Tried, handed_on, healed, tables
 
-OPENING = {"g1": (4,), "g2": (4,), "g3": (5,)}
+OPENING = {"g1": (5,), "g2": (5,), "g3": (6,)}
+"""First told so; CARDS corrects every one of them."""
 
 
 def in_play() -> RunbookWorld:
@@ -188,3 +189,115 @@ def test_a_feed_that_nobody_polls_is_handed_on() -> None:
     scores = shown(world)
     handed_on(LAG, Tried(world), "Recovery/4", tournament_id="t1")
     assert shown(world) == scores
+
+
+# --- ingestion_quarantine ---------------------------------------------------------------------------------------------
+
+QUARANTINE = "ingestion_quarantine"
+
+
+def held_back(hours: int = 8) -> RunbookWorld:
+    """The provider's sums are wrong by one, and will be for `hours` hours from the start of play."""
+    world = in_play()
+    world.provider.wrong, world.provider.wrong_until = 1, LOCK_AT + hours * HOUR_MS
+    world.runtime.at = LOCK_AT + 40 * MINUTE_MS
+    world.provider.publish(CARDS)
+    world.poll()
+    world.runtime.at += 2 * HOUR_MS
+    assert shown(world) == OPENING
+    return world
+
+
+def unresolved(world: RunbookWorld) -> str:
+    return world.opsctl("quarantine list").text
+
+
+def test_scores_that_do_not_add_up_are_waited_for_until_they_do() -> None:
+    world = held_back()
+    healed(QUARANTINE, Tried(world, world.ingestion()), tournament_id="t1")
+    assert shown(world) == CARDS
+    assert unresolved(world) == "none\n"
+    assert world.runtime.at >= LOCK_AT + 8 * HOUR_MS
+
+
+def test_scores_that_add_up_in_the_meantime_are_only_verified() -> None:
+    world = held_back(hours=1)
+    world.poll()
+    control = healed(QUARANTINE, Tried(world), tournament_id="t1")
+    assert control.steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+def test_what_was_told_again_and_is_still_in_quarantine_is_resolved() -> None:
+    world = held_back(hours=1)
+    world.poll()
+    world.connection.execute("drop trigger quarantine_resolutions_refuses_delete")
+    world.connection.execute("delete from quarantine_resolutions")
+    assert unresolved(world) != "none\n"
+    control = healed(QUARANTINE, Tried(world), tournament_id="t1")
+    assert "Recovery/2" not in control.steps
+    assert unresolved(world) == "none\n"
+
+
+def test_what_is_still_in_quarantine_and_was_never_told_again_is_handed_on() -> None:
+    world = in_play()
+    world.provider.publish(dict.fromkeys(CARDS, (4, 4)))
+    world.provider.wrong, world.provider.wrong_until = 1, LOCK_AT + HOUR_MS
+    world.poll()
+    world.runtime.at = LOCK_AT + HOUR_MS
+    world.provider.told = dict(OPENING)
+    world.provider.revision += 1
+    world.poll()
+    world.connection.execute("drop trigger quarantine_resolutions_refuses_delete")
+    world.connection.execute("delete from quarantine_resolutions")
+    assert unresolved(world) != "none\n"
+    handed_on(QUARANTINE, Tried(world, world.ingestion()), "Recovery/5", tournament_id="t1")
+
+
+def test_scores_that_never_add_up_are_handed_on_in_quarantine() -> None:
+    world = held_back(hours=72)
+    handed_on(QUARANTINE, Tried(world, world.ingestion()), "Recovery/3", tournament_id="t1")
+    assert shown(world) == OPENING
+    handed_on(QUARANTINE, Tried(world, refused={"Recovery/1": REFUSED}), "Recovery/1", tournament_id="t1")
+    assert shown(world) == OPENING
+
+
+# --- ingestion_stale_feed ---------------------------------------------------------------------------------------------
+
+STALE = "ingestion_stale_feed"
+
+
+def test_a_feed_that_repeats_itself_is_waited_for_until_it_tells_something_new() -> None:
+    world = in_play()
+    world.runtime.at += 2 * HOUR_MS
+    jobs = world.ingestion()
+    news_at = world.runtime.at + 3 * HOUR_MS
+
+    class News:
+        name, topic, period_ms, told = "news", "", MINUTE_MS, False
+
+        async def due(self) -> int | None:
+            return None if self.told else news_at
+
+        async def work(self) -> None:
+            self.told = True
+            world.provider.publish(CARDS)
+
+    everything: list[Any] = [News(), *jobs]
+    healed(STALE, Tried(world, everything), tournament_id="t1")
+    assert shown(world) == CARDS
+    assert world.runtime.at < news_at + HOUR_MS
+
+
+def test_a_feed_is_waited_for_no_longer_than_to_the_end_of_play() -> None:
+    world = in_play()
+    healed(STALE, Tried(world, world.ingestion()), tournament_id="t1")
+    assert LOCK_AT + 10 * HOUR_MS <= world.runtime.at < LOCK_AT + 11 * HOUR_MS
+    control = healed(STALE, Tried(world, world.ingestion()), tournament_id="t1")
+    assert control.steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
+
+
+def test_a_feed_that_cannot_be_asked_is_handed_on_as_it_was() -> None:
+    world = in_play()
+    before = tables(world)
+    handed_on(STALE, Tried(world, refused={"Recovery/1": REFUSED}), "Recovery/1", tournament_id="t1")
+    assert tables(world) == before

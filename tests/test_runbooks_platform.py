@@ -203,7 +203,7 @@ def test_the_anchor_is_waited_for_until_it_has_the_head_again() -> None:
 
 
 def test_an_anchor_that_was_reached_in_the_meantime_is_only_watched_for_another_hour() -> None:
-    world, elsewhere, anchoring = stale(0)
+    world, _, anchoring = stale(0)
     world.step(anchoring)
     assert world.opsctl("anchor status").text.startswith("stale=no")
     began_at = world.runtime.at
