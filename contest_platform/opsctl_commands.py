@@ -115,7 +115,8 @@ _ALL = (
         "contests waiting", "contests/waiting", "Contests that should have gone on by now, and what each waits for",
         _list("contest_id status waits_for waited_s since_at tournament_id"),
         _one_of("waits_for", WAITS_FOR, "--for"),
-        Option("--age", "age_s", "for at least so many seconds (900)", "integer"), example="contests waiting --for lock",
+        Option("--age", "age_s", "for at least so many seconds (900)", "integer"),
+        example="contests waiting --for lock",
     ),
     _act(
         "contests lock", "contests/lock", "Lock a contest whose lock time has passed", DONE, CONTEST, REASON,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from contest_platform.jobs import HOUR_MS, MINUTE_MS
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, next_tick
+from contest_platform.ports import ConnectionFailed
 from contest_platform.services.contests import ContestsService
+from contest_platform.services.healing import ORDER_LIFE_MS, HealingService
 from contest_platform.services.settlement import SettlementService
 from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT
 from tests.support.runbook_world import CARDS, RunbookWorld
@@ -203,4 +206,97 @@ def test_a_settlement_that_no_daemon_makes_is_handed_on_as_it_was() -> None:
     assert outcome.escalation is not None
     assert outcome.escalation.affected_contests == ("c1", "c2")
     handed_on(SETTLEMENT, Tried(world, refused={"Recovery/3": REFUSED}), "Recovery/3")
+    assert tables(world) == before
+
+
+# --- settlement_lease_stale -------------------------------------------------------------------------------------------
+
+LEASE = "settlement_lease_stale"
+
+
+def abandoned() -> RunbookWorld:
+    """The settlement daemon died in the middle, half an hour ago."""
+    world = unsettled(official=True)
+    cut(world, world.life(SettlementService), "settlement.open")
+    world.runtime.at += 30 * MINUTE_MS
+    return world
+
+
+def test_a_lease_that_nobody_took_is_taken_by_the_daemon_that_is_started_and_no_pack_is_ended_twice() -> None:
+    world = abandoned()
+    healing = world.life(HealingService)
+    world.hosts.stopped, world.hosts.down = {("win-1", "settlement")}, {"win-1": ConnectionFailed("down")}
+    world.report(healing, "win-1", "settlement")
+    world.runtime.at += ORDER_LIFE_MS
+    world.work(healing)
+    world.hosts.down.clear()
+    [job] = world.settlement()
+
+    async def due() -> int | None:
+        return None if world.hosts.stopped else await job.due()
+
+    control = healed(LEASE, Tried(world, [*healing.jobs(), replace(job, due=due)]))
+    assert "Recovery/3" in control.steps
+    assert settled(world)
+    assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS
+    assert len(world.rows("select * from outcome_settlement_log")) == 5
+
+
+def test_a_lease_that_the_next_daemon_takes_by_itself_is_only_watched() -> None:
+    world = abandoned()
+    control = healed(LEASE, Tried(world, world.settlement()))
+    assert settled(world)
+    assert "Recovery/3" not in control.steps
+    control = healed(LEASE, Tried(world))
+    assert control.steps == ["Diagnosis/1", "Verification/1", "Verification/2", "Verification/3"]
+
+
+def test_a_lease_that_nobody_takes_is_handed_on_as_it_was() -> None:
+    world = abandoned()
+    before = tables(world)
+    handed_on(LEASE, Tried(world), "Recovery/5")
+    assert tables(world) == before
+    handed_on(LEASE, Tried(world, refused={"Recovery/4": REFUSED}), "Recovery/4")
+    assert tables(world) == before
+
+
+# --- correction_after_settlement --------------------------------------------------------------------------------------
+
+CORRECTION = "correction_after_settlement"
+
+
+def corrected(before_settlement: bool = False) -> RunbookWorld:
+    """After the cut-off the provider has made ann's golfer the last; c1 and c2 are settled, unless it came before."""
+    world = unsettled(official=True)
+    if not before_settlement:
+        world.work(world.life(SettlementService))
+    world.provider.publish({**CARDS, "g1": (9, 9, 9)}, complete=True)
+    world.runtime.at = next_tick(world.runtime.at + HOUR_MS, 6 * HOUR_MS)
+    world.poll()
+    assert world.rows("select reason from ingestion_receipts where reason like 'AFTER_CUTOFF%'")
+    return world
+
+
+def test_a_correction_after_the_cutoff_is_shown_and_moves_no_prize() -> None:
+    for before_settlement in (False, True):
+        world = corrected(before_settlement)
+        world.connection.execute("update hole_scores set strokes = 4 where golfer_id = 'g1' and hole = 1")
+        control = healed(CORRECTION, Tried(world, world.settlement()), contest_id="c1")
+        assert "call.page" in next(
+            one.output for one in control.records if one.section == "Diagnosis" and one.number == 2
+        )
+        assert settled(world)
+        assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS
+        strokes = world.rows("select strokes from hole_scores where golfer_id = 'g1'")
+        assert [row["strokes"] for row in strokes] == [9, 9, 9]
+
+
+def test_a_corrected_contest_that_nobody_settles_is_handed_on() -> None:
+    world = corrected(before_settlement=True)
+    before = tables(world)
+    handed_on(CORRECTION, Tried(world), "Recovery/1", contest_id="c1")
+    assert tables(world) == before
+    world = corrected()
+    before = tables(world)
+    handed_on(CORRECTION, Tried(world, refused={"Recovery/2": REFUSED}), "Recovery/2", contest_id="c1")
     assert tables(world) == before
