@@ -14,6 +14,7 @@ from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.ports import ConnectionFailed, DeadlineExceeded, Introspection
 from contest_platform.services.anchoring import AnchoringService
 from contest_platform.services.healing import ORDER_LIFE_MS, HealingService
+from contest_platform.services.score_audit import ScoreAuditService
 from contest_platform.services.settlement import SettlementService
 from tests.support.contest_world import CTX
 from tests.support.runbook_world import RunbookWorld
@@ -377,3 +378,49 @@ def test_a_daemon_that_is_back_is_only_looked_at() -> None:
     control = healed(HEARTBEAT, Tried(world), daemon="ingestion")
     assert "Recovery/1" not in control.steps
     assert tables(world) == before
+
+
+# --- metric_absent ----------------------------------------------------------------------------------------------------
+
+ABSENT = "metric_absent"
+
+
+def measured(world: RunbookWorld) -> set[str]:
+    return {series[0] for series in world.metrics.standing}
+
+
+def test_what_is_not_measured_is_measured_again_once_every_job_has_worked() -> None:
+    world = unsettled()
+    world.work(world.life(SettlementService))
+    world.anchor = Elsewhere(world)
+    jobs = [*world.ingestion(), *world.reconciliation(), *world.life(AnchoringService).jobs()]
+    world.metrics.standing.clear()
+    control = healed(ABSENT, Tried(world, jobs), metric="quarantined_batches")
+    assert {"Recovery/1", "Recovery/2", "Recovery/3"} <= {*control.steps}
+    assert {"quarantined_batches", "auth_requests_total", "audit_anchor_last_success_timestamp_seconds"} <= measured(
+        world
+    )
+    assert any(name.endswith("reconciliation_last_success_timestamp_seconds") for name in measured(world))
+
+
+def test_what_the_missing_metric_would_have_told_is_handed_on() -> None:
+    world = unsettled()
+    world.work(world.life(SettlementService))
+    world.anchor = Elsewhere(world)
+    world.connection.execute("update hole_scores set strokes = 9")
+    world.work(world.life(ScoreAuditService))
+    before = tables(world)
+    handed_on(ABSENT, Tried(world), "Diagnosis/3", metric="score_audit_mismatches")
+    assert tables(world) == before
+
+
+def test_a_job_that_does_not_work_is_handed_on() -> None:
+    world = unsettled()
+    world.work(world.life(SettlementService))
+    scores = world.rows("select * from hole_scores")
+    handed_on(ABSENT, Tried(world), "Recovery/2", metric="quarantined_batches")
+    jobs = world.ingestion()
+    handed_on(ABSENT, Tried(world, jobs), "Recovery/4", metric="audit_anchor_last_success_timestamp_seconds")
+    control = Tried(world, jobs, refused={"Recovery/3": REFUSED})
+    handed_on(ABSENT, control, "Recovery/3", metric="auth_requests_total")
+    assert world.rows("select * from hole_scores") == scores

@@ -84,9 +84,7 @@ class Rules:
             operator = draw.choice(("+", "-", "*", "/", ">", "<", "==", "> bool", "!= bool"))
             return f"({self.vector(below)} {operator} {self.matching()}{self.vector(below)})"
         if kind < 0.8:
-            return (
-                f"({self.vector(below)} {draw.choice(('and', 'or', 'unless'))} {self.matching()}{self.vector(below)})"
-            )
+            return f"({self.vector(below)} {draw.choice(('and', 'or', 'unless'))} {self.matching()}{self.vector(below)})"
         if kind < 0.86:
             return f"absent({self.selector()})"
         if kind < 0.88:
@@ -94,9 +92,7 @@ class Rules:
         if kind < 0.9:
             return f"-{self.selector()}"
         if kind < 0.94:
-            one = draw.choice(
-                ("abs({})", "ceil({})", "floor({})", "clamp({}, -2, 5)", "clamp_min({}, 1)", "clamp_max({}, 4)")
-            )
+            one = draw.choice(("abs({})", "ceil({})", "floor({})", "clamp({}, -2, 5)", "clamp_min({}, 1)", "clamp_max({}, 4)"))
             return one.format(self.vector(below))
         if kind < 0.97:
             return f"(time() - {self.selector()})"
@@ -178,15 +174,10 @@ def case(seed: int, families: int, minutes: int) -> Case:
             if draw.random() < 0.2 and "avg" not in str(rule["expr"]):
                 rule["labels"] = {"level": "at {{ $value }}"}
         if "avg" not in str(rule["expr"]) and "rate" not in str(rule["expr"]):
-            rule["annotations"] = {
-                "summary": "{{ $labels.a }} has {{ $value }}",
-                "age": "{{ $value | humanizeDuration }}",
-            }
+            rule["annotations"] = {"summary": "{{ $labels.a }} has {{ $value }}", "age": "{{ $value | humanizeDuration }}"}
         rules.append(rule)
     for name in recorded:
-        rules.insert(
-            draw.randrange(len(rules) + 1), {"record": name, "expr": Rules(draw, draw.sample(metrics, 2)).vector(2)}
-        )
+        rules.insert(draw.randrange(len(rules) + 1), {"record": name, "expr": Rules(draw, draw.sample(metrics, 2)).vector(2)})
     return Case(json.dumps({"groups": [{"name": "g", "rules": rules}]}), series, minutes, spacing, frozenset(held))
 
 
