@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from contest_platform.ports import Ports
+from contest_platform.ports import PortError, Ports
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
@@ -33,17 +33,25 @@ def next_tick(at: int, period_ms: int) -> int:
 
 
 async def run(ports: Ports, job: Job) -> None:
-    """Run `job` for ever."""
+    """Run `job` for ever. What ends in a port's error is begun again, due or not: at the next instant of the grid, or
+    at the next full minute where that is sooner. Who does not serve now may serve then, and what has been committed is
+    found in the store, whoever got to know of it."""
     runtime, signals = ports.runtime, ports.signals
-    earliest = 0
+    earliest, failed = 0, False
     while True:
-        seen = signals.seen(job.topic)
-        due = await job.due()
-        now = runtime.now()
-        tick = None if due is None else next_tick(max(due, now, earliest), job.period_ms)
-        if tick is None or tick > now:
-            await signals.wait(job.topic, seen, tick)
-            if tick is None or runtime.now() < tick:
-                continue
-        await job.work()
-        earliest = runtime.now() + 1
+        try:
+            if not failed:
+                seen = signals.seen(job.topic)
+                due = await job.due()
+                now = runtime.now()
+                tick = None if due is None else next_tick(max(due, now, earliest), job.period_ms)
+                if tick is None or tick > now:
+                    await signals.wait(job.topic, seen, tick)
+                    if tick is None or runtime.now() < tick:
+                        continue
+            failed = False
+            await job.work()
+            earliest = runtime.now() + 1
+        except PortError:
+            failed = True
+            await runtime.sleep_until(next_tick(runtime.now() + 1, min(job.period_ms, MINUTE_MS)))

@@ -6,12 +6,14 @@ Invariant: a customer acts when the plan says so, or later because nobody answer
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError, ProcessorError
 from evidence.plan import Contest, EntryPlan, Plan
-from simulator.actors.context import World
+from seams.faults import Action
+from simulator.actors.context import NoteAction, World
 
 MINUTE_MS = 60_000
 RETRY_MS = (2 * MINUTE_MS, 9 * MINUTE_MS)
@@ -35,6 +37,7 @@ class EntrantsActor:
         self._tokens: dict[str, str] = {}
         self._signed_up: dict[str, bool] = {}
         """False while the first entry of a customer is about it."""
+        self._entered: dict[str, tuple[EntryPlan, str]] = {}
         self._book = world.books["entrants.actions"]
 
     def start(self) -> None:
@@ -63,6 +66,7 @@ class EntrantsActor:
             return
         entry_id, intent_id = str(answer.body["entry_id"]), answer.body.get("intent_id")
         self._note(entry, contest, "entered", "ok", entry_id, intent_id)
+        self._entered[f"{contest.id}/{entry.user_id}"] = entry, entry_id
         await self._pay(entry, contest, entry_id, intent_id)
 
     async def _sign_up(self, entry: EntryPlan, contest: Contest) -> bool:
@@ -106,6 +110,10 @@ class EntrantsActor:
             try:
                 await self._confirm(intent_id, entry.user_id)
             except ProcessorError as error:
+                if error.status >= 500:
+                    attempt += 1
+                    if await self._wait(entry, contest, "pay", attempt):
+                        continue
                 self._note(entry, contest, "refused", error.error_code or str(error.status), entry_id, intent_id)
                 return
             except PortError as error:
@@ -116,6 +124,39 @@ class EntrantsActor:
                 continue
             self._note(entry, contest, "paid", "ok", entry_id, intent_id)
             return
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def pull_delete(self, action: Action, note: NoteAction) -> None:
+        """The lever entrants.delete: a customer deletes his account, and asks again until somebody answers."""
+        world, user_id = self._world, action.entity
+        world.record(f"customer:{user_id}", "entrant.leaves", user_id)
+        request = Request("DELETE", "/api/users", self._headers(user_id), {})
+        for attempt in count(1):
+            try:
+                response = await world.edge.request(request)
+            except PortError:
+                pass
+            else:
+                if response.status < 500:
+                    break
+            wait_ms = world.draws.between(*RETRY_MS, "entrants.retry", user_id, "leave", attempt)
+            await world.runtime.sleep_until(world.runtime.now() + wait_ms)
+        done = response.status == 200
+        what, result = ("deleted_account", "ok") if done else ("refused", _why(response))
+        row = self._book.note(world.runtime.now(), user_id, None, what, None, None, None, result)
+        if done:
+            note(action, str(row))
+
+    async def pull_withdraw(self, action: Action, note: NoteAction) -> None:
+        """The lever entrants.withdraw: the customer asks for his fee back, and notes whether he was promised it."""
+        entry, entry_id = self._entered[action.entity]
+        contest = self._contests[entry.contest_id]
+        self._world.record(f"customer:{entry.user_id}", "entrant.withdraws", entry_id)
+        answer = await self._insist(entry, contest, "POST", "/api/entries/refund", {"entry_id": entry_id})
+        if answer is not None:
+            result = "ok" if answer.status in (200, 202) else _why(answer)
+            note(action, str(self._note(entry, contest, "refund_requested", result, entry_id)))
 
     # --- patience -----------------------------------------------------------------------------------------------------
 
@@ -172,8 +213,8 @@ class EntrantsActor:
         result: str,
         entry_id: str | None = None,
         intent_id: str | None = None,
-    ) -> None:
-        self._book.note(
+    ) -> int:
+        return self._book.note(
             self._world.runtime.now(),
             entry.user_id,
             contest.id,

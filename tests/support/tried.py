@@ -49,7 +49,7 @@ class Tried:
 
     `jobs`: those of the platform's own jobs that work on; none of them is a platform whose daemons are all down.
     `meanwhile`: step -> what happens just before it is sent for the first time. `refused`: step -> the answer in the
-    place of doing anything. `lost`: steps whose command is carried out, and whose answer never comes.
+    place of doing anything. `lost`: steps whose command is carried out, and whose first answer never comes.
     """
 
     world: World
@@ -81,7 +81,10 @@ class Tried:
             return self.refused[step]
         headers = {"runbook-execution": execution_id, "runbook-step": step}
         output = await opsctl.run(argv, self.world.app.handle, {**self.world.headers(), **headers})
-        return LOST if step in self.lost else Output(output.status, output.text)
+        if step in self.lost and f"{step} was lost" not in self.happened:
+            self.happened.add(f"{step} was lost")
+            return LOST
+        return Output(output.status, output.text)
 
     async def record(self, execution_id: str, step: StepRecord) -> None:
         self.records.append(step)
