@@ -17,6 +17,7 @@ from contest_platform.statuses import (
     ORDER_STATUSES,
     REFUND_STATUSES,
     TRANSFER_STATUSES,
+    WAITS_FOR,
 )
 
 ADMIN = "/api/admin/"
@@ -109,6 +110,13 @@ _ALL = (
               "transfers_failed escrow_cents lock_at start_at end_at completed_at cutoff_at settled_at closed_at "
               "error_code tournament_id"),
         CONTEST, example="contests show c1",
+    ),
+    _read(
+        "contests waiting", "contests/waiting", "Contests that should have gone on by now, and what each waits for",
+        _list("contest_id status waits_for waited_s since_at tournament_id"),
+        _one_of("waits_for", WAITS_FOR, "--for"),
+        Option("--age", "age_s", "for at least so many seconds (900)", "integer"),
+        example="contests waiting --for lock",
     ),
     _act(
         "contests lock", "contests/lock", "Lock a contest whose lock time has passed", DONE, CONTEST, REASON,

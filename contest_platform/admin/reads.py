@@ -9,6 +9,7 @@ import orjson
 from contest_platform import audit, checkpoints
 from contest_platform.admin import state
 from contest_platform.admin.reading import LIMIT, Answer, Given, Read, listing, one
+from contest_platform.admin.waiting import waiting
 from contest_platform.fields import Field
 from contest_platform.ports import Tx
 from contest_platform.services import anchoring, ingestion, reconciliation
@@ -20,6 +21,7 @@ from contest_platform.statuses import (
     ORDER_STATUSES,
     REFUND_STATUSES,
     TRANSFER_STATUSES,
+    WAITS_FOR,
 )
 from contest_platform.store.tables import TABLES
 
@@ -213,6 +215,12 @@ READS = (
                 " from contests where :status is null or status = :status order by contest_id"),
     ),
     Read("/api/admin/contests/show", "One contest", (Field("contest_id", "the contest"),), one(_CONTEST, "contest")),
+    Read(
+        "/api/admin/contests/waiting", "Contests that should have gone on by now",
+        (_only("waits_for", "only those that wait for this", WAITS_FOR),
+         Field("age_s", "for at least so many seconds (900)", "integer", required=False)),
+        waiting,
+    ),
     Read("/api/admin/ingestion/status", "How ingestion stands with each tournament", (), _ingestion),
     Read(
         "/api/admin/settlement/status", "How the last settlement of each contest stands",

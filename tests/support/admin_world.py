@@ -32,15 +32,21 @@ STEP = {
 
 
 class Fleet:
-    """Every service runs but those of `stopped`; a host of `down` raises what stands there."""
+    """Every service runs but those of `stopped`, of which those of `broken` cannot be started; a host of `down` raises
+    what stands there."""
 
     def __init__(self) -> None:
         self.stopped: set[tuple[str, str]] = set()
+        self.broken: set[tuple[str, str]] = set()
         self.down: dict[str, Exception] = {}
 
     async def run(self, *, host: str, command: str, args: Any) -> CommandResult:
         if host in self.down:
             raise self.down[host]
+        if command == "Start-Service" or args[0] == "start":
+            if (host, args[-1]) not in self.broken:
+                self.stopped.discard((host, args[-1]))
+            return CommandResult(0, "", "")
         words = {"systemctl": ("active", "inactive"), "Get-Service": ("Running", "Stopped")}[command]
         return CommandResult(0, words[(host, args[-1]) in self.stopped] + "\n", "")
 

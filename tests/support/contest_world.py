@@ -215,6 +215,7 @@ class ContestWorld:
         self.anchor: Any = None
         self.metrics = KeptMetrics()
         self.auth: Any = None
+        self.provider: Any = None
         self._lives = 0
         self._earliest: dict[Job, int] = {}
         tournament = {
@@ -228,11 +229,10 @@ class ContestWorld:
     def life(self, make: Callable[[Ports, Config], T]) -> T:
         """`make` built anew, as after a restart: with nothing but ports and configuration."""
         self._lives += 1
-        unused: Any = None
         ports = Ports(
             runtime=self.runtime, signals=self.signals, store=self.store, ids=LifeIds(self._lives),
             entropy=self.entropy, processor=self.processor,  # type: ignore[arg-type]
-            provider=unused, hosts=self.hosts, auth=self.auth, pager=self.pager, anchor=self.anchor,
+            provider=self.provider, hosts=self.hosts, auth=self.auth, pager=self.pager, anchor=self.anchor,
             metrics=self.metrics,
         )  # fmt: skip
         return make(ports, CONFIG)
