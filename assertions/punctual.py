@@ -32,17 +32,32 @@ COLLECTED_FOR_MS = 40 * HOUR_MS
 def received_in_time(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("admitted scores", receipts(evidence).admitted, len(owed_publications(evidence).n) and 1)
+    tournaments = {tournament.event_id: tournament.id for tournament in evidence.plan.tournaments}
+    polls: dict[str, list[tuple[int, bool]]] = {}
+    for event_id, at, status, glitch in evidence.rows("provider.requests", "event_id", "at", "status", "glitch"):
+        if status == 200 and event_id in tournaments:
+            polls.setdefault(tournaments[event_id], []).append((at, glitch is None))
     for tournament_id, hole, strokes, published_at, received_at in receipts(evidence).slow(IN_PLAY_WITHIN_MS):
         play = known.tournaments[tournament_id].play if tournament_id in known.tournaments else []
         in_play = any(from_at <= published_at < until_at for from_at, until_at in play)
         bound_ms = IN_PLAY_WITHIN_MS if in_play else TOLD_WITHIN_MS
-        if received_at > known.deadline(published_at, bound_ms)[0]:
+        told_at = _told_at(polls.get(tournament_id, []), published_at)
+        if received_at > known.deadline(told_at, bound_ms)[0]:
             found.breaks(
                 f"{strokes} strokes for {told(hole)}, published at {instant(published_at)}, were received only "
                 f"{duration(received_at - published_at)} later",
                 "hole_scores/" + "/".join(map(str, hole)), published_at,
             )  # fmt: skip
     return found
+
+
+def _told_at(polls: list[tuple[int, bool]], published_at: int) -> int:
+    """When the provider first told it, by its own book of (instant, whether the answer was sound): at the first poll
+    after the publication, unless what it served then was not what it had published."""
+    place = bisect_right(polls, (published_at, False))
+    if place == len(polls) or polls[place][1]:
+        return published_at
+    return next((at for at, sound in polls[place:] if sound), published_at)
 
 
 @assertion(
