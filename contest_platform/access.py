@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from contest_platform.http import Request
-from contest_platform.ports import PortError, Ports, Tx
+from contest_platform.ports import DeadlineExceeded, PortError, Ports, Tx
 from contest_platform.service import Access, Config
 from contest_platform.signing import signer
 
@@ -51,6 +51,8 @@ class AccessControl:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
         self._sign = signer(config.token_key.encode())
+        for result in ("ok", "denied", "timeout", "failed"):
+            ports.metrics.add("auth_requests_total", 0, result=result)
 
     async def establish(self, request: Request, access: Access) -> str:
         """The principal that calls. Raises DeniedError, which is in the access log by then."""
@@ -75,7 +77,8 @@ class AccessControl:
         try:
             answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
         except PortError as error:
-            self._ports.metrics.add("auth_requests_total", result="failed")
+            timed_out = isinstance(error, DeadlineExceeded)
+            self._ports.metrics.add("auth_requests_total", result="timeout" if timed_out else "failed")
             raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
         self._ports.metrics.add("auth_requests_total", result="ok" if answer.active else "denied")
         if not answer.active:

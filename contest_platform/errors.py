@@ -21,7 +21,9 @@ REGISTRY: dict[str, Meaning] = {
     "deadline_exceeded": Meaning.UNKNOWN,
     "connection_lost": Meaning.UNKNOWN,
     "connection_failed": Meaning.DID_NOT_HAPPEN,
+    "certificate_expired": Meaning.DID_NOT_HAPPEN,
     "service_unavailable": Meaning.UNKNOWN,
+    "store_busy": Meaning.DID_NOT_HAPPEN,
     "answer_unreadable": Meaning.UNKNOWN,
     # processor (docs.stripe.com/error-codes, /error-low-level); a status stands where there is no code
     "rate_limit": Meaning.DID_NOT_HAPPEN,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from contest_platform.ports import Ports
+from contest_platform.metrics import count_failure
+from contest_platform.ports import PortError, Ports, StoreBusy
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
@@ -33,17 +34,28 @@ def next_tick(at: int, period_ms: int) -> int:
 
 
 async def run(ports: Ports, job: Job) -> None:
-    """Run `job` for ever."""
-    runtime, signals = ports.runtime, ports.signals
-    earliest = 0
+    """Run `job` for ever. What it depends on may not serve: then it is tried again a minute later, due or not."""
+    runtime, signals, metrics = ports.runtime, ports.signals, ports.metrics
+    earliest, failed = 0, False
     while True:
-        seen = signals.seen(job.topic)
-        due = await job.due()
-        now = runtime.now()
-        tick = None if due is None else next_tick(max(due, now, earliest), job.period_ms)
-        if tick is None or tick > now:
-            await signals.wait(job.topic, seen, tick)
-            if tick is None or runtime.now() < tick:
-                continue
-        await job.work()
-        earliest = runtime.now() + 1
+        try:
+            if not failed:
+                seen = signals.seen(job.topic)
+                due = await job.due()
+                now = runtime.now()
+                tick = None if due is None else next_tick(max(due, now, earliest), job.period_ms)
+                if tick is None or tick > now:
+                    await signals.wait(job.topic, seen, tick)
+                    if tick is None or runtime.now() < tick:
+                        continue
+            await job.work()
+            if failed:
+                metrics.remove("database_connection_pool_available")
+            failed = False
+            earliest = runtime.now() + 1
+        except PortError as error:
+            failed = True
+            count_failure(metrics, error)
+            if isinstance(error, StoreBusy):
+                metrics.set("database_connection_pool_available", 0)
+            await runtime.sleep_until(next_tick(runtime.now() + 1, MINUTE_MS))

@@ -37,6 +37,12 @@ class ConnectionFailed(PortError):
     code = "connection_failed"
 
 
+class CertificateExpired(ConnectionFailed):
+    """The callee could not prove who it is, so that it was not asked: its certificate has expired."""
+
+    code = "certificate_expired"
+
+
 class ConnectionLost(PortError):
     """The connection broke after the request was sent: the effect at the callee is unknown."""
 
@@ -47,6 +53,12 @@ class ServiceUnavailable(PortError):
     """The callee answered that it cannot serve (HTTP 5xx without an effect that we could know of)."""
 
     code = "service_unavailable"
+
+
+class StoreBusy(PortError):
+    """The store had no connection to give: the transaction was not begun, and may be tried again."""
+
+    code = "store_busy"
 
 
 class AnswerUnreadable(PortError):
@@ -159,7 +171,7 @@ class Store(Protocol):
     def transact(self, operation: str, fn: Callable[[Tx], T]) -> Awaitable[T]:
         """Run `fn` in one transaction and commit. `fn` is synchronous, calls nothing outside, may be run again.
 
-        `operation` names the transaction ("entries.create"): faults and traces refer to it.
+        `operation` names the transaction ("entries.create"): faults and traces refer to it. Raises StoreBusy.
         """
 
 

@@ -12,7 +12,17 @@ from typing import Protocol, TypeVar
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
-from contest_platform.ports import BalanceTransaction, Dispute, Intent, PortError, Ports, ProcessorEvent, Tx
+from contest_platform.metrics import count_failure, export_instant
+from contest_platform.ports import (
+    BalanceTransaction,
+    Dispute,
+    Intent,
+    PortError,
+    Ports,
+    ProcessorEvent,
+    StoreBusy,
+    Tx,
+)
 from contest_platform.service import Config, Route
 from contest_platform.services import disputes, payments, webhooks
 
@@ -22,6 +32,7 @@ PAGE = 100
 """The most that a list call of Stripe gives (docs.stripe.com/api/pagination)."""
 CONCURRENT = 8
 
+LAST_SUCCESS = "payment_reconciliation_last_success_timestamp_seconds"
 RECONCILED = "payments.reconciled"
 ASKED = "payments.asked"
 EVENTS = "payments.events"
@@ -48,7 +59,7 @@ class ReconciliationService:
         self._failed_at: int | None = None
         self._next_at: int | None = None
         """When the next pass is due, once it is known."""
-        self._notified = 0
+        self._notified: int | None = None
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
@@ -60,8 +71,13 @@ class ReconciliationService:
         """The next full hour or the next lock after the last good pass; after a bad one, the next five minutes."""
         seen = self._ports.signals.seen("payments")
         if self._next_at is None or seen != self._notified:
-            self._next_at = await self._ports.store.transact("reconciliation.due", _earliest_pass)
-            self._notified = seen
+            began = self._notified is None
+            next_at, through = await self._ports.store.transact("reconciliation.due", _earliest_pass)
+            self._next_at, self._notified = next_at, seen
+            if began:
+                # Of a platform that has not read them yet, its beginning.
+                at = self._ports.runtime.now() if through is None else through
+                export_instant(self._ports.metrics, LAST_SUCCESS, at)
         return (
             self._next_at if self._failed_at is None else max(self._next_at, next_tick(self._failed_at + 1, RETRY_MS))
         )
@@ -69,7 +85,7 @@ class ReconciliationService:
     async def _work(self) -> None:
         """One pass. Whatever the processor does not answer ends it, and it begins again: what is done stays done."""
         began_at = self._ports.runtime.now()
-        processor, transact = self._ports.processor, self._ports.store.transact
+        processor, transact, metrics = self._ports.processor, self._ports.store.transact, self._ports.metrics
         try:
             begun = await transact("reconciliation.begin", lambda tx: _begin(tx, began_at))
             await self._read_on(EVENTS, begun.events_after, processor.list_events, _apply_event)
@@ -79,11 +95,23 @@ class ReconciliationService:
             await self._ask_about_disputes()
             next_at = None
             while next_at is None:
-                next_at = await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked))
+                next_at, waiting_at, disputed_at = await transact(
+                    "reconciliation.conclude",
+                    lambda tx: (
+                        _conclude(tx, began_at, begun.locked), webhooks.oldest_waiting(tx), disputes.newest_open(tx)
+                    ),
+                )  # fmt: skip
             self._next_at, self._failed_at = next_at, None
-            self._ports.metrics.set("reconciliation_last_success_timestamp_seconds", began_at // 1000)
-        except PortError:
+            export_instant(metrics, LAST_SUCCESS, began_at)
+            export_instant(metrics, "webhook_waiting_oldest_timestamp_seconds", waiting_at)
+            export_instant(metrics, "dispute_opened_timestamp_seconds", disputed_at)
+            metrics.set("processor_up", 1)
+        except PortError as error:
             self._failed_at = self._ports.runtime.now()
+            if isinstance(error, StoreBusy):
+                count_failure(metrics, error)
+            else:
+                metrics.set("processor_up", 0)
 
     async def _read_on(
         self,
@@ -193,11 +221,12 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
 
 
-def _earliest_pass(tx: Tx) -> int:
+def _earliest_pass(tx: Tx) -> tuple[int, int | None]:
+    """When the next pass is due, and when the last good one began."""
     through = _through(tx)
     if through is None or checkpoints.read(tx, ASKED) is not None:
-        return tx.now
-    return _next_pass(tx, through)
+        return tx.now, through
+    return _next_pass(tx, through), through
 
 
 def ask(tx: Tx) -> bool:
