@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from contest_platform import jobs
 from contest_platform.jobs import MINUTE_MS, Job, next_tick
 from tests.support.drivers import STARTS_AT, KernelBench
+from tests.support.metrics import KeptMetrics
 
 PERIOD = 100
 DAY_MS = 86_400_000
@@ -24,7 +25,10 @@ class Desk:
         self.bench = KernelBench()
         life = self.bench.driver.begin("app", 1)
         self.runtime = self.bench.driver.runtime_of(life)
-        self.ports: Any = SimpleNamespace(runtime=self.runtime, signals=self.bench.driver.signals_of(life))
+        self.metrics = KeptMetrics()
+        self.ports: Any = SimpleNamespace(
+            runtime=self.runtime, signals=self.bench.driver.signals_of(life), metrics=self.metrics
+        )
         self.ready: dict[int, int] = {}
         self.took: list[tuple[int, int]] = []
         self.ticks: list[int] = []

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
-from contest_platform.metrics import count_failure, export_instant
+from contest_platform.metrics import Gauge, count_failure
 from contest_platform.ports import (
     BalanceTransaction,
     Dispute,
@@ -32,7 +32,6 @@ PAGE = 100
 """The most that a list call of Stripe gives (docs.stripe.com/api/pagination)."""
 CONCURRENT = 8
 
-LAST_SUCCESS = "payment_reconciliation_last_success_timestamp_seconds"
 RECONCILED = "payments.reconciled"
 ASKED = "payments.asked"
 EVENTS = "payments.events"
@@ -60,6 +59,9 @@ class ReconciliationService:
         self._next_at: int | None = None
         """When the next pass is due, once it is known."""
         self._notified: int | None = None
+        self._success_gauge = Gauge(ports.metrics, "payment_reconciliation_last_success_timestamp_seconds")
+        self._dispute_gauge = Gauge(ports.metrics, "dispute_opened_timestamp_seconds")
+        self._up_gauge = Gauge(ports.metrics, "processor_up")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
@@ -72,12 +74,12 @@ class ReconciliationService:
         seen = self._ports.signals.seen("payments")
         if self._next_at is None or seen != self._notified:
             began = self._notified is None
-            next_at, through = await self._ports.store.transact("reconciliation.due", _earliest_pass)
+            next_at, through, disputed_at = await self._ports.store.transact("reconciliation.due", _earliest_pass)
             self._next_at, self._notified = next_at, seen
+            self._dispute_gauge.tell_one(disputed_at)
             if began:
                 # Of a platform that has not read them yet, its beginning.
-                at = self._ports.runtime.now() if through is None else through
-                export_instant(self._ports.metrics, LAST_SUCCESS, at)
+                self._success_gauge.tell_one(self._ports.runtime.now() if through is None else through)
         return (
             self._next_at if self._failed_at is None else max(self._next_at, next_tick(self._failed_at + 1, RETRY_MS))
         )
@@ -85,7 +87,7 @@ class ReconciliationService:
     async def _work(self) -> None:
         """One pass. Whatever the processor does not answer ends it, and it begins again: what is done stays done."""
         began_at = self._ports.runtime.now()
-        processor, transact, metrics = self._ports.processor, self._ports.store.transact, self._ports.metrics
+        processor, transact = self._ports.processor, self._ports.store.transact
         try:
             begun = await transact("reconciliation.begin", lambda tx: _begin(tx, began_at))
             await self._read_on(EVENTS, begun.events_after, processor.list_events, _apply_event)
@@ -95,23 +97,20 @@ class ReconciliationService:
             await self._ask_about_disputes()
             next_at = None
             while next_at is None:
-                next_at, waiting_at, disputed_at = await transact(
+                next_at, disputed_at = await transact(
                     "reconciliation.conclude",
-                    lambda tx: (
-                        _conclude(tx, began_at, begun.locked), webhooks.oldest_waiting(tx), disputes.newest_open(tx)
-                    ),
-                )  # fmt: skip
+                    lambda tx: (_conclude(tx, began_at, begun.locked), disputes.newest_open(tx)),
+                )
             self._next_at, self._failed_at = next_at, None
-            export_instant(metrics, LAST_SUCCESS, began_at)
-            export_instant(metrics, "webhook_waiting_oldest_timestamp_seconds", waiting_at)
-            export_instant(metrics, "dispute_opened_timestamp_seconds", disputed_at)
-            metrics.set("processor_up", 1)
+            self._success_gauge.tell_one(began_at)
+            self._dispute_gauge.tell_one(disputed_at)
+            self._up_gauge.tell_one(1)
         except PortError as error:
             self._failed_at = self._ports.runtime.now()
             if isinstance(error, StoreBusy):
-                count_failure(metrics, error)
+                count_failure(self._ports.metrics, error)
             else:
-                metrics.set("processor_up", 0)
+                self._up_gauge.tell_one(0)
 
     async def _read_on(
         self,
@@ -221,12 +220,12 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
 
 
-def _earliest_pass(tx: Tx) -> tuple[int, int | None]:
-    """When the next pass is due, and when the last good one began."""
+def _earliest_pass(tx: Tx) -> tuple[int, int | None, int | None]:
+    """When the next pass is due, when the last good one began, and when the newest open dispute was opened."""
     through = _through(tx)
     if through is None or checkpoints.read(tx, ASKED) is not None:
-        return tx.now, through
-    return _next_pass(tx, through), through
+        return tx.now, through, disputes.newest_open(tx)
+    return _next_pass(tx, through), through, disputes.newest_open(tx)
 
 
 def ask(tx: Tx) -> bool:

@@ -17,7 +17,7 @@ from contest_platform.access import header
 from contest_platform.audit import Context
 from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
-from contest_platform.metrics import export_instant
+from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, ProcessorEvent, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import disputes, payments, refunds
@@ -299,6 +299,7 @@ def _retry(tx: Tx, note: str, event: Event) -> str:
         changes = {"status": status, "applied_at": tx.now if status == APPLIED else None}
         audit.update(tx, ctx, "webhook_inbox", {"event_id": event.id}, changes, "our own row is there now")
         checkpoints.remove(tx, note)
+        tx.notify("webhooks")
     return status
 
 
@@ -312,7 +313,6 @@ def replay(tx: Tx, event_id: str) -> tuple[bool, str] | Refusal:
         return False, str(row["status"])
     note = f"webhook:{event_id}"
     status = _retry(tx, note, Event(**checkpoints.read(tx, note)))
-    tx.notify("webhooks")
     return status != WAITING, status
 
 
@@ -324,6 +324,8 @@ class WebhooksService:
         self._ports = ports
         self._signers = tuple(signer(secret.encode()) for secret in config.webhook_secrets)
         self._retried = -1
+        self._waiting_at: int | None = None
+        self._waiting_gauge = Gauge(ports.metrics, "webhook_waiting_oldest_timestamp_seconds")
         for counter in ("webhook_signature_failures_total", "webhook_duplicates_total"):
             ports.metrics.add(counter, 0)
 
@@ -351,27 +353,24 @@ class WebhooksService:
             await self._ports.store.transact("webhooks.refuse", refuse)
             self._ports.metrics.add("webhook_signature_failures_total")
             return Response(400, {"error": problem})
-        status, again, waiting_at, disputed_at = await self._ports.store.transact(
-            "webhooks.record", lambda tx: _recorded(tx, event)
-        )
+        status, again, waiting_at = await self._ports.store.transact("webhooks.record", lambda tx: _recorded(tx, event))
         if again:
             self._ports.metrics.add("webhook_duplicates_total")
         if status == WAITING:
-            export_instant(self._ports.metrics, "webhook_waiting_oldest_timestamp_seconds", waiting_at)
-        if event.type.startswith(disputes.EVENTS):
-            export_instant(self._ports.metrics, "dispute_opened_timestamp_seconds", disputed_at)
+            self._told_waiting(waiting_at)
         return Response(200, {"received": True, "status": status})
 
     async def _due(self) -> int | None:
-        """Now, when events wait and something was notified since the last retry. Reconciliation retries as well."""
+        """Now, when events wait and something was notified since the last retry, or one has waited for too long.
+        Reconciliation retries as well."""
         if self._ports.signals.seen("webhooks") == self._retried:
-            return None
+            return None if self._waiting_at is None else self._waiting_at + GIVEN_UP_MS
 
         def earliest(tx: Tx) -> tuple[int | None, int | None]:
             return None if checkpoints.none_between(tx, *WAITING_NOTES) else tx.now, oldest_waiting(tx)
 
         due_at, waiting_at = await self._ports.store.transact("webhooks.due", earliest)
-        export_instant(self._ports.metrics, "webhook_waiting_oldest_timestamp_seconds", waiting_at)
+        self._told_waiting(waiting_at)
         return due_at
 
     async def _work(self) -> None:
@@ -382,16 +381,20 @@ class WebhooksService:
             return oldest_waiting(tx)
 
         waiting_at = await self._ports.store.transact("webhooks.retry", retry)
-        export_instant(self._ports.metrics, "webhook_waiting_oldest_timestamp_seconds", waiting_at)
+        self._told_waiting(waiting_at)
+
+    def _told_waiting(self, at: int | None) -> None:
+        self._waiting_at = at
+        self._waiting_gauge.tell_one(at)
 
 
-def _recorded(tx: Tx, event: Event) -> tuple[str, bool, int | None, int | None]:
-    """Its status, whether it told what was known already, and since when the oldest waits and a dispute is open, where
-    it may have changed that."""
+def _recorded(tx: Tx, event: Event) -> tuple[str, bool, int | None]:
+    """Its status, whether it told what was known already, and since when the oldest waits if it is one of those."""
     status = record(tx, event, delivered=True)
     again = status == DUPLICATE or tx.memo.get("webhooks.delivered", 0) > 0
-    waiting_at = oldest_waiting(tx) if status == WAITING else None
-    return status, again, waiting_at, disputes.newest_open(tx) if event.type.startswith(disputes.EVENTS) else None
+    if event.type.startswith(disputes.EVENTS):
+        tx.notify("payments")
+    return status, again, oldest_waiting(tx) if status == WAITING else None
 
 
 def signature_problem(value: str, raw: bytes, signers: Sequence[Callable[[bytes], bytes]], now: int) -> str | None:
