@@ -117,7 +117,7 @@ class Receipts:
             self._batch.lines.update("".join(lines[start:end]).encode())
             self._batch.verdicts.update(rows.verdict[start:end])
             if not REPLAYED.isdisjoint(rows.verdict[start:end]):
-                self._batch.first_published_at = min(self._batch.first_published_at, *rows.published_at[start:end])
+                self._batch.first_published_at = min(self._batch.first_published_at, min(rows.published_at[start:end]))
             start = end
 
     def _follow(self, rows: _Rows) -> None:

@@ -29,6 +29,9 @@ _QUIET = 30 * MINUTE
 _RETIRE = "retire"
 _ENTERED = 15 * MINUTE
 """After so long a customer who came has entered, and so long before the lock nobody enters any more."""
+_RECONCILED = 90 * MINUTE
+"""After so long a payment is known even if no webhook tells of it."""
+_SPARE = 10
 _PLAY_LEAST = 60 * MINUTE
 _HOLD_FOR_CORRECTIONS = 12 * HOUR
 _ATTEMPTS = 64
@@ -100,6 +103,19 @@ class Offer:
                 if until_at - from_at >= _ENTERED
             ]
         return self._lists["unpaid"]
+
+    def withdrawable(self) -> Sequence[tuple[str, int, int]]:
+        spare = {
+            contest.id: contest.lock_at - WELL_BEFORE_LOCK
+            for contest in self.contests
+            if self._runs(contest) and self._paying[contest.id] >= contest.min_entries + _SPARE
+        }
+        return [
+            (entity, from_at, spare[contest_id])
+            for entity, captured_at in self.payments()
+            for contest_id, from_at in [(entity.partition("/")[0], captured_at + _RECONCILED)]
+            if contest_id in spare and from_at <= spare[contest_id]
+        ]
 
     def _played_for(self) -> list[Tournament]:
         """Tournaments on which a contest surely runs: nobody polls the others."""

@@ -197,6 +197,10 @@ class Guarantees(Protocol):
     def unpaid(self) -> Sequence[tuple[str, int, int]]:
         """("contest_id/user_id", from_at, until_at): entries that have been made and are not paid for yet."""
 
+    def withdrawable(self) -> Sequence[tuple[str, int, int]]:
+        """("contest_id/user_id", from_at, until_at): entries that are paid and known to be, of contests that run even
+        without them; and when their customers may ask for the fee back."""
+
     def play(self) -> Sequence[tuple[str, int, int]]:
         """(tournament_id, from_at, until_at): windows in which play is on and polls bring holes."""
 

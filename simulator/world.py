@@ -30,6 +30,7 @@ from simulator.actors.identity import IdentityActor
 from simulator.actors.monitoring import MonitoringActor
 from simulator.actors.operator import OperatorActor
 from simulator.actors.processor import ProcessorActor
+from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
@@ -88,12 +89,16 @@ class World:
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
+        levers = self._processor_levers = ProcessorLevers(self.processor)
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
             "provider.correct": self.provider.pull_correct,
             "provider.retire": self.provider.pull_retire,
             "processor.roll_secret": self._pull_roll_secret,
-            "attacker.forge": self.processor.pull_forge,
+            "attacker.forge": levers.pull_forge,
+            "bank.dispute": levers.pull_dispute,
+            "bank.decide": levers.pull_decide,
+            "entrants.withdraw": self.entrants.pull_withdraw,
             "identity.login": self.identity.pull_login,
             "database.edit": self._pull_edit,
             "dashboard.transfer": self._pull_transfer,
@@ -184,7 +189,7 @@ class World:
 
     async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
-        await self.processor.pull_transfer(action, note, user.account_id)
+        await self._processor_levers.pull_transfer(action, note, user.account_id)
 
     async def _pull_roll_secret(self, action: Action, note: NoteAction) -> None:
         self.processor.roll_secret(action.entity, self._next_secret)

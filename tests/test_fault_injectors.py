@@ -52,6 +52,9 @@ class Offer:
     some_before_last_round: list[tuple[str, str, int]] = field(
         default_factory=lambda: [("t1", "g1", PLAY[0]), ("t1", "g2", PLAY[0])]
     )
+    some_withdrawable: list[tuple[str, int, int]] = field(
+        default_factory=lambda: [("c1/u1", PAID_AT + HOUR_MS, PAID_AT + 5 * HOUR_MS), ("c1/u2", PAID_AT, PAID_AT)]
+    )
     some_founders: list[str] = field(default_factory=lambda: ["founder:ada"])
 
     def transfers(self) -> list[tuple[str, int]]:
@@ -68,6 +71,9 @@ class Offer:
 
     def unpaid(self) -> list[tuple[str, int, int]]:
         return self.some_unpaid
+
+    def withdrawable(self) -> list[tuple[str, int, int]]:
+        return self.some_withdrawable
 
     def refunds(self) -> list[tuple[str, int]]:
         return self.some_refunds
@@ -120,7 +126,8 @@ def crossings(fault: Fault, calls: list[tuple[int, str]]) -> list[tuple[int, str
 def test_the_registry_holds_every_family_in_the_order_of_the_ids() -> None:
     assert list(registry()) == IDS
     assert {id.partition(".")[0] for id in IDS} == {
-        "corrections", "endpoint", "golfers", "platform", "provider", "timeouts", "violations", "webhooks", "winrm",
+        "corrections", "customers", "endpoint", "golfers", "platform", "provider", "timeouts", "violations", "webhooks",
+        "winrm",
     }  # fmt: skip
 
 
@@ -267,6 +274,28 @@ def test_a_lost_transfer_is_one_that_is_bound_to_be_created(id: str) -> None:
 def test_a_webhook_fault_befalls_a_payment_that_will_be_captured(id: str) -> None:
     chosen = {(binding.entity, binding.occurrence) for binding, _ in (bound(id, key) for key in KEYS)}
     assert chosen == {("c1/u1", 1), ("c1/u2", 1), ("c2/u1", 1)}
+
+
+@pytest.mark.parametrize(("id", "won"), [("customers.chargeback_lost", False), ("customers.chargeback_won", True)])
+def test_a_dispute_is_about_a_payment_of_a_contest_that_runs_and_is_decided_in_time(id: str, won: bool) -> None:
+    for key in KEYS:
+        binding, params = bound(id, key)
+        opens, closes = build(id, "f1", binding, params).actions()
+        assert (opens.lever, closes.lever, closes.params) == ("bank.dispute", "bank.decide", {"won": won})
+        assert opens.entity == closes.entity in ("c1/u1", "c1/u2")
+        assert opens.at >= PAID_AT + params["after_h"] * HOUR_MS
+        assert closes.at - opens.at == params["decided_after_h"] * HOUR_MS
+        assert closes.at <= Offer().absence_until_at - DAY_MS
+    late = Offer(some_payments=[("c1/u1", START + 10 * DAY_MS)])
+    assert bind(id, late, Draws(KEYS[0]), {}) is None
+
+
+def test_a_fee_is_asked_back_while_that_may_be_done() -> None:
+    for key in KEYS:
+        [action] = build("customers.refund_requested", "f1", *bound("customers.refund_requested", key)).actions()
+        assert action.lever == "entrants.withdraw"
+        from_at, until_at = {entity: span for entity, *span in Offer().withdrawable()}[action.entity]
+        assert from_at <= action.at <= until_at
 
 
 @pytest.mark.parametrize("id", ["webhooks.out_of_order", "webhooks.before_row"])
@@ -502,7 +531,7 @@ def test_a_fault_asks_only_for_what_its_seam_or_lever_can_do(id: str, cls: type[
         assert all(first.at < action.at for action in later)
 
 
-@pytest.mark.parametrize("family", ["webhooks", "endpoint", "provider", "corrections", "golfers"])
+@pytest.mark.parametrize("family", ["webhooks", "endpoint", "provider", "corrections", "golfers", "customers"])
 def test_the_documented_faults_of_a_family_are_those_of_the_registry(family: str) -> None:
     rows = [line for line in DOCUMENTED.read_text().splitlines() if line.startswith(f"| `{family}.")]
     documented = [tuple(cell.strip() for cell in row.split("|")[1:5]) for row in rows]

@@ -11,7 +11,9 @@ from scenarios import load
 from tests.support.command import Ran, SharedRuns, bitten, run_into, scenario_with
 
 FAULTS = [name for name, fault in registry().items() if fault.kind == "fault"]
-HOMES = {fault.fault: name for name in ("webhooks", "provider", "default") for fault in load(name).model.faults}
+HOMES = {
+    fault.fault: name for name in ("webhooks", "provider", "customers", "default") for fault in load(name).model.faults
+}
 """Fault -> the shipped scenario that has it; the default, where it is one of several."""
 
 

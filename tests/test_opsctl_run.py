@@ -54,6 +54,7 @@ class Operator:
         world.record(self.id, "operator.paged", "ingestion_lag")  # what follows has its cause in this
         self._headers = {"Authorization": f"Bearer {world.identity.issue(self.id, TOKEN_LIFE_S)}"}
         await self.run("settlement rerun c1 --reason outside")
+        await self.run("hosts services lin-app-1")
         named = {"runbook_name": "ingestion_lag", "runbook_version": "1.0.0", "executed_by": self.id}
         started = await self.post("start", **named, system_state_before=await self.state())
         self.execution_id = started["execution_id"]
@@ -90,17 +91,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operator, Ev
         yield operator, Evidence.open(writer.path)
 
 
-def test_the_judge_finds_nothing_wrong_with_it(run: tuple[Operator, Evidence]) -> None:
+def test_the_judge_finds_nothing_wrong_but_that_this_human_keeps_no_notebook(run: tuple[Operator, Evidence]) -> None:
     verdict = judge(run[1])
-    assert [(result.id, result.status) for result in verdict.results if result.broken] == []
-    assert verdict.status.name == "PASS"
+    broken = {result.id: [one.message for one in result.broken] for result in verdict.results if result.broken}
+    assert list(broken) == ["runbooks.on_record"]
+    assert ["no notebook does" in message for message in broken["runbooks.on_record"]] == [True]
 
 
 def test_every_command_had_its_output_and_the_one_outside_the_runbook_was_refused(
     run: tuple[Operator, Evidence],
 ) -> None:
     operator, _ = run
-    outside, status, poll, replay = operator.outputs
+    outside, services, status, poll, replay = operator.outputs
+    assert services[2] == (
+        "host=lin-app-1 service=app state=running detail=active\n"
+        "host=lin-app-1 service=ingestion state=stopped detail=inactive\n"
+        "host=lin-app-1 service=settlement state=running detail=active\n"
+    )
     assert outside[1:] == (1, "error: no runbook-execution header: ops acts only in a step of a runbook\n")
     assert " in_play=no lag_s=0 last_success_at=20" in status[2]
     assert poll[2].startswith("accepted: tournament_id=")
@@ -117,7 +124,7 @@ def test_the_books_hold_the_execution_and_its_steps(run: tuple[Operator, Evidenc
     assert json.loads(execution.system_state_before) == operator.states[0]
     steps = evidence.records("platform.runbook_execution_steps")
     assert [(step.sent, step.exit_status, step.output) for step in steps] == [
-        (f"opsctl {line}", status, text) for line, status, text in operator.outputs[1:]
+        (f"opsctl {line}", status, text) for line, status, text in operator.outputs[2:]
     ]
     refused = [row for row in evidence.rows("platform.audit_log", "action", "actor") if row[0].startswith("refuse.s")]
     assert refused == [("refuse.settlement_rerun", operator.id)]

@@ -13,6 +13,7 @@ import pytest
 from contest_platform.ports import ProcessorError
 from seams.faults import Action, Refuse
 from simulator.actors.processor_holdings import fee_cents
+from simulator.actors.processor_levers import ProcessorLevers
 from simulator.wires.processor import CustomerWire
 from tests.support.processor_world import (
     DAY_MS,
@@ -257,7 +258,7 @@ def test_a_transfer_from_the_dashboard_is_on_record_with_the_login_that_made_it(
     params = {"contest_id": "c1", "user_id": "u1", "amount_cents": 1_500}
     action = Action(world.runtime.now(), "dashboard.transfer", "founder:ada", params)
     noted: list[tuple[Action, str]] = []
-    world.do(lambda: world.actor.pull_transfer(action, lambda *bite: noted.append(bite), "acct_9"))
+    world.do(lambda: ProcessorLevers(world.actor).pull_transfer(action, lambda *bite: noted.append(bite), "acct_9"))
     first, theirs = world.handle("transfers.list", transfer_group="c1")
     assert first == ours
     assert (theirs.amount_cents, theirs.destination) == (1_500, "acct_9")

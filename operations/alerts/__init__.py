@@ -4,7 +4,7 @@
     Store.series(…)        what is measured: samples, or values that hold until the next
     Engine(groups, store)  what is pending, firing and resolved, by transition instead of by minute
 
-Invariant: what fires, and when, is what Prometheus 2 makes of the same rules and samples (`promtool test rules` agrees).
+Invariant: what fires, and when, is what Prometheus 2 makes of the same rules and samples.
 """
 
 from operations.alerts.conventions import check_conventions

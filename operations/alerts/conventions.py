@@ -1,6 +1,6 @@
-"""What this house asks of an alerting rule beyond what Prometheus does: who is paged how loudly, and what he is to open.
+"""What this house asks of an alerting rule beyond Prometheus: how loudly it pages, and what ops is to open.
 
-Invariant: an alert that passes leads to a runbook, and with the runbooks' ids given no runbook's alert is missing either.
+Invariant: an alert that passes leads to a runbook, and with the runbooks' ids given to one that there is.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ def check_conventions(groups: Iterable[Group], runbooks: Collection[str] | None 
             wrong("no severity that a pager knows", f"set the label `severity` to one of {', '.join(SEVERITIES)}")
         if not (rule.annotations.get("summary") and rule.annotations["summary"].text.strip()):
             wrong("no summary", "say in the annotation `summary` what is wrong")
+        texts = [*rule.labels.values(), *rule.annotations.values()]
+        for label in sorted({label for text in texts for label in text.labels} & set(rule.labels)):
+            wrong(f"`$labels.{label}` is empty, for templates see the labels of the series only", "write its value out")
         runbook = runbook_of(rule)
         if runbook is None:
             wrong("no runbook", "set the annotation `runbook_url` to runbooks/ID.md")

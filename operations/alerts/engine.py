@@ -1,51 +1,75 @@
 """Evaluates rule groups on the grid of minutes, and only when something could differ.
 
-Every rule has an instant at which it is due: the horizon of its expression, the end of a `for` or `keep_firing_for`, or the
-scrape that brings a sample which concerns it. Between two of them nothing happens, however long that is.
+Every rule has an instant at which it is due: the horizon of its expression, the end of a `for` or `keep_firing_for`,
+or the scrape that brings a sample which concerns it. Between two of them nothing happens, however long that is.
 
-Invariant: `advance` gives the changes that evaluating every rule at every instant of its grid would give, no more, no fewer.
+Invariant: `advance` gives the changes that evaluating every rule at every instant of its grid would give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from heapq import heappop, heappush
+from typing import Literal, NamedTuple
 
-from operations.alerts.labels import ALERTNAME, NAME, Labels, label_set
+from operations.alerts.labels import ALERTNAME, Labels, label_set
 from operations.alerts.nodes import EvaluationError, Leaf
-from operations.alerts.plan import Plan
-from operations.alerts.promql import selectors
+from operations.alerts.plan import Plan, Recorded, may_name, naming
 from operations.alerts.rules import AlertRule, Group, RecordRule
 from operations.alerts.series import NEVER, Series, Store
+from operations.alerts.tree import selectors
 
 ALERTS, ALERTS_FOR_STATE = "ALERTS", "ALERTS_FOR_STATE"
 State = Literal["pending", "firing", "resolved", "dropped"]
 
 
-@dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert as it stands: `labels` with alertname, `active_at_ms` the instant since which its condition holds."""
+    """An alert as it stands: `labels` with alertname, `active_at_ms` the instant since which its condition holds.
 
-    name: str
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    value: float
-    state: State
-    active_at_ms: int
-    firing_at_ms: int | None
+    Its value and annotations are of the last instant at which its element was there, and made when they are asked for.
+    """
+
+    __slots__ = ("_made", "_seen_at", "_source", "_task", "active_at_ms", "firing_at_ms", "labels", "name", "state")
+
+    def __init__(self, task: _Alerting, active: _Active, state: State, seen_at: int) -> None:
+        self.name = task.rule.name
+        self.labels = dict(active.labels)
+        self.state = state
+        self.active_at_ms, self.firing_at_ms = active.active_at, active.firing_at
+        self._task, self._source, self._seen_at = task, active.source, seen_at
+        self._made: tuple[float, dict[str, str]] | None = None
+
+    @property
+    def value(self) -> float:
+        return self._make()[0]
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return self._make()[1]
+
+    def _make(self) -> tuple[float, dict[str, str]]:
+        if self._made is None:
+            task, labels = self._task, label_set(self.labels)
+            vector = task.plan.vector(self._seen_at)
+            value = next(value for source, value in vector if task.labels(source, value) == labels)
+            plain = dict(self._source)
+            texts = {name: template.render(plain, value) for name, template in task.rule.annotations.items()}
+            self._made = value, texts
+        return self._made
+
+    def __repr__(self) -> str:
+        return f"Alert({self.labels}, {self.state}, active_at_ms={self.active_at_ms}, firing_at_ms={self.firing_at_ms})"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What became of an alert at an instant: pending, firing, resolved after firing, or dropped without having fired."""
+class Change(NamedTuple):
+    """What became of an alert at an instant: pending, firing, resolved, or dropped without having fired."""
 
     at_ms: int
     alert: Alert
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A rule that had no value at an instant; its alerts stay as they were."""
 
     at_ms: int
@@ -55,7 +79,7 @@ class Failure:
     message: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Active:
     labels: Labels
     source: Labels  # of the element, before the rule's own labels
@@ -76,6 +100,8 @@ class _Task:
         self.engine, self.plan = engine, plan
         self.order, self.every = plan.order, plan.every
         self.due = 0
+        self.failing_since = NEVER
+        self.idle = False  # nobody reads what it records: it is read instead
 
     def active_now(self) -> bool:
         return True
@@ -91,11 +117,14 @@ class _Task:
         try:
             self.due = NEVER
             self.turn(at)
+            self.failing_since = NEVER
             horizon = at + 1 if self.engine.every_minute else self.plan.root.horizon(at)
         except EvaluationError as error:
+            self.failing_since = min(self.failing_since, at)
             self.failed(at)
             self.engine.note_failure(at, self, str(error))
             horizon = at + 1
+        assert horizon > at, f"{self.plan.expr} would be evaluated at {at} for ever"
         self.due = min(self.due, self.upward(horizon))
 
     def failed(self, at: int) -> None:
@@ -103,11 +132,11 @@ class _Task:
 
     def watch(self, series: Series) -> None:
         for leaf in self.plan.leaves:
-            if leaf.attach(series):
+            if leaf.attach(series) and not self.idle:
                 series.watchers.append(_Watch(self, leaf, leaf.offset + leaf.found[-1][2]))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Watch:
     """A leaf of a rule that reads a series, and how much later than it is scraped it sees a sample."""
 
@@ -122,7 +151,7 @@ class _Watch:
             instant = task.upward(instant)
             if instant < task.due and self.leaf.concerns(before, after, task.active_now()):
                 task.due = instant
-                self.task.engine.hasten(instant)
+                heappush(task.engine.turns, (instant, task.order))
 
 
 class _Recording(_Task):
@@ -132,13 +161,7 @@ class _Recording(_Task):
         super().__init__(engine, plan)
         self.rule = rule
         self.recorded: dict[Labels, Series] = {}
-        self._names: dict[Labels, Labels] = {}
-
-    def name(self, labels: Labels) -> Labels:
-        named = self._names.get(labels)
-        if named is None:
-            named = self._names[labels] = label_set({**dict(labels), **self.rule.labels}, self.rule.name)
-        return named
+        self.name = naming(rule)
 
     def turn(self, at: int) -> None:
         found: dict[Labels, float] = {}
@@ -180,44 +203,45 @@ class _Alerting(_Task):
 
     def turn(self, at: int) -> None:
         active = self.active
-        present: dict[Labels, tuple[Labels, float]] = {}
+        present: dict[Labels, Labels] = {}
         for source, value in self.plan.vector(at):
             labels = self.labels(source, value)
             if labels in present:
                 raise EvaluationError("vector contains metrics with the same labelset after applying alert labels")
-            present[labels] = (source, value)
+            present[labels] = source
+        failing, self.failing_since = self.failing_since, NEVER
         if not present and not active:
             if self.emitted:
                 self.emit(at)
             return
-        for labels, (source, _) in present.items():
+        for labels, source in present.items():
             alert = active.get(labels)
             if alert is None:
                 active[labels] = _Active(labels, source, at)
                 if self.rule.for_ms:
-                    self.changed(at, active[labels], "pending", present)
+                    self.changed(at, active[labels], "pending")
             else:
                 alert.source = source
         for labels, alert in sorted(active.items()):
             if labels in present:
                 alert.keep_since = alert.last_seen = None
                 if alert.firing_at is None:
-                    self.count_down(at, alert, present)
+                    self.count_down(at, alert)
             else:
-                self.missing(at, labels, alert, present)
+                self.missing(at, labels, alert, min(at, failing))
         if self.emits:
             self.emit(at)
 
-    def count_down(self, at: int, alert: _Active, present: dict[Labels, tuple[Labels, float]]) -> None:
+    def count_down(self, at: int, alert: _Active) -> None:
         if at - alert.active_at >= self.rule.for_ms:
             alert.firing_at = at
-            self.changed(at, alert, "firing", present)
+            self.changed(at, alert, "firing")
         else:
             self.due = min(self.due, self.upward(alert.active_at + self.rule.for_ms))
 
-    def missing(self, at: int, labels: Labels, alert: _Active, present: dict[Labels, tuple[Labels, float]]) -> None:
+    def missing(self, at: int, labels: Labels, alert: _Active, since: int) -> None:
         if alert.last_seen is None:
-            alert.last_seen = at - self.every
+            alert.last_seen = since - self.every
         if alert.firing_at is not None and self.rule.keep_firing_ms:
             if alert.keep_since is None:
                 alert.keep_since = at
@@ -225,20 +249,14 @@ class _Alerting(_Task):
                 self.due = min(self.due, self.upward(alert.keep_since + self.rule.keep_firing_ms))
                 return
         del self.active[labels]
-        self.changed(at, alert, "dropped" if alert.firing_at is None else "resolved", present)
+        self.changed(at, alert, "dropped" if alert.firing_at is None else "resolved")
 
-    def changed(self, at: int, alert: _Active, state: State, present: dict[Labels, tuple[Labels, float]]) -> None:
-        _, value = present.get(alert.labels, ((), None))
-        self.engine.changes.append(Change(at, self.shown(alert, at, state, value)))
+    def changed(self, at: int, alert: _Active, state: State) -> None:
+        self.engine.changes.append(Change(at, self.shown(alert, at, state)))
 
-    def shown(self, alert: _Active, at: int, state: State, value: float | None = None) -> Alert:
-        """An alert with its annotations as of the last instant at which its element was there, `at` at the latest."""
-        if value is None:
-            seen = at if alert.last_seen is None else alert.last_seen
-            value = next((v for labels, v in self.plan.vector(seen) if self.labels(labels, v) == alert.labels), float("nan"))
-        plain = dict(alert.source)
-        annotations = {name: template.render(plain, value) for name, template in self.rule.annotations.items()}
-        return Alert(self.rule.name, dict(alert.labels), annotations, value, state, alert.active_at, alert.firing_at)
+    def shown(self, alert: _Active, at: int, state: State) -> Alert:
+        seen = at if at < self.failing_since else self.failing_since - self.every
+        return Alert(self, alert, state, seen if alert.last_seen is None else alert.last_seen)
 
     def emit(self, at: int) -> None:
         """The alerts as series, for rules that read them."""
@@ -254,7 +272,7 @@ class _Alerting(_Task):
             series.pause(at)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Engine:
     """What the rules of `groups` make of the series in `store`, from `start_ms` on.
 
@@ -270,23 +288,27 @@ class Engine:
     failures: list[Failure] = field(default_factory=list)
     evaluations: int = 0
     _tasks: list[_Task] = field(default_factory=list)
+    turns: list[tuple[int, int]] = field(default_factory=list)  # a heap of (when, which rule), some of them overtaken
     _done: int = field(init=False)
-    _due: int = 0
 
     def __post_init__(self) -> None:
         rules = [(group, rule) for group in self.groups for rule in group.rules]
         emits = any(_may_read_alerts(rule) for _, rule in rules)
+        recorded = None if self.every_minute else Recorded(rules)
         for order, (group, rule) in enumerate(rules):
             values = isinstance(rule, RecordRule) or any(t.reads_value for t in rule.labels.values())
-            plan = Plan(rule.expr, order, group.interval_ms, values)
+            plan = Plan(rule.expr, order, group.interval_ms, values, recorded)
             if isinstance(rule, AlertRule):
                 self._tasks.append(_Alerting(self, plan, rule, emits))
             else:
                 self._tasks.append(_Recording(self, plan, rule))
         self._done = self.start_ms - 1
         for task in self._tasks:
-            task.due = task.upward(self.start_ms)
-        self._due = min((task.due for task in self._tasks), default=NEVER)
+            idle = isinstance(task, _Recording) and recorded is not None and task.rule.name in recorded
+            task.due = NEVER if idle else task.upward(self.start_ms)
+            task.idle = idle
+            if not idle:
+                heappush(self.turns, (task.due, task.order))
         self.store.opened.append(self._opened)
         for family in list(self.store.by_name.values()):
             for series in family.values():
@@ -299,10 +321,13 @@ class Engine:
 
         None: nothing ever will. Cheap: call it after a sample to learn whether that brings the next change nearer.
         """
-        if self._due == NEVER:
+        turns = self.turns
+        while turns and self._tasks[turns[0][1]].due != turns[0][0]:
+            heappop(turns)
+        if not turns:
             return None
         grid = self.store.grid_ms
-        return max(self._due, after_ms + grid - after_ms % grid)
+        return max(turns[0][0], after_ms + grid - after_ms % grid)
 
     def advance(self, to_ms: int) -> list[Change]:
         """Evaluates all that is due up to `to_ms`, included; gives what changed, in order of time, rule and labels.
@@ -310,16 +335,15 @@ class Engine:
         What is set from now on is found by scrapes after `to_ms`.
         """
         self.changes = []
-        while self._due <= to_ms:
-            at = self._due
-            self._due = NEVER
-            for task in self._tasks:
-                if task.due <= at:
-                    self.evaluations += 1
-                    task.evaluate(at)
-            for task in self._tasks:
-                if task.due < self._due:
-                    self._due = task.due
+        turns, tasks = self.turns, self._tasks
+        while turns and turns[0][0] <= to_ms:
+            at, order = heappop(turns)
+            task = tasks[order]
+            if task.due == at:  # else it has had its turn, or has one earlier
+                self.evaluations += 1
+                task.evaluate(at)
+                if task.due < NEVER:
+                    heappush(turns, (task.due, order))
         self._done = max(self._done, to_ms)
         self.store.scraped_ms = max(self.store.scraped_ms, to_ms)
         return self.changes
@@ -337,13 +361,20 @@ class Engine:
         """What fires now, in order of rule and labels."""
         return [alert for alert in self.active() if alert.state == "firing"]
 
+    def recorded(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """What the recording rules of this name give now: (labels, value) of each element."""
+        return [
+            (dict(task.name(labels)), value)
+            for task in self._tasks
+            if isinstance(task, _Recording) and task.rule.name == name
+            for labels, value in task.plan.vector(self._done - self._done % task.every)
+        ]
+
     # --- of the rules -----------------------------------------------------------------------------------------------
 
-    def hasten(self, instant: int) -> None:
-        if instant < self._due:
-            self._due = instant
-
-    def record(self, task: _Task, before: dict[Labels, Series], found: dict[Labels, float], at: int) -> dict[Labels, Series]:
+    def record(
+        self, task: _Task, before: dict[Labels, Series], found: dict[Labels, float], at: int
+    ) -> dict[Labels, Series]:
         """Writes what a rule gives at an instant; what it gave before and does not now has ended."""
         recorded: dict[Labels, Series] = {}
         for labels, value in found.items():
@@ -364,9 +395,4 @@ class Engine:
 
 
 def _may_read_alerts(rule: AlertRule | RecordRule) -> bool:
-    names = (ALERTS, ALERTS_FOR_STATE)
-    return any(
-        all(matcher.accepts(name) for matcher in selector.matchers if matcher.label == NAME)
-        for selector in selectors(rule.expr)
-        for name in names
-    )
+    return any(may_name(selector, name) for selector in selectors(rule.expr) for name in (ALERTS, ALERTS_FOR_STATE))

@@ -157,7 +157,7 @@ COUNTERS = frozenset(("rate", "increase"))
 
 
 def go_max(one: float, other: float) -> float:
-    if math.isinf(one) and one > 0 or math.isinf(other) and other > 0:
+    if math.inf in (one, other):
         return math.inf
     if one != one or other != other:
         return math.nan

@@ -1,6 +1,6 @@
 """Label sets, durations and numbers as Prometheus writes them.
 
-Invariant: a label set is a tuple of (name, value) sorted by name without empty values, so that equal sets are equal tuples.
+Invariant: a label set is a tuple of (name, value) sorted by name without empty values: equal sets are equal tuples.
 """
 
 from __future__ import annotations

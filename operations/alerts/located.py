@@ -5,13 +5,11 @@ Invariant: whoever finds mistakes collects all of them and raises once.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Mistake:
+class Mistake(NamedTuple):
     """A mistake at a place: `line` and `column` count from 1."""
 
     file: str
@@ -34,5 +32,7 @@ class RulesInvalid(Exception):
 
 def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
     """A remedy: the closest of `known`, or `otherwise` when none is close."""
+    import difflib  # needed by nobody whose files are in order, and slow to load
+
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else otherwise

@@ -3,7 +3,7 @@
 A node is told once what is demanded of it: its values, or only which elements there are. `horizon` answers for that and
 no more, which is why `m > 5` sleeps through every change of m that does not cross 5.
 
-Invariant: between an instant and its horizon a node gives the same, as long as no sample comes that its watchers tell of.
+Invariant: from an instant to its horizon a node gives the same, as long as no sample comes that its watchers tell of.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Node:
     """
 
     direction: int | None = 0
+    safe = False  # it has a value at every instant, whatever the series
     values = True  # demanded: the values, not only which elements there are
 
     def children(self) -> tuple[Node, ...]:
@@ -39,7 +40,7 @@ class Node:
             child.demand(values)
 
     def horizon(self, at: int) -> int:
-        """The first instant after `at` at which what is demanded may differ; NEVER where only a sample can change it."""
+        """The first instant after `at` at which what is demanded may differ; NEVER where only a new sample can."""
         return min((child.horizon(at) for child in self.children()), default=NEVER)
 
     def data_horizon(self, at: int) -> int:
@@ -229,10 +230,45 @@ def absent_labels(matchers: tuple[Matcher, ...]) -> Labels:
     return tuple(sorted((label, value) for label, value in found.items() if value))
 
 
+class Inlined(VectorNode):
+    """What recording rules give, read by a later rule of the same turn: their expressions, under the names they record.
+
+    A recorded sample is as old as its reader then, so nothing depends on samples before it. `raw` are the series of
+    that name which no rule records.
+    """
+
+    def __init__(
+        self, raw: Leaf, inner: tuple[VectorNode | ScalarNode, ...], names: tuple[Callable[[Labels], Labels], ...]
+    ) -> None:
+        self.raw, self.inner, self.names = raw, inner, names
+        directions = {node.direction for node in inner}
+        self.direction = directions.pop() if len(directions) == 1 else None
+
+    def children(self) -> tuple[Node, ...]:
+        return (self.raw, *self.inner)
+
+    def demand(self, values: bool) -> None:
+        self.values = values
+        self.raw.demand(values)
+        for inner in self.inner:
+            inner.demand(values or isinstance(inner, ScalarNode))
+
+    def vector(self, at: int) -> Vector:
+        found = self.raw.vector(at)
+        for inner, name in zip(self.inner, self.names, strict=True):
+            vector = inner.vector(at) if isinstance(inner, VectorNode) else [((), inner.number(at))]
+            for labels, value in vector:
+                labels = name(labels)
+                if accept(self.raw.matchers, labels):
+                    found.append((labels, value))
+        return distinct(found)
+
+
 class Absent(VectorNode):
     def __init__(self, argument: VectorNode) -> None:
         self.argument = argument
-        self.labels = absent_labels(argument.matchers) if isinstance(argument, Select) else ()
+        leaf = argument.raw if isinstance(argument, Inlined) else argument
+        self.labels = absent_labels(leaf.matchers) if isinstance(leaf, Select) else ()
         self.direction = 0 if argument.direction == 0 else None
 
     def children(self) -> tuple[Node, ...]:
@@ -249,7 +285,11 @@ class Map(VectorNode):
     """A function of each value on its own; the metric loses its name."""
 
     def __init__(
-        self, argument: VectorNode, scalars: tuple[ScalarNode, ...], compute: Callable[..., float | None], slope: int | None
+        self,
+        argument: VectorNode,
+        scalars: tuple[ScalarNode, ...],
+        compute: Callable[..., float | None],
+        slope: int | None,
     ) -> None:
         self.argument, self.scalars, self.compute = argument, scalars, compute
         if argument.direction == 0 and all(scalar.direction == 0 for scalar in scalars):
@@ -311,73 +351,3 @@ class VectorOf(VectorNode):
 
     def horizon(self, at: int) -> int:
         return self.argument.horizon(at) if self.values else NEVER
-
-
-class Aggregate(VectorNode):
-    def __init__(self, argument: VectorNode, operator: str, names: tuple[str, ...], by: bool) -> None:
-        self.argument, self.operator, self.by = argument, operator, by
-        self.names = frozenset(names if by else (*names, NAME))
-        moves = {"sum": 1, "max": 1, "min": 1}.get(operator)
-        if argument.direction == 0 or (operator == "count" and argument.direction is not None):
-            self.direction = 0
-        else:
-            self.direction = argument.direction if moves else None
-        self._groups: dict[Labels, Labels] = {}
-
-    def children(self) -> tuple[Node, ...]:
-        return (self.argument,)
-
-    def demand(self, values: bool) -> None:
-        self.values = values
-        self.argument.demand(values and self.operator != "count")
-
-    def group(self, labels: Labels) -> Labels:
-        group = self._groups.get(labels)
-        if group is None:
-            group = tuple([pair for pair in labels if (pair[0] in self.names) == self.by])
-            self._groups[labels] = group
-        return group
-
-    def vector(self, at: int) -> Vector:
-        groups: dict[Labels, list[float]] = {}
-        for labels, value in self.argument.vector(at):
-            groups.setdefault(self.group(labels), []).append(value)
-        combine = AGGREGATES[self.operator]
-        return [(labels, combine(values)) for labels, values in groups.items()]
-
-
-def _sum(values: list[float]) -> float:
-    total = values[0]
-    for value in values[1:]:
-        total += value
-    return total
-
-
-def _largest(values: list[float]) -> float:
-    found = values[0]
-    for value in values:
-        if found < value or found != found:
-            found = value
-    return found
-
-
-def _smallest(values: list[float]) -> float:
-    found = values[0]
-    for value in values:
-        if found > value or found != found:
-            found = value
-    return found
-
-
-def _mean(values: list[float]) -> float:
-    mean = values[0]
-    for count, value in enumerate(values[1:], 2):
-        if mean in (float("inf"), float("-inf")) and (value == mean or abs(value) < float("inf")):
-            continue
-        mean += value / count - mean / count
-    return mean
-
-
-AGGREGATES: dict[str, Callable[[list[float]], float]] = {
-    "sum": _sum, "count": lambda values: float(len(values)), "max": _largest, "min": _smallest, "avg": _mean,
-}  # fmt: skip

@@ -10,7 +10,18 @@ from collections.abc import Callable
 
 from operations.alerts.functions import divide, modulo
 from operations.alerts.labels import NAME, Labels, Vector, without
-from operations.alerts.nodes import Constant, EvaluationError, Node, ScalarNode, Select, Time, VectorNode, Window, distinct
+from operations.alerts.nodes import (
+    Constant,
+    EvaluationError,
+    Inlined,
+    Node,
+    ScalarNode,
+    Select,
+    Time,
+    VectorNode,
+    Window,
+    distinct,
+)
 from operations.alerts.series import NEVER, OPERATORS
 
 ARITHMETIC: dict[str, Callable[[float, float], float]] = {
@@ -49,7 +60,7 @@ class Matching:
             signature = self.signature(labels)
             if signature in ones:
                 raise EvaluationError(
-                    f"found duplicate series for the match group {dict(signature)} on the right hand-side of the operation"
+                    f"found duplicate series for the match group {dict(signature)} on the right hand-side"
                 )
             ones[signature] = value
         found = []
@@ -114,11 +125,25 @@ class ScalarMinus(ScalarNode):
         return -self.argument.number(at)
 
 
+def lasting(name: str, at: int, left: VectorNode, right: VectorNode, horizon: Callable[[Node], int]) -> int:
+    """Until when the two sides of a match stay as they are, as far as it matters: with an empty side all is empty."""
+    no_left = right.safe and not left.vector(at)
+    no_right = left.safe and name != "unless" and not right.vector(at)
+    if no_left and no_right:
+        return max(horizon(left), horizon(right))
+    if no_left or no_right:
+        return horizon(left if no_left else right)
+    return min(horizon(left), horizon(right))
+
+
 class VectorBinary(VectorNode):
     """What arithmetic and comparisons share: two sides, of which one may be a scalar."""
 
-    def __init__(self, name: str, left: VectorNode | ScalarNode, right: VectorNode | ScalarNode, matching: Matching) -> None:
+    def __init__(
+        self, name: str, left: VectorNode | ScalarNode, right: VectorNode | ScalarNode, matching: Matching
+    ) -> None:
         self.name, self.left, self.right, self.matching = name, left, right, matching
+        self.one_to_one = isinstance(left, VectorNode) and isinstance(right, VectorNode)
 
     def children(self) -> tuple[Node, ...]:
         return (self.left, self.right)
@@ -135,13 +160,17 @@ class VectorBinary(VectorNode):
             return [(labels, value, scalar) for labels, value in left.vector(at)]
         return self.matching.pairs(left.vector(at), right.vector(at))
 
-    @property
-    def one_to_one(self) -> bool:
-        return isinstance(self.left, VectorNode) and isinstance(self.right, VectorNode)
+    def horizon(self, at: int) -> int:
+        left, right = self.left, self.right
+        if isinstance(left, VectorNode) and isinstance(right, VectorNode):
+            return lasting(self.name, at, left, right, lambda node: node.horizon(at))
+        return min(left.horizon(at), right.horizon(at))
 
 
 class Arithmetic(VectorBinary):
-    def __init__(self, name: str, left: VectorNode | ScalarNode, right: VectorNode | ScalarNode, matching: Matching) -> None:
+    def __init__(
+        self, name: str, left: VectorNode | ScalarNode, right: VectorNode | ScalarNode, matching: Matching
+    ) -> None:
         super().__init__(name, left, right, matching)
         self.compute = ARITHMETIC[name]
         self.direction = _slope(name, left, right)
@@ -152,8 +181,9 @@ class Arithmetic(VectorBinary):
             side.demand(values or isinstance(side, ScalarNode))
 
     def horizon(self, at: int) -> int:
-        sides = [side for side in (self.left, self.right) if self.values or isinstance(side, VectorNode)]
-        return min(side.horizon(at) for side in sides)
+        if self.values or self.one_to_one:
+            return super().horizon(at)
+        return (self.left if isinstance(self.left, VectorNode) else self.right).horizon(at)
 
     def vector(self, at: int) -> Vector:
         found: Vector = []
@@ -186,6 +216,7 @@ class Compare(VectorBinary):
         self.direction = 0 if both else None
         slope = _slope("-", left, right)
         self.crosses = bool(slope) and name not in ("==", "!=")
+        self.age: Select | None = None  # where it is `time() - age > constant`, looked at for its presence
         self.keeps_still = (right if isinstance(left, ScalarNode) else left).direction == 0
 
     def demand(self, values: bool) -> None:
@@ -193,14 +224,23 @@ class Compare(VectorBinary):
         left, right = self.left, self.right
         left.demand(True)
         right.demand(True)
+        self.age = None
         if self.as_bool or values or not isinstance(right, Constant):
             return
         if isinstance(left, Select):
             left.limit = (self.name, right.value)
         elif isinstance(left, Window) and self.name == ">" and right.value == 0:
             left.demand_sign()
+        elif isinstance(left, Arithmetic) and self.name in (">", ">="):
+            aged = left.right
+            if left.name == "-" and isinstance(left.left, Time) and isinstance(aged, Select) and not aged.offset:
+                self.age = aged
 
     def horizon(self, at: int) -> int:
+        if self.age is not None and isinstance(self.right, Constant):
+            limit, every = self.right.value, self.every
+            series = self.age.found
+            return min((s.next_age(at, at - late, self.name, limit, every) for _, s, late in series), default=NEVER)
         if not self.crosses or (self.values and not self.as_bool and not self.keeps_still):
             return super().horizon(at)
         return self._crossing(at, min(self.data_horizon(at), at + FAR_MS))
@@ -214,11 +254,14 @@ class Compare(VectorBinary):
         high = at + (end - at - 1) // every * every  # the last instant of the grid before `end`
         if self._true(high) == now:
             return NEVER if end - at >= FAR_MS else end
-        low, step = at, every
-        while low + step < high and self._true(low + step) == now:
-            low += step
-            step *= 2
-        high = min(high, low + step)
+        low = at
+        guess = at + self._guess(at, high) // every * every
+        for probe in (guess, guess + every):  # where the values move evenly, one of the two is it
+            if low < probe < high:
+                if self._true(probe) == now:
+                    low = probe
+                else:
+                    high = probe
         while high - low > every:
             middle = low + (high - low) // (2 * every) * every
             if self._true(middle) == now:
@@ -226,6 +269,17 @@ class Compare(VectorBinary):
             else:
                 high = middle
         return high
+
+    def _guess(self, at: int, end: int) -> int:
+        """How long after `at` the first element would cross if all moved evenly until `end`."""
+        then = {labels: (left, right) for labels, left, right in self.sides(end)}
+        soonest = float(end - at)
+        for labels, left, right in self.sides(at):
+            other_left, other_right = then.get(labels, (left, right))
+            gap, moved = right - left, (other_left - other_right) - (left - right)
+            if moved != 0 and 0 <= gap / moved < 1:
+                soonest = min(soonest, gap / moved * (end - at))
+        return int(soonest)
 
     def _true(self, at: int) -> int:
         test = self.test
@@ -254,7 +308,13 @@ class Sets(VectorNode):
 
     def __init__(self, name: str, left: VectorNode, right: VectorNode, matching: Matching) -> None:
         self.name, self.left, self.right, self.matching = name, left, right, matching
-        self.direction = 0 if left.direction == right.direction == 0 else None
+        one, other = left.direction, right.direction
+        if one is None or other is None:
+            self.direction = None
+        elif name == "or":
+            self.direction = one or other if one == other or 0 in (one, other) else None
+        else:
+            self.direction = one
 
     def children(self) -> tuple[Node, ...]:
         return (self.left, self.right)
@@ -263,6 +323,16 @@ class Sets(VectorNode):
         self.values = values
         self.left.demand(values)
         self.right.demand(values and self.name == "or")
+
+    def horizon(self, at: int) -> int:
+        if self.name == "or":
+            return super().horizon(at)
+        return lasting(self.name, at, self.left, self.right, lambda node: node.horizon(at))
+
+    def data_horizon(self, at: int) -> int:
+        if self.name == "or":
+            return super().data_horizon(at)
+        return lasting(self.name, at, self.left, self.right, lambda node: node.data_horizon(at))
 
     def vector(self, at: int) -> Vector:
         left, right = self.left.vector(at), self.right.vector(at)
@@ -275,15 +345,25 @@ class Sets(VectorNode):
 
 
 def let_age(node: Node) -> None:
-    """Where a rule is nothing but `time() - timestamp > n`, joined by and and or: younger timestamps cannot make it true."""
+    """Where a rule is `time() - timestamp > n`, joined by and and or: younger timestamps cannot make it true."""
     if isinstance(node, Sets):
         let_age(node.left)
         if node.name != "unless":
             let_age(node.right)
-    elif isinstance(node, Compare) and node.name in (">", ">=") and isinstance(node.right, Constant) and not node.as_bool:
-        age = node.left
-        if isinstance(age, Arithmetic) and age.name == "-" and isinstance(age.left, Time) and isinstance(age.right, Select):
-            age.right.aging = True
+    elif (
+        isinstance(node, Compare) and node.name in (">", ">=") and isinstance(node.right, Constant) and not node.as_bool
+    ):
+        _let_age(node.left)
+
+
+def _let_age(age: Node) -> None:
+    if isinstance(age, Arithmetic) and age.name == "-" and isinstance(age.left, Time) and isinstance(age.right, Select):
+        age.right.aging = True
+    elif isinstance(age, Sets) and age.name != "or":
+        _let_age(age.left)
+    elif isinstance(age, Inlined):
+        for inner in age.inner:
+            _let_age(inner)
 
 
 class Minus(VectorNode):

@@ -1,6 +1,6 @@
 """Reads the part of PromQL that operational rules need: text → tree, every node with its place and type.
 
-Invariant: a tree that is returned has a meaning: its types fit, and nothing in it is left to be found out when it is evaluated.
+Invariant: a tree that is returned has a meaning: its types fit, and all of it can be evaluated.
 """
 
 from __future__ import annotations
@@ -8,35 +8,27 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from operations.alerts.labels import LABEL_NAME, METRIC_NAME, NAME, duration_ms
 from operations.alerts.located import nearest
 from operations.alerts.matchers import Matcher, regex_fault
+from operations.alerts.tree import (
+    AGGREGATIONS,
+    COMPARISONS,
+    FUNCTIONS,
+    SET_OPERATORS,
+    Aggregation,
+    Binary,
+    Call,
+    Expr,
+    Negation,
+    Number,
+    Selector,
+    Text,
+    Type,
+)
 
-Type = Literal["scalar", "vector", "range", "string"]
-
-AGGREGATIONS = ("avg", "count", "max", "min", "sum")
-COMPARISONS = ("==", "!=", "<=", "<", ">=", ">")
-SET_OPERATORS = ("and", "or", "unless")
-RANGE_FUNCTIONS = (
-    "absent_over_time", "avg_over_time", "changes", "count_over_time", "delta", "increase", "max_over_time",
-    "min_over_time", "rate", "resets", "sum_over_time",
-)  # fmt: skip
-# name → types of its arguments, type of its result, how many of the arguments may be left out
-FUNCTIONS: dict[str, tuple[tuple[Type, ...], Type, int]] = {
-    "abs": (("vector",), "vector", 0),
-    "absent": (("vector",), "vector", 0),
-    "ceil": (("vector",), "vector", 0),
-    "clamp": (("vector", "scalar", "scalar"), "vector", 0),
-    "clamp_max": (("vector", "scalar"), "vector", 0),
-    "clamp_min": (("vector", "scalar"), "vector", 0),
-    "floor": (("vector",), "vector", 0),
-    "scalar": (("vector",), "scalar", 0),
-    "time": ((), "scalar", 0),
-    "vector": (("scalar",), "vector", 0),
-    **{name: (("range",), "vector", 0) for name in RANGE_FUNCTIONS},
-}
 _PRECEDENCE = {
     "or": 1, "and": 2, "unless": 2, **dict.fromkeys(COMPARISONS, 3), "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
 }  # fmt: skip
@@ -58,101 +50,6 @@ class PromqlError(Exception):
     def __init__(self, position: int, message: str, remedy: str) -> None:
         super().__init__(f"{message}; {remedy}")
         self.position, self.message, self.remedy = position, message, remedy
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    position: int
-    value: float
-    type: Type = "scalar"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    position: int
-    value: str
-    type: Type = "string"
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """`name{matchers}[range] offset …`; without a range an instant vector."""
-
-    position: int
-    name: str
-    matchers: tuple[Matcher, ...]
-    range_ms: int | None = None
-    offset_ms: int = 0
-
-    @property
-    def type(self) -> Type:
-        return "vector" if self.range_ms is None else "range"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    position: int
-    function: str
-    arguments: tuple[Expr, ...]
-
-    @property
-    def type(self) -> Type:
-        return FUNCTIONS[self.function][1]
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregation:
-    position: int
-    operator: str
-    labels: tuple[str, ...]
-    by: bool
-    argument: Expr
-    type: Type = "vector"
-
-
-@dataclass(frozen=True, slots=True)
-class Negation:
-    position: int
-    argument: Expr
-
-    @property
-    def type(self) -> Type:
-        return self.argument.type
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """`on` None: matched on all labels; with `on` true on `labels` only, else on all but them."""
-
-    position: int
-    operator: str
-    left: Expr
-    right: Expr
-    bool: bool = False
-    on: bool | None = None
-    labels: tuple[str, ...] = ()
-
-    @property
-    def type(self) -> Type:
-        return "scalar" if self.left.type == self.right.type == "scalar" else "vector"
-
-
-Expr = Number | Text | Selector | Call | Aggregation | Negation | Binary
-
-
-def selectors(expr: Expr) -> list[Selector]:
-    """Every selector in an expression, in the order of its text."""
-    match expr:
-        case Selector():
-            return [expr]
-        case Call():
-            return [found for argument in expr.arguments for found in selectors(argument)]
-        case Aggregation() | Negation():
-            return selectors(expr.argument)
-        case Binary():
-            return selectors(expr.left) + selectors(expr.right)
-        case _:
-            return []
 
 
 def parse(text: str) -> Expr:
@@ -206,7 +103,7 @@ def _unquoted(token: _Token) -> str:
 
     def escape(match: re.Match[str]) -> str:
         char = match.group(1)
-        if char not in _ESCAPES or char in "'\"" and char != token.text[0]:
+        if char not in _ESCAPES or (char in "'\"" and char != token.text[0]):
             raise PromqlError(
                 token.position + 1 + match.start(),
                 f"`\\{char}` is no escape in a PromQL text",
@@ -217,7 +114,7 @@ def _unquoted(token: _Token) -> str:
     return re.sub(r"\\(.)", escape, body)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Parser:
     text: str
     tokens: list[_Token] = field(init=False)
@@ -325,7 +222,7 @@ class _Parser:
         if not isinstance(expr, Selector) or expr.range_ms is not None or expr.offset_ms:
             raise PromqlError(bracket.position, "a range is taken of a selector only", _NOT_READ["[:]"])
         length = self.duration("the length of the range, like 5m,")
-        if self.have(":"):
+        if self.next.text.startswith(":"):
             raise PromqlError(self.next.position, "a subquery is PromQL that is not evaluated here", _NOT_READ["[:]"])
         self.expect("]", "after the length of the range")
         if length <= 0:
@@ -348,8 +245,14 @@ class _Parser:
         token = self.next
         length = duration_ms(token.text) if token.kind == "duration" else None
         if length is None:
-            raise self.unexpected(what) if token.kind != "duration" else PromqlError(
-                token.position, f"`{token.text}` is no duration", "write its units from the largest down, like 1h30m"
+            raise (
+                self.unexpected(what)
+                if token.kind != "duration"
+                else PromqlError(
+                    token.position,
+                    f"`{token.text}` is no duration",
+                    "write its units from the largest down, like 1h30m",
+                )
             )
         self.take()
         return length
@@ -493,7 +396,7 @@ def _typed(expr: Binary) -> Binary:
         if expr.operator in SET_OPERATORS and side.type != "vector":
             raise _misfit(side, f"`{expr.operator}` is for instant vectors")
     scalars = [side for side in (expr.left, expr.right) if side.type == "scalar"]
-    if len(scalars) == 2 and expr.operator in COMPARISONS and not expr.bool:
+    if len(scalars) == 2 and expr.operator in COMPARISONS and not expr.as_bool:
         remedy = f"write `{expr.operator} bool`, or put one side into vector(…)"
         raise PromqlError(expr.position, "a comparison of two scalars has nothing to filter", remedy)
     if scalars and expr.on is not None:

@@ -1,6 +1,6 @@
 """Reads Prometheus rule files. Everything that is wrong with them is reported at once, each mistake at its place.
 
-Invariant: a rule that is returned can be evaluated: its expression, durations, labels and templates have been understood.
+Invariant: a rule that is returned can be evaluated: its expression, durations, labels and templates are understood.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
-from operations.alerts import promql
+from operations.alerts import promql, tree
 from operations.alerts.labels import ALERTNAME, LABEL_NAME, NAME, duration_ms
 from operations.alerts.located import Mistake, RulesInvalid, nearest
 from operations.alerts.series import LOOKBACK_MS
@@ -21,25 +22,23 @@ DEFAULT_INTERVAL_MS = 60_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRule:
+class RecordRule(NamedTuple):
     """`record`: gives an expression's values a name of their own."""
 
     name: str
     text: str
-    expr: promql.Expr
+    expr: tree.Expr
     labels: dict[str, str]
     file: str
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class AlertRule:
+class AlertRule(NamedTuple):
     """`alert`: fires for each element that its expression has had for `for_ms`, and `keep_firing_ms` longer."""
 
     name: str
     text: str
-    expr: promql.Expr
+    expr: tree.Expr
     for_ms: int
     keep_firing_ms: int
     labels: dict[str, Template]
@@ -51,8 +50,7 @@ class AlertRule:
 Rule = RecordRule | AlertRule
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Rules that are evaluated one after the other, every `interval_ms`."""
 
     name: str
@@ -97,7 +95,7 @@ _COMMON_KEYS = ("expr", "labels")
 _ALERT_KEYS = ("alert", "for", "keep_firing_for", "annotations")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Reader:
     file: str
     text: str
@@ -105,14 +103,14 @@ class _Reader:
 
     # --- places -----------------------------------------------------------------------------------------------------
 
-    def wrong(self, node: yaml.Node, message: str, remedy: str, position: int = 0) -> None:
+    def wrong(self, node: yaml.Node, message: str, remedy: str, position: int | None = None) -> None:
         mark = self.place(node, position)
         self.mistakes.append(Mistake(self.file, *mark, message, remedy))
 
-    def place(self, node: yaml.Node, position: int) -> tuple[int, int]:
+    def place(self, node: yaml.Node, position: int | None) -> tuple[int, int]:
         """Line and column of a character of a node's value. YAML folds blanks and nothing else: count what is none."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        if not isinstance(node, yaml.ScalarNode) or position <= 0 and node.style is None:
+        if not isinstance(node, yaml.ScalarNode) or position is None:
             return line, column
         at = node.start_mark.index
         if node.style in ("|", ">"):
@@ -243,7 +241,7 @@ class _Reader:
         name = self.scalar(name_node, "the rule's name")
         if name is not None and not is_alert and not promql.is_metric_name(name):
             self.wrong(name_node, f"`{name}` is no metric name", "use letters, digits, `_` and `:`")
-        expr: promql.Expr | None = None
+        expr: tree.Expr | None = None
         if "expr" in found:
             expr = self.expression(found["expr"][1])
         else:
@@ -267,7 +265,7 @@ class _Reader:
         text = _text(found["expr"][1])
         return AlertRule(name, text, expr, hold, keep, label_templates, annotations, self.file, line)
 
-    def expression(self, node: yaml.Node) -> promql.Expr | None:
+    def expression(self, node: yaml.Node) -> tree.Expr | None:
         text = self.scalar(node, "`expr`")
         if text is None:
             return None

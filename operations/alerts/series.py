@@ -13,11 +13,13 @@ import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Protocol
 
 from operations.alerts.labels import NAME, Labels, label_set
 
 LOOKBACK_MS = 300_000  # Prometheus' default: an older sample is none
+_FAR_S = 1e12  # instants beyond it are never reached
 NEVER = 1 << 62  # later than every instant
 STALE = float("nan")  # this very object: the marker that a series ended; every other NaN is a value
 
@@ -33,6 +35,10 @@ def same(one: float, other: float) -> bool:
     if one == other:
         return one != 0 or math.copysign(1, one) == math.copysign(1, other)
     return one != one and other != other
+
+
+def _always(one: float, other: float) -> bool:
+    return True
 
 
 class Watcher(Protocol):
@@ -64,7 +70,7 @@ class Series:
     # --- written ----------------------------------------------------------------------------------------------------
 
     def set(self, value: float, at_ms: int) -> None:
-        """The value from now on: the next scrape finds it and so does every later one, until it is set again or ends."""
+        """The value from now on: the next scrape finds it and every later one, until it is set again or ends."""
         self.hold(float(value), self._store.scrape_after(at_ms))
 
     def stale(self, at_ms: int) -> None:
@@ -100,12 +106,12 @@ class Series:
             raise ValueError(f"a sample at {at_ms} ms, and there is one at {self.ends[-1]} ms: {dict(self.labels)}")
         last = len(self.ends) - 1
         before = STALE if last < 0 or at_ms - self.ends[last] > LOOKBACK_MS else self.values[last]
-        if last >= 0 and value is not STALE and before is not STALE:
-            if at_ms - self.ends[last] == self.step and same(before, value):
-                self.ends[last] = at_ms
-                self._truths.clear()
-                self._tell(before, value, at_ms)
-                return
+        values = last >= 0 and value is not STALE and before is not STALE
+        if values and at_ms - self.ends[last] == self.step and same(before, value):
+            self.ends[last] = at_ms
+            self._truths.clear()
+            self._tell(before, value, at_ms)
+            return
         self._append(before, value if value is STALE else float(value), at_ms, at_ms)
 
     def _reopen(self, at: int) -> float:
@@ -147,11 +153,11 @@ class Series:
 
     def next_value(self, at: int, upto: int) -> int:
         """The first instant after `at` at which `value` is another one."""
-        return self._next(at, upto, lambda one, other: same(one, other))
+        return self._next(at, upto, same)
 
     def next_presence(self, at: int, upto: int) -> int:
-        """The first instant after `at` at which there is a value, where there is none now, or none, where there is one."""
-        return self._next(at, upto, lambda one, other: True)
+        """The first instant after `at` at which there is a value, where there is none now, or the other way about."""
+        return self._next(at, upto, _always)
 
     def next_truth(self, at: int, upto: int, operator: str, limit: float) -> int:
         """The first instant after `at` at which `value operator limit` is another truth; no value is false."""
@@ -161,7 +167,11 @@ class Series:
         if not self._gaps and len(self.values) - index > 64:
             truths = self._truths.get((operator, limit))
             if truths is None or len(truths) != len(self.values):
-                truths = bytes([test(value, limit) and value is not STALE for value in self.values])
+                truths = bytes(map(test, self.values, repeat(limit)))
+                if operator == "!=":  # which holds for the marker too
+                    truths = bytes(
+                        [truth and value is not STALE for truth, value in zip(truths, self.values, strict=True)]
+                    )
                 self._truths[operator, limit] = truths
             if index >= 0 and at - self.ends[index] <= LOOKBACK_MS:
                 index = truths.find(1 - truths[index], index + 1)
@@ -180,6 +190,29 @@ class Series:
             if (then is not STALE and test(then, limit)) != truth:
                 return instant
             at, upto = instant, instant - late
+
+    def next_age(self, at: int, upto: int, operator: str, limit: float, every: int) -> int:
+        """The same for `time() - value operator limit`, with > or >=, looked at every `every` ms."""
+        test = OPERATORS[operator]
+        late = at - upto
+        now = self.value(at, upto)
+        truth = now is not STALE and test(at / 1000 - now, limit)
+        while True:
+            until = self._next(at, upto, same)
+            if not truth and now is not STALE and abs(now + limit) < _FAR_S:
+                instant = at + every - at % every
+                instant = max(instant, int((now + limit) * 1000) // every * every - every)
+                while not test(instant / 1000 - now, limit):
+                    instant += every
+                if instant < until:
+                    return instant
+            if until == NEVER:
+                return NEVER
+            now = self.value(until, until - late)
+            seen = until + -until % every
+            if (now is not STALE and test(seen / 1000 - now, limit)) != truth:
+                return until
+            at, upto = until, until - late
 
     def _next(self, at: int, upto: int, alike: Callable[[float, float], bool]) -> int:
         starts, ends, values = self.starts, self.ends, self.values
@@ -208,8 +241,7 @@ class Series:
         """The samples from `first` to `last`, both included, as runs; markers are no samples."""
         starts, ends, values, step = self.starts, self.ends, self.values, self.step
         found: list[Run] = []
-        index = max(bisect_left(ends, first), 0)
-        for index in range(index, len(starts)):
+        for index in range(bisect_left(ends, first), len(starts)):
             start = starts[index]
             if start > last:
                 break
@@ -226,7 +258,7 @@ class Series:
         return found
 
     def next_window(self, at: int, length: int, upto: int, settled: bool, every: int) -> int:
-        """The first instant after `at` at which a function of the last `length` ms, looked at every `every` ms, may differ.
+        """The first instant after `at` at which a function of the last `length` ms, looked at `every` ms, may differ.
 
         `settled`: the function looks at which values there are in which order, not at how many samples of each.
         """
@@ -246,12 +278,12 @@ class Series:
         return min(following, ends[low] + 1 if ends[low] != NEVER else NEVER)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Store:
     """All series, found by their labels; new ones are announced to `opened`.
 
-    `grid_ms` apart, from 0 on, everything that is `set` is scraped; what is set at or before `scraped_ms` is found by the
-    scrape after it, because that one has been.
+    `grid_ms` apart, from 0 on, everything that is `set` is scraped; what is set at or before `scraped_ms` is found by
+    the scrape after it, because that one has been.
     """
 
     grid_ms: int = 60_000

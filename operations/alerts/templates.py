@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from operations.alerts.labels import number
 from operations.alerts.located import nearest
@@ -42,11 +42,11 @@ def humanize_duration(seconds: float) -> str:
             return f"{sign}{_four_digits(abs(seconds))}s"
         return sign + " ".join(f"{part}{unit}" for part, unit in list(zip(parts, "dhms", strict=True))[first:])
     prefix = ""
-    if seconds:
-        for prefix in "munpfazy":
-            seconds *= 1000
-            if abs(seconds) >= 1:
-                break
+    for smaller in "munpfazy" if seconds else "":
+        prefix = smaller
+        seconds *= 1000
+        if abs(seconds) >= 1:
+            break
     return f"{_four_digits(seconds)}{prefix}s"
 
 
@@ -60,8 +60,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """A compiled text: pieces that are literal, or a label's name, or how to write the value."""
 
     text: str

@@ -11,7 +11,8 @@ from typing import Any
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError, ProcessorError
 from evidence.plan import Contest, EntryPlan, Plan
-from simulator.actors.context import World
+from seams.faults import Action
+from simulator.actors.context import NoteAction, World
 
 MINUTE_MS = 60_000
 RETRY_MS = (2 * MINUTE_MS, 9 * MINUTE_MS)
@@ -35,6 +36,7 @@ class EntrantsActor:
         self._tokens: dict[str, str] = {}
         self._signed_up: dict[str, bool] = {}
         """False while the first entry of a customer is about it."""
+        self._entered: dict[str, tuple[EntryPlan, str]] = {}
         self._book = world.books["entrants.actions"]
 
     def start(self) -> None:
@@ -63,6 +65,7 @@ class EntrantsActor:
             return
         entry_id, intent_id = str(answer.body["entry_id"]), answer.body.get("intent_id")
         self._note(entry, contest, "entered", "ok", entry_id, intent_id)
+        self._entered[f"{contest.id}/{entry.user_id}"] = entry, entry_id
         await self._pay(entry, contest, entry_id, intent_id)
 
     async def _sign_up(self, entry: EntryPlan, contest: Contest) -> bool:
@@ -116,6 +119,16 @@ class EntrantsActor:
                 continue
             self._note(entry, contest, "paid", "ok", entry_id, intent_id)
             return
+
+    async def pull_withdraw(self, action: Action, note: NoteAction) -> None:
+        """The lever entrants.withdraw: the customer asks for his fee back, and notes whether he was promised it."""
+        entry, entry_id = self._entered[action.entity]
+        contest = self._contests[entry.contest_id]
+        self._world.record(f"customer:{entry.user_id}", "entrant.withdraws", entry_id)
+        answer = await self._insist(entry, contest, "POST", "/api/entries/refund", {"entry_id": entry_id})
+        if answer is not None:
+            result = "ok" if answer.status in (200, 202) else _why(answer)
+            note(action, str(self._note(entry, contest, "refund_requested", result, entry_id)))
 
     # --- patience -----------------------------------------------------------------------------------------------------
 
@@ -172,8 +185,8 @@ class EntrantsActor:
         result: str,
         entry_id: str | None = None,
         intent_id: str | None = None,
-    ) -> None:
-        self._book.note(
+    ) -> int:
+        return self._book.note(
             self._world.runtime.now(),
             entry.user_id,
             contest.id,

@@ -14,9 +14,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from contest_platform.ports import Dispute, Intent, ProcessorError, ProcessorEvent, Refund, Transfer
-from seams.faults import Action
 from simulator.actors.attacker import Attacker
-from simulator.actors.context import NoteAction, World
+from simulator.actors.context import World
 from simulator.actors.processor_answers import UNSAVED_STATUSES, error_of, refusal, validate
 from simulator.actors.processor_disputes import Disputes
 from simulator.actors.processor_holdings import Balance, Shelf, fee_cents
@@ -69,8 +68,8 @@ class ProcessorActor:
         webhook_path: str = "/webhooks/processor",
     ) -> None:
         self._world = world
-        self._attacker = Attacker(world, webhook_path)
-        self._webhooks = Webhooks(world, webhook_secret, webhook_path, self._attacker, self._twin)
+        self.attacker = Attacker(world, webhook_path)
+        self._webhooks = Webhooks(world, webhook_secret, webhook_path, self.attacker, self._twin)
         self._requests, self._events_book = world.books["processor.requests"], world.books["processor.events"]
         self._intents: Shelf[Intent] = Shelf()
         self._transfers: Shelf[Transfer] = Shelf()
@@ -183,29 +182,14 @@ class ProcessorActor:
             self.handle(caller, "transfers.create", params, None, metadata.get("contest_id", ""))
         return self._requests.count
 
-    async def pull_transfer(self, action: Action, note: NoteAction, destination: str) -> None:
-        """The lever dashboard.transfer; `destination` is the customer's connected account."""
-        params = action.params
-        about = {"contest_id": params["contest_id"], "user_id": params["user_id"]}
-        number = self.dashboard_transfer(
-            action.entity,
-            amount_cents=params["amount_cents"],
-            destination=destination,
-            transfer_group=params["contest_id"],
-            metadata=about,
-        )
-        note(action, str(number))
-
-    async def pull_forge(self, action: Action, note: NoteAction) -> None:
-        """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
-        intent = next(intent for intent in self._intents.items if entity_of(intent.metadata) == action.entity)
-        for number in await self._attacker.forge(action.entity, intent):
-            note(action, str(number))
-
     def roll_secret(self, entity: str, secret: str) -> None:
         """Replace the signing secret of the webhook endpoint."""
         self._webhooks.roll_secret(secret)
         self._world.record("processor", "webhook.secret_rolled", entity)
+
+    def intent_about(self, entity: str) -> Intent:
+        """The first intent about "contest_id/user_id"."""
+        return next(intent for intent in self._intents.items if entity_of(intent.metadata) == entity)
 
     def open_dispute(self, intent_id: str) -> str:
         """The bank of whoever paid `intent_id` takes the money back. Returns the dispute's id.
@@ -215,6 +199,10 @@ class ProcessorActor:
         opened = self._disputes.open(self._intents.find(intent_id))
         self._publish(None)
         return opened.id
+
+    def dispute_about(self, intent_id: str) -> str:
+        """The id of the dispute about an intent. Raises KeyError when there is none."""
+        return self._disputes.id_of(intent_id)
 
     def close_dispute(self, dispute_id: str, won: bool) -> None:
         """The bank decides: `won` gives the amount back, without the fee. Raises ProcessorError, or ValueError when it

@@ -13,12 +13,22 @@ from typing import Any
 import orjson
 import pytest
 
-from contest_platform import ledger
+from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.domain import receipts
 from contest_platform.domain.receipts import Judgement, Scores
 from contest_platform.ports import Tx
-from contest_platform.services import ingestion, ingestion_batches, payments, reconciliation, refunds, scores, webhooks
+from contest_platform.services import (
+    disputes,
+    ingestion,
+    ingestion_batches,
+    payments,
+    reconciliation,
+    refunds,
+    scores,
+    webhooks,
+    withdrawals,
+)
 from contest_platform.services.ingestion_batches import Known, Poll
 from contest_platform.services.webhooks import Effect, Event
 
@@ -111,6 +121,35 @@ def old_events_are_refused(patch: pytest.MonkeyPatch) -> None:
         return "signed too long ago" if old else problem
 
     patch.setattr(webhooks, "signature_problem", careless)
+
+
+# --- customers -------------------------------------------------------------------------------------------------------
+
+
+def a_lost_dispute_stays_a_claim(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disputes, "_write_off", lambda _tx, _ctx, _dispute: None)
+
+
+def what_a_bank_gives_back_is_not_posted(patch: pytest.MonkeyPatch) -> None:
+    post = disputes._post
+
+    def careless(tx: Tx, ctx: Context, movement: Any) -> None:
+        if movement.amount_cents < 0:
+            post(tx, ctx, movement)
+
+    patch.setattr(disputes, "_post", careless)
+
+
+def who_withdraws_plays_on(patch: pytest.MonkeyPatch) -> None:
+    """The refund is owed, and the entry stays what it was."""
+    leave = withdrawals._leave
+
+    def careless(tx: Tx, ctx: Context, row: Any) -> str:
+        status = leave(tx, ctx, row)
+        audit.update(tx, ctx, "entries", {"entry_id": row["entry_id"]}, {"status": "VALID"}, "stays")
+        return status
+
+    patch.setattr(withdrawals, "_leave", careless)
 
 
 # --- the provider ----------------------------------------------------------------------------------------------------
