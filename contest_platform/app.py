@@ -22,8 +22,7 @@ class App:
         self._ports = ports
         self._access = AccessControl(ports, config)
         self._budget = ErrorBudget(ports.metrics, ports.runtime.now())
-        for counter in ("operations_failed_total", "database_connection_timeouts_total"):
-            ports.metrics.add(counter, 0)
+        ports.metrics.add("database_connection_timeouts_total", 0)
         self._routes: dict[str, dict[str, Route]] = {}
         self._add("GET", "/api/admin/status", Route("admin", self._status, "How many contests stand where"))
         for service in services:
@@ -57,7 +56,6 @@ class App:
         except DeniedError as denied:
             return Response(denied.status, {"error": denied.reason})
         except PortError as error:
-            self._ports.metrics.add("operations_failed_total")
             count_failure(self._ports.metrics, error)
             self._budget.failed()
             return Response(503, {"error": error.code})

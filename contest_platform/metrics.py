@@ -44,12 +44,12 @@ METRICS: dict[str, Metric] = {
     # ingestion
     "ingestion_answer_due_timestamp_seconds": Metric(
         "gauge",
-        "When the score provider's next answer about a tournament is due; in the past while none has come",
+        "When the provider's next answer about a tournament is due, to half an hour; while none comes, since when",
         ("tournament_id",),
     ),
     "ingestion_last_admission_timestamp_seconds": Metric(
         "gauge",
-        "Since when answers have told nothing new, at the earliest since play began; only while it is on",
+        "Since when answers have told nothing new, to half an hour, and since play began at most; only while it is on",
         ("tournament_id",),
     ),
     "quarantined_batches": Metric("gauge", "Answers that do not add up and are not yet made good", ("tournament_id",)),
@@ -112,8 +112,12 @@ METRICS: dict[str, Metric] = {
         "gauge", "0 once a job was refused a connection, until it has one again; how many there are nobody tells"
     ),
     "database_connection_timeouts_total": Metric("counter", "Transactions that got no connection"),
-    "auth_requests_total": Metric("counter", "Introspections by result: ok, denied, timeout or failed", ("result",)),
-    "operations_failed_total": Metric("counter", "Requests at the edge that were not served"),
+    "auth_service_error_rate": Metric(
+        "gauge", "Share of the introspections without an answer in the ten minutes to the last one"
+    ),
+    "auth_failure_timestamp_seconds": Metric(
+        "gauge", "When an introspection was last without an answer in time (timeout), or failed otherwise", ("result",)
+    ),
     "error_budget_remaining": Metric(
         "gauge", "Share of this month's failures that may still happen, below 0 when spent"
     ),
@@ -123,16 +127,9 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def export_instant(metrics: Metrics, name: str, at: int | None, **labels: str) -> None:
-    """A gauge of an instant (ms), which has nothing to say when there is none."""
-    if at is None:
-        metrics.remove(name, **labels)
-    else:
-        metrics.set(name, at // 1000, **labels)
-
-
 class Gauge:
-    """All series of one gauge: what has changed is told, and what does not stand any more is taken back."""
+    """All series of one gauge: what has changed is told, and what does not stand any more is taken back. Instants are
+    taken in ms."""
 
     __slots__ = ("_labels", "_metrics", "_name", "_per", "_told")
 
@@ -142,21 +139,27 @@ class Gauge:
         self._told: dict[tuple[str, ...], int] = {}
 
     def tell(self, standing: Mapping[tuple[str, ...], int]) -> None:
-        """Values of labels, in their order -> how it stands; an instant in ms."""
+        """How all of it stands: values of the labels, in their order -> value."""
         told = self._told
         if standing == told:
             return
-        for values in told:
-            if values not in standing:
-                self._metrics.remove(self._name, **dict(zip(self._labels, values, strict=True)))
+        for values in [values for values in told if values not in standing]:
+            self.tell_of(None, *values)
         for values, value in standing.items():
-            if told.get(values) != value:
-                self._metrics.set(self._name, value // self._per, **dict(zip(self._labels, values, strict=True)))
-        self._told = dict(standing)
+            self.tell_of(value, *values)
 
-    def tell_one(self, value: int | None) -> None:
-        """Of a gauge without labels."""
-        self.tell({} if value is None else {(): value})
+    def tell_of(self, value: int | None, *values: str) -> None:
+        """How the series with these values of the labels stands; None: not any more."""
+        told = self._told
+        if value == told.get(values):
+            return
+        labels = dict(zip(self._labels, values, strict=True))
+        if value is None:
+            del told[values]
+            self._metrics.remove(self._name, **labels)
+        else:
+            told[values] = value
+            self._metrics.set(self._name, value // self._per, **labels)
 
 
 def count_failure(metrics: Metrics, error: PortError) -> None:
@@ -167,5 +170,4 @@ def count_failure(metrics: Metrics, error: PortError) -> None:
 
 def export_skew(skew: Gauge, now: int, store_now: int) -> None:
     """How far the process' clock (`now`, ms) is from the database's; nothing when that is less than a second."""
-    seconds = int((now - store_now) / 1000)
-    skew.tell_one(seconds or None)
+    skew.tell_of(int((now - store_now) / 1000) or None)

@@ -45,7 +45,7 @@ class AnchoringService:
         seq, head, known = await ports.store.transact("anchoring.head", _head)
         if seq == known["seq"] or await self._publish(seq, head):
             known = {**known, "seq": seq, "at": now}
-        self._told.tell_one(known["at"])
+        self._told.tell_of(known["at"])
         stale = now - known["at"] >= STALE_AFTER_MS
         paged = (stale or known["paged"]) and await self._page("trigger" if stale else "resolve", known["seq"])
 

@@ -271,7 +271,7 @@ class EntriesService:
             return tx.now, tx.tuples(_OLDEST_ABANDONED)[0][0]
 
         now, oldest_at = await self._ports.store.transact("entries.cancellations_due", oldest)
-        self._orphaned_gauge.tell_one(oldest_at)
+        self._orphaned_gauge.tell_of(oldest_at)
         return None if oldest_at is None else now
 
     async def _cancel_all(self) -> None:

@@ -15,7 +15,7 @@ from contest_platform import audit, checkpoints, errors
 from contest_platform.audit import Context
 from contest_platform.domain.polling import OVERDUE_MS, PERIOD_MS, Standing, Tournament, next_poll
 from contest_platform.jobs import Job
-from contest_platform.metrics import Gauge, count_failure, export_instant, export_skew
+from contest_platform.metrics import Gauge, count_failure, export_skew
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import ingestion_batches
@@ -23,7 +23,8 @@ from contest_platform.services.ingestion_batches import ACTOR, Known, Poll, full
 
 T = TypeVar("T")
 
-NEWS = "ingestion_last_admission_timestamp_seconds"
+GRAIN_MS = 3 * PERIOD_MS
+"""How exactly monitoring is told of what goes on as it should: an hour's silence is news, and ten minutes are not."""
 
 FRESH: Mapping[str, Any] = {
     "revision": None,
@@ -112,7 +113,8 @@ class IngestionService:
         metrics = ports.metrics
         self._quarantine_gauge = Gauge(metrics, "ingestion_quarantine_oldest_timestamp_seconds")
         self._skew_gauge = Gauge(metrics, "host_clock_skew_seconds")
-        self._quarantined: dict[tuple[str, ...], int] = {}
+        self._answer_due = Gauge(metrics, "ingestion_answer_due_timestamp_seconds")
+        self._news_gauge = Gauge(metrics, "ingestion_last_admission_timestamp_seconds")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("ingestion.poll", "ingestion", PERIOD_MS, self._earliest, self._work),)
@@ -159,8 +161,9 @@ class IngestionService:
 
     def _export(self, tournament_id: str, due: _Due) -> None:
         at = due.at if due.failing_since is None else due.failing_since
-        name = "ingestion_answer_due_timestamp_seconds"
-        export_instant(self._ports.metrics, name, at, tournament_id=tournament_id)
+        if at is not None and due.failing_since is None:
+            at -= at % GRAIN_MS
+        self._answer_due.tell_of(at, tournament_id)
 
     async def _work(self) -> None:
         now = self._ports.runtime.now()
@@ -210,7 +213,7 @@ class IngestionService:
                 begun_at,
                 lambda tx, checkpoint: _fail(tx, tournament, checkpoint, code),
             )
-            self._ports.metrics.remove(NEWS, tournament_id=tournament.id)  # That nobody answers is told otherwise.
+            self._news_gauge.tell_of(None, tournament.id)  # That nobody answers is told otherwise.
             return False
         poll = Poll(tournament, full, since, begun_at, runtime.now(), answer)
         known = memory.known
@@ -229,8 +232,8 @@ class IngestionService:
         if learned:
             self._news[tournament.id] = now
         began = [from_at for from_at, until_at in tournament.play if from_at <= now < until_at]
-        at = max(began[0], self._news.get(tournament.id, 0)) if began else None
-        export_instant(self._ports.metrics, NEWS, at, tournament_id=tournament.id)
+        last_at = self._news.get(tournament.id, 0)
+        self._news_gauge.tell_of(max(began[0], last_at - last_at % GRAIN_MS) if began else None, tournament.id)
 
     async def _commit(
         self, operation: str, tournament: Tournament, at: int, change: Callable[[Tx, dict[str, Any]], T]
@@ -273,10 +276,7 @@ class IngestionService:
         metrics = self._ports.metrics
         if checkpoint["open"] != before["open"]:
             metrics.set("quarantined_batches", len(checkpoint["open"]), tournament_id=tournament.id)
-        self._quarantined.pop((tournament.id,), None)
-        if open_at is not None:
-            self._quarantined[tournament.id,] = open_at
-        self._quarantine_gauge.tell(self._quarantined)
+        self._quarantine_gauge.tell_of(open_at, tournament.id)
         page = checkpoint["page"]
         if page is not None and page != before["page"]:
             for contest_id in page["contests"]:

@@ -76,10 +76,10 @@ class ReconciliationService:
             began = self._notified is None
             next_at, through, disputed_at = await self._ports.store.transact("reconciliation.due", _earliest_pass)
             self._next_at, self._notified = next_at, seen
-            self._dispute_gauge.tell_one(disputed_at)
+            self._dispute_gauge.tell_of(disputed_at)
             if began:
                 # Of a platform that has not read them yet, its beginning.
-                self._success_gauge.tell_one(self._ports.runtime.now() if through is None else through)
+                self._success_gauge.tell_of(self._ports.runtime.now() if through is None else through)
         return (
             self._next_at if self._failed_at is None else max(self._next_at, next_tick(self._failed_at + 1, RETRY_MS))
         )
@@ -102,15 +102,15 @@ class ReconciliationService:
                     lambda tx: (_conclude(tx, began_at, begun.locked), disputes.newest_open(tx)),
                 )
             self._next_at, self._failed_at = next_at, None
-            self._success_gauge.tell_one(began_at)
-            self._dispute_gauge.tell_one(disputed_at)
-            self._up_gauge.tell_one(1)
+            self._success_gauge.tell_of(began_at)
+            self._dispute_gauge.tell_of(disputed_at)
+            self._up_gauge.tell_of(1)
         except PortError as error:
             self._failed_at = self._ports.runtime.now()
             if isinstance(error, StoreBusy):
                 count_failure(self._ports.metrics, error)
             else:
-                self._up_gauge.tell_one(0)
+                self._up_gauge.tell_of(0)
 
     async def _read_on(
         self,

@@ -216,8 +216,8 @@ class RefundsService:
         due_at, oldest_at, failed_at = await self._ports.store.transact(
             "refunds.due", lambda tx: tx.tuples(_STANDING)[0]
         )
-        self._oldest_gauge.tell_one(oldest_at)
-        self._failed_gauge.tell_one(failed_at)
+        self._oldest_gauge.tell_of(oldest_at)
+        self._failed_gauge.tell_of(failed_at)
         return None if due_at is None else int(due_at)
 
     async def _work(self) -> None:

@@ -96,7 +96,7 @@ class SettlementService:
         self._error_gauge.tell(told.errors)
         self._run_gauge.tell(told.runs)
         self._unexecuted_gauge.tell(told.unexecuted)
-        self._lease_gauge.tell_one(told.lease_until)
+        self._lease_gauge.tell_of(told.lease_until)
         return due_at
 
     def _earliest(self, tx: Tx) -> tuple[int | None, int | None]:

@@ -385,7 +385,7 @@ class WebhooksService:
 
     def _told_waiting(self, at: int | None) -> None:
         self._waiting_at = at
-        self._waiting_gauge.tell_one(at)
+        self._waiting_gauge.tell_of(at)
 
 
 def _recorded(tx: Tx, event: Event) -> tuple[str, bool, int | None]:
