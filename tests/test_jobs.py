@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from contest_platform import jobs
 from contest_platform.jobs import MINUTE_MS, Job, next_tick
+from contest_platform.ports import StoreBusy
 from tests.support.drivers import STARTS_AT, KernelBench
 from tests.support.metrics import KeptMetrics
 
@@ -175,3 +176,25 @@ def test_work_that_outlasts_its_period_is_followed_by_the_next_instant_of_the_gr
 @pytest.mark.parametrize(("at", "tick"), [(0, 0), (1, 100), (99, 100), (100, 100), (101, 200), (-1, 0)])
 def test_the_next_tick_is_the_first_multiple_of_the_period_not_before(at: int, tick: int) -> None:
     assert next_tick(at, PERIOD) == tick
+
+
+def test_a_job_without_a_connection_tries_again_each_minute_and_tells_until_it_has_one() -> None:
+    desk, refused = Desk(), [1, 1]
+    desk.ready[1] = 0
+
+    async def work() -> None:
+        if refused:
+            refused.pop()
+            raise StoreBusy("too_many_connections")
+        await desk.work()
+
+    desk.runtime.spawn(jobs.run(desk.ports, Job("desk", "desk", PERIOD, desk.due, work)), "job")
+    desk.bench.run_until(MINUTE_MS + 1)
+    assert desk.took == []
+    assert desk.metrics.standing == {
+        ("database_connection_pool_available",): 0,
+        ("database_connection_timeouts_total",): 2,
+    }
+    desk.bench.run_until(2 * MINUTE_MS + 1)
+    assert desk.took == [(1, 2 * MINUTE_MS)]
+    assert desk.metrics.standing == {("database_connection_timeouts_total",): 2}
