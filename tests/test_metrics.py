@@ -288,6 +288,21 @@ def test_a_webhook_that_waits_is_told_of_until_it_is_applied_or_nobody_could_any
         assert series not in platform.metrics.standing
 
 
+def test_webhooks_that_tell_nothing_new_or_prove_nothing_are_counted_from_nought() -> None:
+    platform = Platform()
+    _, intent_id = platform.entered()
+    event = platform.processor.pay(intent_id)
+    duplicates, forged = ("webhook_duplicates_total",), ("webhook_signature_failures_total",)
+    counted = []
+    for _ in range(3):
+        counted.append((platform.metrics.standing[duplicates], platform.metrics.standing[forged]))
+        platform.deliver(event)
+    assert counted == [(0, 0), (0, 0), (1, 0)]
+    response = platform.run(platform.app.handle(platform.webhook(b"{}", "t=1,v1=00")))
+    assert response.status == 400
+    assert (platform.metrics.standing[duplicates], platform.metrics.standing[forged]) == (2, 1)
+
+
 def test_refunds_and_disputes_and_orphans_are_told_of_while_they_are_open() -> None:
     platform = Platform()
     entry_id, _ = platform.entered()
@@ -395,3 +410,13 @@ def test_thirty_days_without_an_incident_have_no_alert_nor_have_their_idle_weeks
 def test_an_outage_of_the_provider_is_one_alert_and_its_end(rules: Operations, tmp_path: Path) -> None:
     heard = alerts("default", 5, 14, rules, tmp_path)
     assert heard == [("Watchdog", "firing"), ("IngestionLag", "firing"), ("IngestionLag", "resolved")]
+
+
+def test_a_provider_that_is_silent_repeats_itself_or_corrects_late_is_told_of_and_all_of_it_ends(
+    rules: Operations, tmp_path: Path
+) -> None:
+    heard = alerts("provider", 1, 14, rules, tmp_path)
+    names = {"IngestionLag", "IngestionQuarantine", "IngestionNothingNew", "CorrectionAfterSettlement"}
+    assert {name for name, _ in heard} == {"Watchdog", *names}
+    for name in names:
+        assert heard.count((name, "firing")) == heard.count((name, "resolved")) > 0
