@@ -23,6 +23,7 @@ from evidence.run import Evidence
 from evidence.writer import Published, RunWriter
 from reports import tell, write_all
 from reports.story import Story
+from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
 
 PACKAGES = (
@@ -83,7 +84,7 @@ def code_fingerprint() -> str:
 def simulate_into(writer: RunWriter, plan: Plan, stages: Stages, progress: Progress | None) -> tuple[Work, str]:
     """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest."""
     writer.write_plan(plan)
-    operations = shipped()
+    operations = shipped() if plan.operations else NONE
     for path, content in operations.documents.items():
         writer.write(path, content)
     with stages.measure("simulate"):

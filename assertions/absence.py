@@ -20,6 +20,8 @@ PROBED_WITHIN_MS = HOUR_MS
 """The revocation is probed at the start of the absence, not some time later."""
 SEEN_WITHIN_MS = HOUR_MS
 """How near the start and the end of the absence a fingerprint must have been taken."""
+RECORDED_WITHIN_MS = 10_000
+"""From the identity provider's word to the row of the platform's access log."""
 FINGERPRINTS = 3
 """Code, configuration and schema."""
 DATABASE_ROLES = frozenset({"app", "settlement", "ingestion"})
@@ -186,18 +188,50 @@ def fingerprints_constant(evidence: Evidence) -> Finding:
     for at, what, sha in evidence.rows("deployment.fingerprints", "at", "what", "sha256"):
         seen.setdefault(what, []).append((at, sha))
     found = Finding("fingerprints at start and end", 0, 2 * FINGERPRINTS)
+    told = set()
+    for n, at, principal, what, before, after in evidence.rows(
+        "deployment.changes", "n", "at", "principal", "what", "before_sha256", "after_sha256"
+    ):
+        told.add(what)
+        found.breaks(
+            f"{principal} changed the {what} at {instant(at)}, from {before[:12]}… to {after[:12]}…, outside any "
+            f"runbook step",
+            f"deployment.changes/{n}", at,
+        )  # fmt: skip
     for what, sightings in sorted(seen.items()):
         first_at, first = sightings[0]
         found.saw += (first_at <= plan.starts_at + SEEN_WITHIN_MS) + (
             sightings[-1][0] >= plan.absence_until_at - SEEN_WITHIN_MS
         )
         for at, sha in sightings:
-            if sha != first:
+            if sha != first and what not in told:
                 found.breaks(
                     f"{what} was {first[:12]}… at {instant(first_at)} and {sha[:12]}… at {instant(at)}",
                     f"deployment/{what}", at,
                 )  # fmt: skip
                 break
+    return found
+
+
+@assertion("absence.denials_recorded", "Whom the identity provider called revoked, the platform has denied on record")
+def denials_recorded(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    denials: dict[str, list[int]] = {}
+    for at, principal, allowed in evidence.rows("platform.access_log", "at", "principal", "allowed"):
+        if not allowed:
+            denials.setdefault(principal, []).append(at)
+    found = Finding("denials", 0, len(known.absent))
+    for n, at, action, principal, allowed in evidence.rows(
+        "identity.events", "n", "at", "action", "principal", "allowed"
+    ):
+        if action == "introspected" and not allowed and _is_absent(principal, known.absent):
+            found.saw += 1
+            if not any(at <= denied_at <= at + RECORDED_WITHIN_MS for denied_at in denials.get(principal, ())):
+                found.breaks(
+                    f"{principal} tried a credential at {instant(at)} that the identity provider told the platform was "
+                    f"worth nothing, and the platform has no denial on record",
+                    f"identity.events/{n}", at,
+                )  # fmt: skip
     return found
 
 

@@ -35,6 +35,8 @@ NOBODY_FAILS_TWICE = frozenset({
 })  # fmt: skip
 """Error codes of the processor after which a payout cannot succeed: closed account, missing capability (SPEC 1.6)."""
 
+_OBJECT = TransferRequest._fields.index("object_id")
+
 
 class Facts:
     """Every value is worked out when it is first asked for, and kept."""
@@ -180,7 +182,7 @@ class Facts:
     def effects(self) -> list[str]:
         """The ids of all objects that the platform's key made at the processor."""
         return [
-            *(intent.intent_id for intent in self.intents),
+            *(intent.intent_id for intent in self.intents if intent.intent_id not in self._requests[2]),
             *(refund.refund_id for refund in self.refunds if refund.caller == PLATFORM_KEY),
             *(transfer.transfer_id for transfer in self.transfers if transfer.caller == PLATFORM_KEY),
         ]
@@ -320,8 +322,10 @@ class Facts:
         return self._requests[1]
 
     @cached_property
-    def _requests(self) -> tuple[dict[str, list[TransferRequest]], array[int]]:
+    def _requests(self) -> tuple[dict[str, list[TransferRequest]], array[int], set[str | None]]:
+        """Transfer requests by key, the instants of look-ups, and the intents that another caller made."""
         creates: dict[str, list[TransferRequest]] = {}
+        others: set[str | None] = set()
         lookups = array("q")
         columns = ("operation", "caller", "idempotency_key", *TransferRequest._fields)
         for operation, caller, key, *row in self.evidence.rows("processor.requests", *columns):
@@ -330,7 +334,9 @@ class Facts:
                     creates.setdefault(key or "", []).append(TransferRequest._make(row))
                 elif operation == "transfers.list":
                     lookups.append(row[0])
-        return creates, lookups
+            elif operation == "intents.create":
+                others.add(row[_OBJECT])
+        return creates, lookups, others
 
     @cached_property
     def payments(self) -> list[tuple[int, int, str, str, int, str]]:
@@ -343,13 +349,13 @@ class Facts:
         ]
 
     @cached_property
-    def deleted_users(self) -> set[str]:
-        """Customers who, by their own book, deleted their account."""
-        return {
-            user
-            for user, action in self.evidence.rows("entrants.actions", "user_id", "action")
-            if action.startswith("delete")
-        }
+    def left_at(self) -> dict[str, int]:
+        """Customers who, by their own book, deleted their account, and when (ms)."""
+        left: dict[str, int] = {}
+        for user, at, action in self.evidence.rows("entrants.actions", "user_id", "at", "action"):
+            if action.startswith("delete"):
+                left.setdefault(user, at)
+        return left
 
     @cached_property
     def unpayable(self) -> set[tuple[str, str]]:
@@ -362,7 +368,7 @@ class Facts:
             )
             if status == "FAILED_TERMINAL" and reason
         }
-        found = {entry for entry, user in failed.values() if user in self.deleted_users}
+        found = {entry for entry, user in failed.values() if user in self.left_at}
         if failed:
             for transfer, key in self.evidence.rows("platform.transfer_attempts", "transfer_id", "idempotency_key"):
                 requests = self.transfer_requests.get(key, ())

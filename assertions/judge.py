@@ -173,12 +173,29 @@ def _shortened(result: Result) -> Result:
     return replace(result, broken=tuple(kept))
 
 
+BY_HAND = "absence.database_sessions"
+_EVER = -(1 << 63)
+
+
+def _altered_by_hand_at(results: tuple[Result, ...]) -> int:
+    """The instant (ms) of the first session at the database that was nobody's of the platform, where the audit shows
+    that the platform's books have been altered; before all others where it does not."""
+    sessions = [broken.at for result in results if result.id == BY_HAND for broken in result.broken]
+    is_altered = any(result.broken for result in results if result.family == "audit")
+    return min([at for at in sessions if at is not None], default=_EVER) if is_altered else _EVER
+
+
 def _first_broken(results: tuple[Result, ...], spans: list[Span]) -> FirstBroken | None:
     """The earliest broken promise; of several at one instant, the one that risks most money, then that of the
-    first family and id."""
+    first family and id.
+
+    Once a human has had his hands in the database and the audit shows that rows were altered, what these rows say of
+    instants before his session is hearsay: nothing from before it comes first."""
     first: tuple[Result, Broken] | None = None
+    by_hand_at = _altered_by_hand_at(results)
     for result in results:
-        for broken in result.broken[:1]:  # the earliest: _shortened put them in order
+        believed = [broken for broken in result.broken if broken.at is None or broken.at >= by_hand_at]
+        for broken in believed[:1]:  # the earliest: _shortened put them in order
             if first is None or _when(broken)[:3] < _when(first[1])[:3]:
                 first = result, broken
     if first is None:

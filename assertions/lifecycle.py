@@ -233,3 +233,35 @@ def under_minimum_is_cancelled_guaranteed_runs(evidence: Evidence) -> Finding:
                 f"contests/{contest_id}", contest.lock_at, sum(intent.amount_cents for intent in paid),
             )  # fmt: skip
     return found
+
+
+WORTHLESS = frozenset({
+    "bad signature", "expired", "issued in the future", "malformed token", "no bearer token",
+    "not a principal for customer access",
+})  # fmt: skip
+"""What a customer is told whose token is taken for worth nothing."""
+
+
+@assertion("lifecycle.customers_are_let_in", "No customer was turned away whose token the identity provider stood by")
+def customers_are_let_in(evidence: Evidence) -> Finding:
+    known = facts(evidence)
+    good = {
+        principal for principal, action in evidence.rows("identity.events", "principal", "action") if action == "issued"
+    }
+    good -= {
+        principal
+        for principal, action in evidence.rows("identity.events", "principal", "action")
+        if action == "revoked"
+    }
+    found = Finding("customers' notes", 0, len(known.captured))
+    for n, at, user, contest, action, result, cents in evidence.rows(
+        "entrants.actions", "n", "at", "user_id", "contest_id", "action", "result", "amount_cents"
+    ):
+        found.saw += 1
+        if action == "refused" and result in WORTHLESS and f"customer:{user}" in good:
+            found.breaks(
+                f"{user} was turned away at {instant(at)} ({result}), with a token that the identity provider had "
+                f"issued and never revoked ({contest or 'no contest'})",
+                f"entrants.actions/{n}", at, cents or 0,
+            )  # fmt: skip
+    return found

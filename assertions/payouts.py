@@ -16,13 +16,20 @@ from assertions.facts import PLATFORM_KEY, Facts, facts
 from assertions.ledgerbook import ledgerbook
 from assertions.lifecycle import PAID_OUT_WITHIN_MS, SETTLED_WITHIN_MS
 from assertions.model import Finding, assertion
-from assertions.words import DAY_MS, dollars, duration, instant
+from assertions.words import DAY_MS, MINUTE_MS, dollars, duration, instant
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
 KEY_LIFE_MS = DAY_MS
 """The processor forgets a key after 24 h: the same key is then a new request (docs.stripe.com/idempotency)."""
+
+ON_ITS_WAY_MS = 2 * MINUTE_MS
+"""How long a request that was sent before may take to arrive: stripe-python's read timeout is 80 s."""
+SAVED_REFUSALS = frozenset({"balance_insufficient"})
+"""Refusals that time undoes and that the processor saves under the key: sent again, it only replays them."""
+PROVE_NOTHING = frozenset({"api_error", "idempotency_error", "idempotency_key_in_use"})
+"""Errors after which the money may have moved (docs.stripe.com/error-low-level), whatever the platform made of them."""
 
 
 class _Attempt(NamedTuple):
@@ -84,7 +91,10 @@ def exactly_once(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("payouts.nobody_else_paid", "Every transfer went to the account of somebody who had won in that contest")
+@assertion(
+    "payouts.nobody_else_paid",
+    "Every transfer went to the account of somebody who had won in that contest, and had not left before",
+)
 def nobody_else_paid(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("transfers", 0, _payable(known))
@@ -97,6 +107,8 @@ def nobody_else_paid(evidence: Evidence) -> Finding:
             why = f"for an entry of {due.user_id}"
         elif transfer.destination != known.accounts.get(due.user_id):
             why = f"to the account {transfer.destination}, which is not that customer's"
+        elif transfer.created_at > known.left_at.get(due.user_id, transfer.created_at) + ON_ITS_WAY_MS:
+            why = f"who had deleted his account at {instant(known.left_at[due.user_id])}"
         else:
             continue
         found.breaks(
@@ -155,23 +167,22 @@ def attempts_follow_idempotency(evidence: Evidence) -> Finding:
 
 def _why_wrong(known: Facts, before: _Attempt, after: _Attempt) -> str | None:
     """Why `after` may not follow `before`, in words; None when it may."""
+    sent = [item for item in known.transfer_requests.get(before.idempotency_key, ()) if item.at < after.sent_at]
     if after.idempotency_key == before.idempotency_key:
         if after.request_hash != before.request_hash:
             return "sent another request under the same key"
+        if any(request.error_code in SAVED_REFUSALS for request in sent):
+            return "sent a key again under which the processor only replays its refusal"
         return None
-    done = [
-        request
-        for request in known.transfer_requests.get(before.idempotency_key, ())
-        if request.object_id is not None and request.at < after.sent_at
-    ]
+    done = [request for request in sent if request.object_id is not None]
     if done:
         return f"used a new key although the processor had made {done[0].object_id} under the old one"
-    if before.outcome == "REJECTED":
+    if before.outcome == "REJECTED" and not (sent and sent[-1].error_code in PROVE_NOTHING):
         return None
     place = bisect_left(known.lookups, before.sent_at)
     if place < len(known.lookups) and known.lookups[place] <= after.sent_at:
         return None
-    return f"used a new key after an outcome that was {before.outcome or 'never known'}, without a look-up"
+    return f"used a new key after an outcome that was {before.outcome or 'never known'} and no proof, without a look-up"
 
 
 def _tell(found: Finding, attempt: _Attempt, cents: int, why: str) -> None:

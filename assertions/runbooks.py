@@ -181,7 +181,7 @@ def on_record(evidence: Evidence) -> Finding:
         expected = (first.runbook, first.version, first.principal, ends[-1] if ends else "in_progress")
         if row[:4] != expected:
             found.breaks(f"the record says {row[:4]}, the notebook {expected}", subject, first.at)
-        told = [_as_recorded(step) for step in steps if step.action == "step"]
+        told = [_as_recorded(step) for step in steps if step.action == "step" and step.exit_status is not None]
         if told != recorded.pop(execution_id, []):
             found.breaks(f"the steps of {first.runbook} on record are not those in the notebook", subject, first.at)
         if not ends:

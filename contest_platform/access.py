@@ -28,6 +28,12 @@ ROLES: dict[Access, tuple[str, ...]] = {
 
 ERROR_RATE_MS = 600_000
 UNREACHABLE = "identity provider unreachable"
+SKEW_MS = 15 * 60_000
+"""How far our host's clock may be behind that of whoever issued a token. It takes nothing from `exp`, and RFC 7519 does
+not even ask that a token be refused for its `iat` (§4.1.6)."""
+INTROSPECTIONS = 2
+"""How often the identity provider is asked about one request before its silence counts as a no."""
+
 ANONYMOUS = "anonymous"
 """Principal in the access log of a caller who proved nothing."""
 
@@ -76,13 +82,19 @@ class AccessControl:
         return claims.principal
 
     async def _introspect(self, claims: Claims) -> None:
-        """Ask the identity provider whether the token is worth anything now; without its answer it is worth nothing."""
-        call = self._ports.auth.introspect(token_id=claims.token_id)
-        try:
-            answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
-        except PortError as error:
-            self._count(error)
-            raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
+        """Ask the identity provider whether the token is worth anything now; without its answer it is worth nothing.
+
+        Asking changes nothing, so what was not answered is asked again.
+        """
+        for tries_left in reversed(range(INTROSPECTIONS)):
+            call = self._ports.auth.introspect(token_id=claims.token_id)
+            try:
+                answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
+                break
+            except PortError as error:
+                self._count(error)
+                if not tries_left:
+                    raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
         self._count(None)
         if not answer.active:
             raise DeniedError(401, claims.principal, answer.reason or "not active")
@@ -136,7 +148,7 @@ def bearer_token(headers: Mapping[str, str]) -> str:
 def verify(token: str, sign: Callable[[bytes], bytes], now: int) -> Claims:
     """The claims of a JSON Web Token that `sign` (HS256) has signed, alive at `now` (ms). Raises DeniedError.
 
-    No other algorithm is accepted, whatever the token asks for (RFC 8725 §3.1). No leeway is given to `exp` or `iat`.
+    No other algorithm is accepted, whatever the token asks for (RFC 8725 §3.1). No leeway is given to `exp`.
     """
     signed, _, signature = token.rpartition(".")
     try:
@@ -161,7 +173,7 @@ def _claims(payload: Any, now: int) -> Claims:
         raise DeniedError(401, subject, "the token does not say from when until when it is good")
     if expires_s * 1000 <= now:
         raise DeniedError(401, subject, "expired")
-    if issued_s * 1000 > now:
+    if issued_s * 1000 > now + SKEW_MS:
         raise DeniedError(401, subject, "issued in the future")
     return Claims(subject, token_id, expires_s)
 

@@ -23,8 +23,8 @@ REGISTRY: dict[str, Meaning] = {
     "connection_failed": Meaning.DID_NOT_HAPPEN,
     "certificate_expired": Meaning.DID_NOT_HAPPEN,
     "service_unavailable": Meaning.UNKNOWN,
-    "store_busy": Meaning.DID_NOT_HAPPEN,
     "answer_unreadable": Meaning.UNKNOWN,
+    "store_busy": Meaning.DID_NOT_HAPPEN,
     # processor (docs.stripe.com/error-codes, /error-low-level); a status stands where there is no code
     "rate_limit": Meaning.DID_NOT_HAPPEN,
     "lock_timeout": Meaning.DID_NOT_HAPPEN,
@@ -69,6 +69,8 @@ def code_of(error: Exception) -> str:
     from contest_platform.ports import PortError, ProcessorError
 
     if isinstance(error, ProcessorError):
+        if error.type == "idempotency_error":
+            return error.type  # it has no code of its own
         # Behind a 5xx no code proves anything (docs.stripe.com/error-low-level).
         return error.error_code if error.error_code and error.status < 500 else f"http_{error.status}"
     return error.code if isinstance(error, PortError) else "internal_error"

@@ -34,7 +34,9 @@ def next_tick(at: int, period_ms: int) -> int:
 
 
 async def run(ports: Ports, job: Job) -> None:
-    """Run `job` for ever. What it depends on may not serve: then it is tried again a minute later, due or not."""
+    """Run `job` for ever. What ends in a port's error is begun again, due or not: at the next instant of the grid, or
+    at the next full minute where that is sooner. Who does not serve now may serve then, and what has been committed is
+    found in the store, whoever got to know of it."""
     runtime, signals, metrics = ports.runtime, ports.signals, ports.metrics
     earliest, failed = 0, False
     while True:
@@ -58,4 +60,4 @@ async def run(ports: Ports, job: Job) -> None:
             count_failure(metrics, error)
             if isinstance(error, StoreBusy):
                 metrics.set("database_connection_pool_available", 0)
-            await runtime.sleep_until(next_tick(runtime.now() + 1, MINUTE_MS))
+            await runtime.sleep_until(next_tick(runtime.now() + 1, min(job.period_ms, MINUTE_MS)))

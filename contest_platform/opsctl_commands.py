@@ -132,12 +132,13 @@ _ALL = (
     ),
     _read(
         "transfers list", "transfers", "Transfers to winners", _list(_TRANSFERS),
-        _one_of("status", TRANSFER_STATUSES), Option("--contest", "contest_id", "only of this"), LIMIT,
+        _one_of("status", TRANSFER_STATUSES), Option("--contest", "contest_id", "only of this"),
+        Option("--reason", "reason", "only for this"), _one_of("resolved", ("yes", "no")), LIMIT,
         example="transfers list --status RETRYABLE",
     ),
     _read(
         "transfers show", "transfers/show", "One transfer and its attempts",
-        _list(f"{_TRANSFERS} user_id destination idempotency_key processor_transfer_id created_at",
+        _list(f"{_TRANSFERS} user_id destination idempotency_key processor_transfer_id created_at resolved",
               attempts="attempt:n outcome code idempotency_key sent_at finished_at"),
         TRANSFER, example="transfers show payout_1",
     ),
@@ -145,6 +146,12 @@ _ALL = (
          example="payout_1"),
     _act("transfers fail", "transfers/fail", "Give up a transfer refused for good", DONE, TRANSFER, REASON,
          example='payout_1 --reason "account closed"'),
+    _act("transfers resolve", "transfers/resolve", "Note that a transfer that failed or was reversed is looked into",
+         DONE, TRANSFER, REASON, example='payout_1 --reason "the account is closed"'),
+    _act("transfers unresolve", "transfers/unresolve", "Take that note back", DONE, TRANSFER, REASON,
+         example='payout_1 --reason "not looked into after all"'),
+    _act("payouts start", "payouts/start", "Have the payout of a settled contest begin", ACCEPTED, CONTEST,
+         example="c1"),
     _read(
         "webhooks list", "webhooks", "Events of the processor, newest first",
         _list("event_id status type object_id deliveries received_at applied_at"),
@@ -160,6 +167,8 @@ _ALL = (
     ),
     _act("refunds request", "refunds/request", "Take an entry out before the lock, and owe its fee back", ACCEPTED,
          ENTRY, REASON, example='entry_1 --reason "asked for by the customer"'),
+    _act("refunds retry", "refunds/retry", "Make the next attempt of a refund now, by the same rules", ACCEPTED,
+         _argument("refund_id", "the refund"), example="refund_1"),
     _read(
         "disputes list", "disputes", "Disputes",
         _list("dispute_id status entry_id cents:amount_cents opened_at closed_at"),
@@ -173,7 +182,8 @@ _ALL = (
     _read(
         "payments orphaned", "payments/orphaned", "Intents of which nothing has been heard",
         _list("entry_id intent_id status entry_status contest_id cents:amount_cents age_s created_at lock_at"),
-        Option("--age", "age_s", "for at least so many seconds (3600)", "integer"), LIMIT,
+        Option("--age", "age_s", "for at least so many seconds (3600)", "integer"),
+        _one_of("entry_status", ("PENDING_PAYMENT", "ABANDONED"), "--entry-status"), LIMIT,
         example="payments orphaned --age 7200",
     ),
     _read(
@@ -182,6 +192,8 @@ _ALL = (
               "captured_at", events="event_id type status deliveries received_at"),
         ENTRY, example="payments show entry_1",
     ),
+    _read("payments status", "payments/status", "When the processor's books were last read to their end",
+          _list("last_success_at behind_s asked")),
     _act("payments reconcile", "payments/reconcile", "Read at the processor now what happened there", ACCEPTED,
          example=""),
     _read("scores audit", "scores/audit", "The last score audit of each tournament",

@@ -55,16 +55,16 @@ class ServiceUnavailable(PortError):
     code = "service_unavailable"
 
 
-class StoreBusy(PortError):
-    """The store had no connection to give: the transaction was not begun, and may be tried again."""
-
-    code = "store_busy"
-
-
 class AnswerUnreadable(PortError):
     """The callee answered as if all were well, and what it sent cannot be read."""
 
     code = "answer_unreadable"
+
+
+class StoreBusy(PortError):
+    """The store had no connection to give: the transaction was not begun, and may be tried again."""
+
+    code = "store_busy"
 
 
 class ProcessorError(PortError):
@@ -171,7 +171,9 @@ class Store(Protocol):
     def transact(self, operation: str, fn: Callable[[Tx], T]) -> Awaitable[T]:
         """Run `fn` in one transaction and commit. `fn` is synchronous, calls nothing outside, may be run again.
 
-        `operation` names the transaction ("entries.create"): faults and traces refer to it. Raises StoreBusy.
+        `operation` names the transaction ("entries.create"): faults and traces refer to it. Raises StoreBusy when there
+        was no connection to be had, and DeadlineExceeded when the database did not answer: all of the transaction is
+        there, or nothing of it. Whoever began it begins again from what the store says then, as after a crash.
         """
 
 

@@ -62,3 +62,5 @@ class Config:
     auth_timeout_ms: int = 5_000
     pager_timeout_ms: int = 10_000
     anchor_timeout_ms: int = 10_000
+    database_timeout_ms: int = 10_000
+    """How long a connection waits for the database's answer before it is given up."""

@@ -168,6 +168,8 @@ class Plan(Model):
     owner_capital_cents: int
     """What the platform has at the processor before the first fee: it covers guarantees and fees."""
     principals: list[Principal]
+    operations: bool = False
+    """Whether alerts are evaluated, and ops is paged and carries out runbooks."""
     tournaments: list[Tournament]
     contests: list[Contest]
     entrants: list[Entrant]

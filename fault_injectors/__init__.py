@@ -62,6 +62,9 @@ def check(cls: type[Fault]) -> None:
     at_seam = cls.seam in SEAMS and cls.operation in SEAMS[cls.seam].operations
     if not at_seam and f"{cls.seam}.{cls.operation}" not in LEVERS:
         raise DeclarationError(f"{where}: neither a seam nor a lever is called {cls.seam}/{cls.operation}")
+    for seam, operation in cls.also:
+        if seam not in SEAMS or operation not in SEAMS[seam].operations:
+            raise DeclarationError(f"{where}: no seam is called {seam}/{operation}")
     acts = cls.effect if at_seam else cls.actions
     if acts is (Fault.effect if at_seam else Fault.actions):
         raise DeclarationError(f"{where} does nothing: define {'effect' if at_seam else 'actions'}")

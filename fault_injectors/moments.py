@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seams.draws import Draws
 from seams.faults import Binding, Guarantees
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+HALF_HOUR_MS = HOUR_MS // 2
 DAY_MS = 24 * HOUR_MS
 POLLED_MS = 10 * MINUTE_MS
 LAST_PAYMENTS = 5
@@ -29,6 +32,16 @@ def a_transfer(guarantees: Guarantees, draws: Draws) -> Binding | None:
         return None
     chosen = draws.weighted([((contest_id, n), n) for contest_id, n in contests], "contest")
     return Binding(entity=chosen[0], occurrence=draws.between(1, chosen[1], "transfer"))
+
+
+def as_payouts_begin(guarantees: Guarantees, draws: Draws, length_ms: int) -> Binding | None:
+    """One of the contests that pay out: from up to half an hour before its payouts are due, for `length_ms`."""
+    contests = guarantees.payouts()
+    if not contests:
+        return None
+    contest_id, due_at = draws.choice(contests, "contest")
+    from_at = due_at - draws.between(0, HALF_HOUR_MS, "before")
+    return Binding(entity=contest_id, from_at=from_at, until_at=from_at + length_ms)
 
 
 def a_payment(guarantees: Guarantees, draws: Draws) -> Binding | None:
@@ -70,7 +83,14 @@ def while_settled(cutoff_at: int, after_min: int) -> int:
 
 def a_founder_after(guarantees: Guarantees, draws: Draws, earliest_at: int) -> tuple[str, int] | None:
     """(principal, at): a founder, and an instant from `earliest_at` until a day before the absence ends."""
-    founders, latest_at = guarantees.founders(), guarantees.absence_until_at - DAY_MS
-    if not founders or earliest_at > latest_at:
+    return absent_after(guarantees, draws, guarantees.founders(), earliest_at)
+
+
+def absent_after(
+    guarantees: Guarantees, draws: Draws, absent: Sequence[str], earliest_at: int
+) -> tuple[str, int] | None:
+    """(principal, at): one of the `absent`, and an instant from `earliest_at` until a day before the absence ends."""
+    latest_at = guarantees.absence_until_at - DAY_MS
+    if not absent or earliest_at > latest_at:
         return None
-    return draws.choice(founders, "founder"), draws.between(earliest_at, latest_at, "instant")
+    return draws.choice(absent, "founder"), draws.between(earliest_at, latest_at, "instant")

@@ -1,36 +1,65 @@
-"""The platform itself: processes that die."""
+"""The platform itself and what it stands on: processes that die, a database without room, clocks that are wrong.
+
+Invariant: no fault is told to the platform; it meets each as it would in production, by what its ports answer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
-from fault_injectors.moments import MINUTE_MS, in_play
+from pydantic import Field
+
+from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_founder_after, a_transfer, in_play
+from fault_injectors.violations import RevokedProbe
 from seams.draws import Draws
-from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Parameters, RecoverySpec
+from seams.faults import (
+    Action,
+    Binding,
+    BiteSpec,
+    Call,
+    Die,
+    Effect,
+    Fault,
+    Guarantees,
+    LoseRequest,
+    Occasion,
+    Parameters,
+    RecoverySpec,
+    Refuse,
+)
 
 PLAY_LEFT_MS = 30 * MINUTE_MS
 """A crash hurts only while play goes on: at least three polls must fall after it."""
 
 
-class CrashParams(Parameters):
-    unit: Literal["ingestion"] = "ingestion"
+class _Crashes(Fault):
+    """A unit that dies at an instant."""
 
-
-class Crash(Fault):
-    id = "platform.crash"
-    title = "The ingestion worker dies while play is on"
     seam = "services"
     operation = "crash"
     imitates = (
         "A process that dies without unwinding. The Service Control Manager marks the service stopped and, with no"
         " failure actions configured, leaves it so (learn.microsoft.com, SERVICE_FAILURE_ACTIONS)."
     )
+    bite = BiteSpec("hosts.services", {"n": "$victim", "service": "$entity", "state": "stopped", "by": "crash"})
+
+    def actions(self) -> Sequence[Action]:
+        assert self.binding.entity is not None
+        assert self.binding.from_at is not None
+        return [Action(self.binding.from_at, "services.crash", self.binding.entity)]
+
+
+class CrashParams(Parameters):
+    unit: Literal["ingestion"] = "ingestion"
+
+
+class Crash(_Crashes):
+    id = "platform.crash"
+    title = "The ingestion worker dies while play is on"
     exercises = "Holes lost or admitted twice by a restarted worker, and a host that stays broken with nobody there."
     recovery = RecoverySpec("rule", "Healing starts the service again; it resumes at the durable checkpoint.", 3_600)
-    bite = BiteSpec("hosts.services", {"n": "$victim", "service": "$entity", "state": "stopped", "by": "crash"})
     Params = CrashParams
-    params: CrashParams
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
@@ -38,7 +67,370 @@ class Crash(Fault):
         moment = in_play(guarantees, draws, PLAY_LEFT_MS)
         return None if moment is None else Binding(entity=params.unit, from_at=moment[1])
 
+
+Moment = Literal["play", "lock", "settlement", "payouts"]
+
+
+def at_moment(guarantees: Guarantees, draws: Draws, moment: Moment) -> int | None:
+    """An instant in play, around a lock, around a settlement, or while its payouts are made."""
+    if moment == "play":
+        found = in_play(guarantees, draws, PLAY_LEFT_MS)
+        return None if found is None else found[1]
+    if moment == "lock":
+        locks = guarantees.locks()
+        near_ms = draws.between(-MINUTE_MS, MINUTE_MS, "near")
+        return draws.choice(locks, "lock")[1] + near_ms if locks else None
+    settlements = guarantees.settlements()
+    if not settlements:
+        return None
+    _, from_at, until_at = draws.choice(settlements, "settlement")
+    return draws.between(from_at if moment == "settlement" else (from_at + until_at) // 2, until_at, "near")
+
+
+class CrashAtParams(Parameters):
+    unit: Literal["app", "settlement"] = "app"
+    moment: Moment = "lock"
+
+
+class CrashAt(_Crashes):
+    id = "platform.crash_at"
+    title = "A service on the Linux host dies in play, at a lock, at a settlement or during payouts"
+    imitates = (
+        "A process that dies without unwinding (SIGKILL by the kernel when memory runs out); systemd starts it again"
+        " after RestartSec where Restart=always is set (systemd.service(5))."
+    )
+    exercises = "State that was held in memory only; a contest that is not locked, settled or paid because of it."
+    recovery = RecoverySpec("itself", "The host starts it again; it goes on from what was committed.", 3_600)
+    Params = CrashAtParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, CrashAtParams)
+        at = at_moment(guarantees, draws, params.moment)
+        return None if at is None else Binding(entity=params.unit, from_at=at)
+
+
+class IngestionCrashAtParams(Parameters):
+    moment: Moment = "settlement"
+
+
+class IngestionCrashAt(_Crashes):
+    id = "platform.ingestion_crash_at"
+    title = "The ingestion worker dies in play, at a lock, at a settlement or during payouts"
+    exercises = "Settling without the official scores, or never, because nobody asks for them any more."
+    recovery = RecoverySpec("rule", "Healing starts the service again; it still owes the full poll.", 3_600)
+    Params = IngestionCrashAtParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, IngestionCrashAtParams)
+        at = at_moment(guarantees, draws, params.moment)
+        return None if at is None else Binding(entity="ingestion", from_at=at)
+
+
+class CrashInStepParams(Parameters):
+    step: Literal[
+        "contests.advance", "settlement.open", "settlement.execute", "settlement.close", "payouts.open",
+        "payouts.submit", "payouts.paid", "payouts.finish",
+    ] = "settlement.execute"  # fmt: skip
+    committed: bool = False
+    """Whether the step's transaction was committed before the process died."""
+
+
+class CrashInStep(Fault):
+    id = "platform.crash_in_step"
+    title = "A service dies within a step: just before its transaction is committed, or just after"
+    seam = "store"
+    operation = "commit"
+    imitates = (
+        "Between an effect and the record of it there is always an instant; a committed transaction outlives the"
+        " process, any other leaves nothing (PostgreSQL 15, write-ahead log; SQLite, atomic commit)."
+    )
+    exercises = "Steps that cannot be taken again: a second pack, a second transfer, or one that is forgotten."
+    recovery = RecoverySpec("itself", "The host starts it again; the step is taken again, or found taken.", 3_600)
+    bite = BiteSpec("hosts.services", {"n": "$victim", "state": "stopped", "by": "crash"})
+    Params = CrashInStepParams
+    params: CrashInStepParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, CrashInStepParams)
+        settlements = guarantees.settlements()
+        transfer = a_transfer(guarantees, draws)
+        if not settlements or transfer is None:
+            return None
+        # A contest is opened, executed and closed once at least, and a running one locks, goes live and completes.
+        most = len(settlements) if params.step.startswith("settlement") else 1
+        if params.step in ("payouts.submit", "payouts.paid"):
+            most = sum(n for _, n in guarantees.transfers())
+        return Binding(entity=params.step, occurrence=draws.between(1, most, "occurrence"))
+
+    def effect(self, call: Call) -> Effect | None:
+        return Die(committed=self.params.committed) if self.is_bound_to(call) else None
+
+
+class PoolExhaustedParams(Parameters):
+    minutes: int = Field(ge=11, le=20)
+    """In play somebody polls every ten minutes: within eleven somebody needs the database."""
+    moment: Literal["play", "settlement"] = "play"
+
+
+class PoolExhausted(Fault):
+    id = "platform.pool_exhausted"
+    title = "The database refuses connections for minutes: all are taken"
+    seam = "store"
+    operation = "begin"
+    imitates = (
+        "FATAL: sorry, too many clients already (PostgreSQL error 53300, too_many_connections), or a pool that times"
+        " out (SQLAlchemy: QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00)."
+    )
+    exercises = "A job that ends with its first error, or an effect outside that nobody writes down afterwards."
+    recovery = RecoverySpec("itself", "Callers are told 503 and try again; jobs try again each minute.", 7_200)
+    bite = BiteSpec("database.refusals", {"n": "$victim", "reason": "too_many_connections"})
+    Params = PoolExhaustedParams
+    params: PoolExhaustedParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, PoolExhaustedParams)
+        if params.moment == "play":
+            at, length_ms = at_moment(guarantees, draws, "play"), params.minutes * MINUTE_MS
+        else:
+            settlements = guarantees.settlements()
+            at = draws.choice(settlements, "settlement")[1] if settlements else None
+            length_ms = (30 + params.minutes) * MINUTE_MS
+        return None if at is None else Binding(from_at=at, until_at=at + length_ms)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(0, "too_many_connections") if self.in_window(call) else None
+
+
+# --- who watches -----------------------------------------------------------------------------------------------------
+
+
+class AnchorDownParams(Parameters):
+    outage_h: int = Field(ge=5, le=7)
+
+
+class AnchorDown(Fault):
+    id = "platform.anchor_down"
+    title = "The outside anchor of the audit log is down for hours"
+    seam = "anchor"
+    operation = "publish"
+    imitates = "A small service of somebody else's, down for 27 and 93 min on one day (stripe.com/rcas/2019-07-10)."
+    exercises = "Losing heads, or stopping the platform's work because nobody witnesses it."
+    recovery = RecoverySpec("itself", "The head of the hour after is anchored, and covers all before it.", 2 * 3_600)
+    bite = BiteSpec("anchor.refusals", {"head_seq": "$victim", "status": 503})
+    Params = AnchorDownParams
+    params: AnchorDownParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, AnchorDownParams)
+        moment = in_play(guarantees, draws, params.outage_h * HOUR_MS)
+        if moment is None:
+            return None
+        return Binding(from_at=moment[1], until_at=moment[1] + params.outage_h * HOUR_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(503) if self.in_window(call) else None
+
+
+class _WhileAnchorIsDown(Fault):
+    """Befalls the page about a stale anchor, so it brings the outage that makes somebody send one."""
+
+    seam = "pager"
+    operation = "send"
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        given = AnchorDownParams(outage_h=7)
+        outage = AnchorDown.bind(guarantees, draws, given)
+        if outage is None or outage.from_at is None:
+            return None
+        occasion = Occasion(AnchorDown.id, outage, given.model_dump())
+        return Binding(
+            entity="audit_anchor_stale", from_at=outage.from_at,
+            until_at=outage.from_at + 5 * HOUR_MS, occasion=(occasion,),
+        )  # fmt: skip
+
+
+class PagerDown(_WhileAnchorIsDown):
+    id = "platform.pager_down"
+    title = "The pager is down when somebody has to be told that the anchor is stale"
+    imitates = (
+        "Events that the pager does not accept are answered 429 or 5xx, and the sender has to send them again"
+        " (PagerDuty Events API v2)."
+    )
+    exercises = "Telling once, and taking it for told."
+    recovery = RecoverySpec("itself", "The page is sent again until the pager has taken it.", 4 * 3_600)
+    bite = BiteSpec("pager.refusals", {"dedup_key": "$victim", "status": 503})
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(503) if self.in_window(call) else None
+
+
+class PageLost(_WhileAnchorIsDown):
+    id = "platform.page_lost"
+    title = "A page is lost on its way to the pager"
+    imitates = (
+        "A read timeout leaves unknown whether the request arrived; a dedup_key makes it safe to send it again"
+        " (PagerDuty Events API v2)."
+    )
+    exercises = "Telling once, and taking it for told."
+    recovery = RecoverySpec("itself", "The page is sent again under the same dedup key.", 4 * 3_600)
+    bite = BiteSpec("platform.audit_log", {"action": "call.page_unanswered", "correlation": "$victim"})
+
+    def __init__(self, fault_id: str, binding: Binding, params: Parameters) -> None:
+        super().__init__(fault_id, binding, params)
+        self._lost = False
+
+    def effect(self, call: Call) -> Effect | None:
+        if self._lost or not self.in_window(call):
+            return None
+        self._lost = True
+        return LoseRequest()
+
+
+class AuthDownParams(Parameters):
+    outage_min: int = Field(ge=5, le=120)
+
+
+class AuthDown(Fault):
+    id = "platform.auth_down"
+    title = "The identity provider does not answer while a founder tries a revoked credential"
+    seam = "auth"
+    operation = "introspect"
+    imitates = (
+        "A protected resource that cannot introspect a token cannot tell whether it was revoked (RFC 7662, section 4):"
+        " signature and dates are right until it expires."
+    )
+    exercises = "Letting in whoever cannot be checked, or keeping out the customers, who need no such check."
+    recovery = RecoverySpec("itself", "Admin calls are denied and recorded; customers' tokens go on counting.", 600)
+    bite = BiteSpec("identity.events", {"token_id": "$victim", "action": "unavailable", "allowed": False})
+    Params = AuthDownParams
+    params: AuthDownParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, AuthDownParams)
+        moment = a_founder_after(guarantees, draws, guarantees.starts_at + 12 * HOUR_MS)
+        if moment is None or not guarantees.payments():
+            return None
+        founder, at = moment
+        occasion = Occasion(RevokedProbe.id, Binding(entity=founder, from_at=at))
+        until_at = at + params.outage_min * MINUTE_MS
+        return Binding(from_at=at - MINUTE_MS, until_at=until_at, occasion=(occasion,))
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(503) if self.in_window(call) else None
+
+
+# --- what happens beside it ------------------------------------------------------------------------------------------
+
+
+class ClockSkewParams(Parameters):
+    host: Literal["lin-app-1", "win-ingest-1"] = "lin-app-1"
+    direction: Literal["ahead", "behind"] = "ahead"
+    over: Literal["settlement", "entries"] = "settlement"
+    offset_s: int = Field(ge=60, le=900)
+    hours: int = Field(ge=6, le=24)
+
+
+class ClockSkew(Fault):
+    id = "platform.clock_skew"
+    title = "A host's clock is minutes wrong for hours, over a settlement or while customers enter"
+    seam = "hosts"
+    operation = "skew"
+    imitates = (
+        "System clock wrong by 125.4 seconds, as chronyd logs it before it steps the clock (chrony documentation);"
+        " RFC 7519 allows a few minutes of leeway for skew, and Stripe's tolerance of 300 s needs a right clock."
+    )
+    exercises = "Taking the host's word for when something was asked: scores for official that were read too early."
+    recovery = RecoverySpec(
+        "itself", "What decides is dated by the database; the rest comes late and is retried.", 7_200
+    )
+    bite = BiteSpec("hosts.clocks", {"n": "$victim", "host": "$entity", "state": "wrong"})
+    Params = ClockSkewParams
+    params: ClockSkewParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, ClockSkewParams)
+        instants = [until_at for _, _, until_at in guarantees.settlements()]
+        if params.over == "entries":
+            instants = [captured_at for _, captured_at in guarantees.payments()]
+        if not instants:
+            return None
+        from_at = draws.choice(instants, "instant") - draws.between(2, 5, "before") * HOUR_MS
+        return Binding(entity=params.host, from_at=from_at, until_at=from_at + params.hours * HOUR_MS)
+
+    def actions(self) -> Sequence[Action]:
+        binding, params = self.binding, self.params
+        assert binding.entity is not None
+        assert binding.from_at is not None
+        offset_ms = params.offset_s * (1_000 if params.direction == "ahead" else -1_000)
+        skew = {"offset_ms": offset_ms, "for_ms": params.hours * HOUR_MS}
+        return [Action(binding.from_at, "hosts.skew", binding.entity, skew)]
+
+
+class PayoutsHeld(Fault):
+    id = "platform.payouts_held"
+    title = "The processor turns away every payout of a contest for hours: too many requests"
+    seam = "processor"
+    operation = "transfers.create"
+    imitates = (
+        "429 rate_limit comes before execution, is saved under no key, and stripe-python does not retry it (stripe SDK"
+        " 16.1.0, measured)."
+    )
+    exercises = "Giving payouts up that were only turned away, or closing the contest without them."
+    recovery = RecoverySpec("itself", "Each payout is tried again, later each time, until it is taken.", 3 * 3_600)
+    bite = BiteSpec("processor.requests", {"idempotency_key": "$victim", "status": 429})
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        paying = {contest_id for contest_id, n in guarantees.transfers() if n > 0}
+        settlements = [settled for settled in guarantees.settlements() if settled[0] in paying]
+        return cls.during(draws.choice(settlements, "settlement")) if settlements else None
+
+    @classmethod
+    def during(cls, settlement: tuple[str, int, int]) -> Binding:
+        """From before the contest can be settled until four hours after it should have been."""
+        contest_id, from_at, until_at = settlement
+        return Binding(entity=contest_id, from_at=from_at, until_at=until_at + 4 * HOUR_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(429, "rate_limit") if self.in_window(call) else None
+
+
+class UserDeleted(Fault):
+    id = "platform.user_deleted"
+    title = "A winner deletes his account after the settlement and before the payout"
+    seam = "entrants"
+    operation = "delete"
+    imitates = (
+        "A right to erasure does not wait for a payout (GDPR, article 17); unclaimed money stays a liability, on record"
+        " by name (FACTS 4, prize_payable)."
+    )
+    exercises = "Paying somebody who has left, forgetting what is owed to him, or a contest that never closes for him."
+    recovery = RecoverySpec(
+        "itself", "The payout ends FAILED_TERMINAL with user_deleted; the others are paid.", 3 * 3_600
+    )
+    bite = BiteSpec("entrants.actions", {
+        "n": "$victim", "user_id": "$entity", "action": "deleted_account", "result": "ok",
+    })  # fmt: skip
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        winners = guarantees.winners()
+        if not winners:
+            return None
+        contest_id, user_id = draws.choice(winners, "winner")
+        settlement = next(settled for settled in guarantees.settlements() if settled[0] == contest_id)
+        at = settlement[2] + draws.between(5, 90, "after") * MINUTE_MS
+        return Binding(entity=user_id, from_at=at, occasion=(Occasion(PayoutsHeld.id, PayoutsHeld.during(settlement)),))
+
     def actions(self) -> Sequence[Action]:
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
-        return [Action(self.binding.from_at, "services.crash", self.binding.entity)]
+        return [Action(self.binding.from_at, "entrants.delete", self.binding.entity)]

@@ -56,6 +56,40 @@ class Outage(Fault):
         return Refuse(503) if self.in_window(call) else None
 
 
+class CertificateParams(Parameters):
+    hours: int = Field(ge=1, le=3)
+
+
+class CertificateExpired(Fault):
+    id = "provider.certificate_expired"
+    title = "The score provider's certificate has expired, and is renewed hours later"
+    seam = "provider"
+    operation = "poll"
+    imitates = (
+        "A wildcard certificate expired where monitoring had a gap (epicgames.com/site/en-US/expiration-date-4-6-2021);"
+        " a client that verifies ends the handshake with the alert certificate_expired (RFC 8446, section 6.2)."
+    )
+    exercises = "Turning verification off to get on, or taking silence for no news."
+    recovery = RecoverySpec(
+        "itself", "Nothing unverified is read; the first poll after the renewal asks from the checkpoint.", 3_600
+    )
+    bite = BiteSpec("provider.requests", {"n": "$victim", "status": 0, "glitch": "certificate_expired"})
+    Params = CertificateParams
+    params: CertificateParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, CertificateParams)
+        moment = in_play(guarantees, draws, params.hours * 60 * MINUTE_MS)
+        if moment is None:
+            return None
+        tournament_id, at = moment
+        return Binding(entity=tournament_id, from_at=at, until_at=at + params.hours * 60 * MINUTE_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(0, "certificate_expired") if self.in_window(call) else None
+
+
 class CorrectionParams(Parameters):
     after_min: int = Field(ge=30, le=600)
     round: int = 0

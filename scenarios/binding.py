@@ -29,11 +29,16 @@ _QUIET = 30 * MINUTE
 _RETIRE = "retire"
 _ENTERED = 15 * MINUTE
 """After so long a customer who came has entered, and so long before the lock nobody enters any more."""
+_POLLS_LEAST = 12
+"""Polls of a tournament that bring news, whatever becomes of the others."""
 _RECONCILED = 90 * MINUTE
 """After so long a payment is known even if no webhook tells of it."""
 _SPARE = 10
 _PLAY_LEAST = 60 * MINUTE
 _HOLD_FOR_CORRECTIONS = 12 * HOUR
+_SETTLED_WITHIN = HOUR
+"""After the hold of a contest whose event ended on time, without any fault: a poll that tells of the end, a full one
+after the cut-off and the settlement take 10 min at most each, and a payout begins with the settlement."""
 _ATTEMPTS = 64
 
 
@@ -51,6 +56,8 @@ class Offer:
     """(tournament, golfer) whose scores must stay what they are."""
     finishers: Mapping[str, Sequence[str]]
     """By tournament, who is active to the end and has played every hole."""
+    sure_winners: Sequence[tuple[str, str]]
+    """(contest, customer) of those who hold the best roster."""
     _paying: dict[str, int] = field(default_factory=dict)
     _lists: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -89,8 +96,13 @@ class Offer:
         return self._lists["payments"]
 
     def refunds(self) -> Sequence[tuple[str, int]]:
-        cancelled = {contest.id for contest in self.contests if not self._runs(contest)}
-        return [item for item in self.payments() if item[0].partition("/")[0] in cancelled]
+        if "refunds" not in self._lists:
+            asked: dict[str, int] = {}
+            for entry in self.entries:
+                asked[entry.contest_id] = asked.get(entry.contest_id, 0) + 1
+            never = {c.id for c in self.contests if c.guaranteed_cents is None and asked.get(c.id, 0) < c.min_entries}
+            self._lists["refunds"] = [item for item in self.payments() if item[0].partition("/")[0] in never]
+        return self._lists["refunds"]
 
     def unpaid(self) -> Sequence[tuple[str, int, int]]:
         if "unpaid" not in self._lists:
@@ -103,6 +115,32 @@ class Offer:
                 if until_at - from_at >= _ENTERED
             ]
         return self._lists["unpaid"]
+
+    def cancellations(self) -> Sequence[str]:
+        return [f"{entry.contest_id}/{entry.user_id}" for entry in self.entries if entry.pays == "abandons"]
+
+    def payouts(self) -> Sequence[tuple[str, int]]:
+        ends = {tournament.id: tournament.ends_at for tournament in self.tournaments}
+        return [(c.id, min(ends[c.tournament_id], c.end_at) + c.hold_s * 1_000) for c in self.contests if self._runs(c)]
+
+    def transactions(self) -> Sequence[tuple[str, int]]:
+        paid, sent = len(self.payments()), sum(n for _, n in self.transfers())
+        running = sum(self._runs(contest) for contest in self.contests)
+        polled = len(self.play()) and _POLLS_LEAST
+        # Of what follows on an answer some may be learnt otherwise (an event, a look-up): half is certain.
+        counted = [
+            ("entries.create", paid),
+            ("entries.intent", paid // 2),
+            ("webhooks.record", paid // 2),
+            ("refunds.answered", len(self.refunds()) // 2),
+            ("ingestion.apply", polled),
+            ("settlement.execute", running),
+            ("settlement.close", running),
+            ("payouts.open", running),
+            ("payouts.submit", sent),
+            ("payouts.paid", sent // 2),
+        ]
+        return [(operation, n) for operation, n in counted if n > 0]
 
     def withdrawable(self) -> Sequence[tuple[str, int, int]]:
         spare = {
@@ -176,8 +214,27 @@ class Offer:
     def _hold_ms(self, tournament: Tournament) -> int:
         return min(c.hold_s for c in self.contests if c.tournament_id == tournament.id) * 1_000
 
+    def locks(self) -> Sequence[tuple[str, int]]:
+        return [(contest.id, contest.lock_at) for contest in self.contests if self._runs(contest)]
+
+    def settlements(self) -> Sequence[tuple[str, int, int]]:
+        ends = {tournament.id: tournament.ends_at for tournament in self.tournaments}
+        held = [(c.id, ends[c.tournament_id] + c.hold_s * 1_000) for c in self.contests if self._runs(c)]
+        return [(contest_id, held_until, held_until + _SETTLED_WITHIN) for contest_id, held_until in held]
+
+    def winners(self) -> Sequence[tuple[str, str]]:
+        """Of those who hold the best roster, those who enter nothing afterwards: whoever may leave, leaves for good."""
+        lock_at = {contest.id: contest.lock_at for contest in self.contests if self._runs(contest)}
+        last_at: dict[str, int] = {}
+        for entry in self.entries:
+            last_at[entry.user_id] = max(last_at.get(entry.user_id, 0), entry.enters_at)
+        return [(contest, user) for contest, user in self.sure_winners if last_at[user] < lock_at.get(contest, 0)]
+
     def founders(self) -> Sequence[str]:
         return [principal.id for principal in self.principals if principal.role == "founder"]
+
+    def engineers(self) -> Sequence[str]:
+        return [principal.id for principal in self.principals if principal.role == "engineer"]
 
 
 def _second_rounds(tournament: Tournament) -> dict[str, list[int]]:

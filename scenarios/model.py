@@ -239,6 +239,8 @@ class ScenarioModel(Model):
     calendar: Calendar = Calendar()
     owner_capital_usd: int = Field(ge=0, le=10**10)
     people: People = People()
+    operations: bool = False
+    """Whether alerts are evaluated, and ops is paged and carries out runbooks."""
     entrants: Entrants
     tournaments: list[TournamentModel] = Field(min_length=1)
     contests: list[ContestModel] = Field(min_length=1)

@@ -81,6 +81,7 @@ class _Planner:
         weeks = self._weeks()
         contests, entries = [], []
         reserved: set[tuple[str, str]] = set()
+        winners: list[tuple[str, str]] = []
         entrants = people.entrants(self.draws.derive("entrants"), self.model.entrants.pool * self.field)
         users = [entrant.id for entrant in entrants]
         for week in weeks:
@@ -91,7 +92,9 @@ class _Planner:
                 best = week.finishers[: model.scoring.roster_size] if model.ties else []
                 reserved |= {(week.tournament.id, golfer) for golfer in best}
                 contests.append(contest)
-                entries += self._entries(model, contest, week.tournament, users, best)
+                own = self._entries(model, contest, week.tournament, users, best)
+                winners += [(contest.id, entry.user_id) for entry in own[: model.ties]]
+                entries += own
         entries.sort(key=lambda entry: (entry.enters_at, entry.contest_id, entry.user_id))
         counts = self.model.people
         principals = people.principals(self.draws.derive("principals"), counts.founders, counts.engineers, counts.ops)
@@ -105,6 +108,7 @@ class _Planner:
             principals,
             frozenset(reserved),
             {week.tournament.id: week.finishers for week in weeks},
+            winners,
         )
         faults, errors = bind_faults(self.scenario, offer, self.draws.derive("faults"))
         if self.errors or errors:
@@ -119,6 +123,7 @@ class _Planner:
             recovery_until_at=self.recovery_until_at,
             owner_capital_cents=self.model.owner_capital_usd * 100 * self.field,
             principals=principals,
+            operations=self.model.operations,
             tournaments=tournaments,
             contests=contests,
             entrants=entrants,

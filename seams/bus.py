@@ -17,9 +17,14 @@ class SeamBus:
     def __init__(self, faults: Sequence[Fault], now: Callable[[], int], note: Note) -> None:
         self._faults: dict[tuple[str, str], list[Fault]] = {}
         for fault in faults:
-            self._faults.setdefault((fault.seam, fault.operation), []).append(fault)
+            for crossing in ((fault.seam, fault.operation), *fault.also):
+                self._faults.setdefault(crossing, []).append(fault)
         self._counts: dict[tuple[str, str, str], int] = {}
         self._now, self._note = now, note
+
+    def acts_at(self, seam: str, operation: str) -> bool:
+        """Whether any fault of the plan may act there: who crosses very often need not ask otherwise."""
+        return (seam, operation) in self._faults
 
     def consult(self, seam: str, operation: str, entity: str, victim: str) -> Effect | None:
         """What happens to this crossing instead of its normal course; None for nothing unusual (the common case, fast).

@@ -17,10 +17,10 @@ class Seam:
 
 SEAMS: dict[str, Seam] = {
     "processor": Seam(
-        ("intents.create", "intents.cancel", "transfers.create", "refunds.create"),
+        ("intents.create", "intents.cancel", "intents.confirm", "transfers.create", "refunds.create"),
         "contest_id/user_id of the metadata; for transfers.create the contest_id",
         "the idempotency key: processor.requests.idempotency_key, platform.transfer_attempts.idempotency_key",
-        ("LoseRequest", "LoseAnswer", "Refuse", "Delay"),
+        ("LoseRequest", "LoseAnswer", "Refuse", "Delay", "Stall"),
     ),
     "processor.read": Seam(
         ("list", "retrieve"),
@@ -52,13 +52,28 @@ SEAMS: dict[str, Seam] = {
         "the number of the request: hosts.requests.n",
         ("Refuse", "LoseAnswer", "LoseRequest"),
     ),
+    "store": Seam(
+        ("begin", "commit", "transact"),
+        "the transaction's name, such as settlement.open",
+        "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n; transact: of "
+        "the row that the broken connection leaves, database.incidents.n",
+        ("Refuse", "Die", "Abort", "LoseAnswer"),
+    ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
-    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse",)),
-    "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest")),
+    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse", "LoseRequest")),
+    "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest", "LoseAnswer")),
+    "edge": Seam(
+        ("request",),
+        "the path of the request at the platform's address",
+        "the path",
+        ("LoseRequest", "LoseAnswer"),
+    ),
 }
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
+    "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back after that time",
+    "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "provider.retire": "entity: tournament_id/golfer_id; params status, reason: he plays no further, and why",
     "processor.roll_secret": "entity: contest_id/user_id of a payment after it; the webhook secret is replaced",
@@ -66,8 +81,13 @@ LEVERS: dict[str, str] = {
     "bank.dispute": "entity: contest_id/user_id; the bank of whoever paid for this entry takes the money back",
     "bank.decide": "entity: contest_id/user_id of a dispute; params won: the bank decides it",
     "entrants.withdraw": "entity: contest_id/user_id; the customer asks the platform for his fee back",
-    "database.edit": "entity: principal; params table, set, where, bypass: SQL past the application and its triggers",
+    "database.run": "entity: principal; params role, purpose, statements, bypass (a table): SQL past the application",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
+    "processor.reverse": "entity: contest_id; params transfer: the n-th of its transfers is taken back, in full",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",
+    "dashboard.refund": "entity: principal; params contest_id, user_id, amount_cents: a payment refunded there",
+    "dashboard.intent": "entity: principal; params amount_cents: a payment begun there",
+    "dashboard.webhook_endpoint": "entity: principal; params what: an endpoint created, or the platform's updated",
+    "deployment.change": "entity: principal; params what, timeout_ms: code or configuration changed, the app restarted",
 }
 """What a timed action can pull on the world. A lever notes its own bite with the key of the row it left behind."""

@@ -52,6 +52,23 @@ class Refuse(Effect):
 
     status: int = 0
     error_code: str = ""
+    done: bool = False
+    """Whether the work was done all the same, and only the answer says otherwise (a 500 proves nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort(Effect):
+    """The connection breaks before the k-th statement of a transaction, or before its commit if it has fewer or `k` is
+    0; the callee undoes what it has begun, and the caller waits until its own deadline."""
+
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stall(Effect):
+    """The callee begins at once and takes `by_ms` over it; whoever asks the same meanwhile is told that it is at it."""
+
+    by_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,13 @@ class Delay(Effect):
 @dataclass(frozen=True, slots=True)
 class Drop(Effect):
     """A delivery, and every retry of it, is lost for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Die(Effect):
+    """The process dies at its transaction: before anything of it is committed, or just after."""
+
+    committed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +221,16 @@ class Guarantees(Protocol):
     def unpaid(self) -> Sequence[tuple[str, int, int]]:
         """("contest_id/user_id", from_at, until_at): entries that have been made and are not paid for yet."""
 
+    def cancellations(self) -> Sequence[str]:
+        """ "contest_id/user_id" of entries that will never be paid for, so that their intents are canceled."""
+
+    def payouts(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, due_at): its first transfers will be created within two hours from due_at, on a day when nothing
+        else goes wrong."""
+
+    def transactions(self) -> Sequence[tuple[str, int]]:
+        """(operation, n): at least n transactions of this name will be begun."""
+
     def withdrawable(self) -> Sequence[tuple[str, int, int]]:
         """("contest_id/user_id", from_at, until_at): entries that are paid and known to be, of contests that run even
         without them; and when their customers may ask for the fee back."""
@@ -219,8 +253,20 @@ class Guarantees(Protocol):
     def before_last_round(self) -> Sequence[tuple[str, str, int]]:
         """(tournament_id, golfer_id, at): golfers who would play to the end; the last round but one is over by then."""
 
+    def locks(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, lock_at): contests that surely run."""
+
+    def settlements(self) -> Sequence[tuple[str, int, int]]:
+        """(contest_id, from_at, until_at): the contest is settled, and its payouts begin, between these instants."""
+
+    def winners(self) -> Sequence[tuple[str, str]]:
+        """(contest_id, user_id): who will win money whatever the scores are."""
+
     def founders(self) -> Sequence[str]:
         """The principals who are founders: revoked at the start, and tempted all the same."""
+
+    def engineers(self) -> Sequence[str]:
+        """The principals who are engineers, revoked too."""
 
 
 class Fault:
@@ -234,6 +280,8 @@ class Fault:
     title: ClassVar[str]
     seam: ClassVar[str]
     operation: ClassVar[str]
+    also: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Further (seam, operation) pairs at which it acts: what one outage takes together."""
     imitates: ClassVar[str]
     """The documented real behaviour, with its source."""
     exercises: ClassVar[str]

@@ -5,6 +5,7 @@ Taken at the start and at the end of a run; in an absence window nobody deploys,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
@@ -17,15 +18,21 @@ from contest_platform.audit import canonical
 from contest_platform.service import Config
 
 
-@cache
-def code_sha256() -> str:
-    """Over the names and bytes of the platform's source files, in the order of their names."""
-    root = Path(contest_platform.__file__).parent
+def code_sha256(patches: Mapping[str, bytes]) -> str:
+    """Over the names and bytes of the platform's source files, in the order of their names; `patches` are the bytes
+    that somebody has appended to the files at these paths."""
     digest = sha256()
-    for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql")):
-        digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
-        digest.update(path.read_bytes())
+    for path, released in _sources().items():
+        digest.update(f"{path}\n".encode())
+        digest.update(released + patches.get(path, b""))
     return digest.hexdigest()
+
+
+@cache
+def _sources() -> Mapping[str, bytes]:
+    root = Path(contest_platform.__file__).parent
+    paths = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql"))
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
 def config_sha256(config: Config) -> str:

@@ -15,9 +15,12 @@ from contest_platform.ports import ConnectionFailed, Ports, Tx
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.units import Unit
+from seams.bus import SeamBus
 from seams.draws import Draws
+from seams.faults import LoseAnswer, LoseRequest
 from simulator.actors.database_server import DatabaseServer, Session
 from simulator.driver import Driver, Life
+from simulator.wires.database import DatabaseLine
 
 T = TypeVar("T")
 
@@ -31,6 +34,7 @@ class Process:
     def __init__(self, unit: Unit, life: Life, session: Session) -> None:
         self.unit, self.life, self.session = unit, life, session
         self.actor = f"system:{unit.name}"
+        self.unit_name, self.role, self.guard = unit.name, unit.role, life.guard
         self.app: App | None = None
 
 
@@ -45,11 +49,15 @@ class Processes:
         config: Config,
         ports: MakePorts,
         deployed: Mapping[str, Unit] = units.UNITS,
-        tell: Callable[[str, bool], None] = lambda unit, runs: None,
+        tell: Callable[[str, bool], None] = lambda *_: None,
+        bus: SeamBus | None = None,
     ) -> None:
-        """`tell` is told of each unit that begins to run, and that ends."""
-        self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
-        self._deployed, self._tell = deployed, tell
+        """`tell` is told of each unit that begins to run, and that ends. `bus`: where faults act on what comes to the
+        platform's address; None where the plan has none for it."""
+        self._driver, self._draws, self._database, self._ports = driver, draws, database, ports
+        self.config = config
+        """What a unit is started with from now on."""
+        self._deployed, self._tell, self._bus = deployed, tell, bus
         self._lives: dict[str, int] = {}
         self._running: dict[str, Process] = {}
 
@@ -66,7 +74,7 @@ class Processes:
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         process = Process(definition, life, session)
-        process.app = units.start(definition, self._ports(process), self._config)
+        process.app = units.start(definition, self._ports(process), self.config)
         self._running[unit] = process
         self._tell(unit, True)
         return number
@@ -94,6 +102,9 @@ class Processes:
         sent_at = runtime.now()
         latency_ms = self._draws.between(*LATENCY_MS, "edge.latency", request.path, sent_at)
         await runtime.sleep_until(sent_at + latency_ms)
+        effect = None if self._bus is None else self._bus.consult("edge", "request", request.path, request.path)
+        if effect is not None and isinstance(effect, LoseRequest):
+            await self._driver.never()
         for process in self._running.values():
             if process.unit.public and process.app is not None:
                 break
@@ -101,22 +112,36 @@ class Processes:
             raise ConnectionFailed(f"nothing listens at {request.path}")
         name = f"{process.unit.name} {request.method} {request.path}"
         response = await self._driver.serve(process.life, process.app.handle(request), name)
+        if effect is not None and isinstance(effect, LoseAnswer):
+            await self._driver.never()
         await runtime.sleep_until(runtime.now() + latency_ms)
         return response
 
 
 class ProcessStore:
-    """The Store port of one process: a transaction takes no simulated time and is on record once it has committed."""
+    """The Store port of one process: a transaction takes no simulated time and is on record once it has committed.
 
-    def __init__(self, driver: Driver, connection: sqlite.Connection, process: Process) -> None:
-        self._driver, self._connection, self._actor = driver, connection, process.actor
-        self._guard, self._now, self._committed = process.life.guard, driver.runtime.now, process.session.committed
+    `line`: the way to the database, where faults act on it; None where the plan has none for it.
+    """
+
+    def __init__(
+        self, driver: Driver, connection: sqlite.Connection, process: Process, line: DatabaseLine | None = None
+    ) -> None:
+        self._driver, self._connection, self._actor, self._line = driver, connection, process.actor, line
+        self._guard, self._now, self._session = process.life.guard, driver.runtime.now, process.session
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
-        driver = self._driver
         self._guard()
+        effect = None if self._line is None else self._line.consult(operation)
+        if effect is not None:
+            assert self._line is not None
+            await self._line.broken(effect, self._session, operation, fn, self._commit)
+        return self._commit(operation, fn)
+
+    def _commit(self, operation: str, fn: Callable[[Tx], T]) -> T:
+        driver = self._driver
         result, tx = sqlite.transact(self._connection, self._now(), driver.cause() or "", fn)
-        self._committed(tx.statements, tx.changes)
+        self._session.committed(tx.statements, tx.changes)
         head = tx.memo.get("audit.head")
         if head is not None:
             driver.record(self._actor, "commit", operation, audit_seq=head[0], audit_hash=head[1])

@@ -19,7 +19,6 @@ from evidence.books import BookSet
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
 from seams.draws import Draws
-from simulator import deployment
 from simulator.actors.hosts import HOSTS
 from simulator.actors.identity import ABSENT, PROBED_PATH, web_token
 from simulator.driver import Life
@@ -90,7 +89,7 @@ async def begin(world: World) -> None:
     """The pre-flight phase: deploy, revoke, check; then let the customers and the faults loose."""
     plan = world.plan
     world.install_catalogue()
-    _fingerprint(world)
+    world.deployed.fingerprint()
     world.hosts.boot()
     tokens = {principal.id: world.identity.issue(principal.id, TOKEN_LIFE_S) for principal in plan.principals}
     world.identity.revoke_absent(plan.principals)
@@ -105,7 +104,7 @@ async def begin(world: World) -> None:
 
 def finish(world: World) -> None:
     """Take the closing fingerprints and have every party close its books."""
-    _fingerprint(world)
+    world.deployed.fingerprint()
     world.record("harness", "run.ended", world.plan.scenario)
     world.close()
 
@@ -114,13 +113,6 @@ def _died(world: World, unit: str, error: Exception) -> None:
     """A platform process raised: it dies, as its host sees it."""
     world.record(f"system:{unit}", "unit.failed", unit, error=type(error).__name__, message=str(error))
     world.hosts.crash(unit)
-
-
-def _fingerprint(world: World) -> None:
-    book, now = world.books["deployment.fingerprints"], world.runtime.now()
-    book.note(now, "code", deployment.code_sha256())
-    book.note(now, "configuration", deployment.config_sha256(world.config))
-    book.note(now, "schema", deployment.schema_sha256(world.connection))
 
 
 # --- the checklist -------------------------------------------------------------------------------------------------

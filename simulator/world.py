@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import fault_injectors
 from contest_platform import catalogue
 from contest_platform.audit import Context, canonical
-from contest_platform.ports import Ports, Tx
+from contest_platform.ports import Ports, Store, Tx
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from evidence.books import BookSet
@@ -24,6 +24,7 @@ from seams.draws import Draws
 from seams.faults import Action, Binding, Call, Effect, Fault
 from simulator.actors.context import Edge, NoteAction
 from simulator.actors.database_server import DatabaseServer
+from simulator.actors.deployed import DeployedActor
 from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
@@ -36,12 +37,15 @@ from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.control import OpsControl
+from simulator.wires.database import DatabaseLine
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import MonitoringWire
 from simulator.wires.processor import CustomerWire, ProcessorWire
 from simulator.wires.provider import ProviderWire
+from simulator.wires.store import StoreWire
 from simulator.wires.witnesses import AnchorWire, PagerWire
 
 T = TypeVar("T")
@@ -69,16 +73,23 @@ class World:
         webhook_secret = f"whsec_{self.draws.hex('secret.webhook')}"
         self._next_secret = f"whsec_{self.draws.hex('secret.webhook', 'next')}"
         token_key = self.draws.hex("secret.tokens") * 2
-        self.config = Config(
+        config = Config(
             webhook_secrets=(webhook_secret, self._next_secret),
             token_key=token_key,
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)
-        self.processes = Processes(driver, self.draws, self.database, self.config, self._ports, tell=self._lives)
+        acts_at = self.bus.acts_at
+        broken = acts_at("store", "transact")
+        self._database_line = DatabaseLine(self, self.database, config.database_timeout_ms) if broken else None
+        self.processes = Processes(
+            driver, self.draws, self.database, config, self._ports,
+            tell=self._lives, bus=self.bus if acts_at("edge", "request") else None,
+        )  # fmt: skip
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
+        self.deployed = DeployedActor(self, self.processes, self.hosts, self.connection)
         self.processor = ProcessorActor(
             self, opening_balance_cents=plan.owner_capital_cents, webhook_secret=webhook_secret
         )
@@ -89,7 +100,7 @@ class World:
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
-        levers = self._processor_levers = ProcessorLevers(self.processor)
+        levers = ProcessorLevers(self.processor)
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
             "provider.correct": self.provider.pull_correct,
@@ -100,8 +111,15 @@ class World:
             "bank.decide": levers.pull_decide,
             "entrants.withdraw": self.entrants.pull_withdraw,
             "identity.login": self.identity.pull_login,
-            "database.edit": self._pull_edit,
+            "entrants.delete": self.entrants.pull_delete,
+            "hosts.skew": self.hosts.pull_skew,
+            "database.run": self._pull_run,
             "dashboard.transfer": self._pull_transfer,
+            "processor.reverse": levers.pull_reverse,
+            "dashboard.refund": self.processor.dashboard.pull_refund,
+            "dashboard.intent": self.processor.dashboard.pull_intent,
+            "dashboard.webhook_endpoint": self.processor.dashboard.pull_webhook_endpoint,
+            "deployment.change": self.deployed.pull_change,
         }
 
     def _lives(self, unit: str, runs: bool) -> None:
@@ -111,10 +129,19 @@ class World:
 
     def _ports(self, process: Process) -> Ports:
         guard = process.life.guard
+        runtime, signals = self.driver.runtime_of(process.life), self.driver.signals_of(process.life)
+        if self.bus.acts_at("hosts", "skew"):
+            clock = self.hosts.clock_of(process.unit_name)
+            runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
+        store: Store = ProcessStore(self.driver, self.connection, process, self._database_line)
+        if self.bus.acts_at("store", "begin") or self.bus.acts_at(
+            "store", "commit"
+        ):  # nobody else pays for a look at every transaction
+            store = StoreWire(self, store, self.database, self.hosts, process)
         return Ports(
-            runtime=self.driver.runtime_of(process.life),
-            signals=self.driver.signals_of(process.life),
-            store=ProcessStore(self.driver, self.connection, process),
+            runtime=runtime,
+            signals=signals,
+            store=store,
             ids=ProcessIds(self.draws, process),
             entropy=DrawnEntropy(self.draws),
             processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),
@@ -184,12 +211,12 @@ class World:
 
         await self._levers[action.lever](action, note)
 
-    async def _pull_edit(self, action: Action, note: NoteAction) -> None:
-        await self.database.pull_edit(action, note, self.connection)
+    async def _pull_run(self, action: Action, note: NoteAction) -> None:
+        await self.database.pull_run(action, note, self.connection)
 
     async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
-        await self._processor_levers.pull_transfer(action, note, user.account_id)
+        await self.processor.dashboard.pull_transfer(action, note, user.account_id)
 
     async def _pull_roll_secret(self, action: Action, note: NoteAction) -> None:
         self.processor.roll_secret(action.entity, self._next_secret)

@@ -12,10 +12,10 @@ from freezegun import freeze_time
 
 from contest_platform.http import Request, Response
 from contest_platform.ports import ConnectionFailed, ConnectionLost, DeadlineExceeded, ServiceUnavailable
-from contest_platform.store.sqlite import connect
+from contest_platform.store.sqlite import Connection, connect
 from evidence.plan import Principal
 from fault_injectors import build
-from seams.faults import Action, Binding, Call, Effect, Fault, LoseRequest, Parameters, Refuse
+from seams.faults import Action, Binding, Call, Effect, Fault, LoseAnswer, LoseRequest, Parameters, Refuse
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.identity import IdentityActor
 from simulator.kernel import DeadIncarnationError
@@ -189,7 +189,7 @@ def test_a_login_stands_in_the_book_even_if_the_platform_is_down() -> None:
 
     world.edge.answer = dies
     world.run(identity.login(FOUNDER, live=True))
-    assert rows(world, "action", "allowed")[-1] == ("login", True)
+    assert rows(world, "action", "allowed")[1:] == [("login", True), *[("unanswered", False)] * 3]
 
 
 # --- the way to the identity provider --------------------------------------------------------------------------------
@@ -220,8 +220,18 @@ def test_an_identity_provider_out_of_reach_answers_nothing(effect: Effect, error
     token_id = claims(identity.issue(OPS, HOUR_S))["jti"]
     with pytest.raises(error):
         introspect(world, identity, token_id)
-    assert [row[0] for row in rows(world, "action")] == ["issued"]
+    told = ["unavailable"] if effect == Refuse(503) else []  # what never arrived is in no book of the provider's
+    assert [row[0] for row in rows(world, "action")] == ["issued", *told]
+    assert not any(row[0] for row in rows(world, "allowed")[1:])
     assert world.bites == [("f1", type(effect).__name__, token_id)]
+
+
+def test_an_answer_that_is_lost_stands_in_the_identity_providers_book_as_unanswered() -> None:
+    world, identity = an_identity(Introspections(LoseAnswer()))
+    token_id = claims(identity.issue(OPS, HOUR_S))["jti"]
+    with pytest.raises(DeadlineExceeded):
+        introspect(world, identity, token_id)
+    assert rows(world, "action", "token_id", "allowed")[1:] == [("unanswered", token_id, True)]
 
 
 def test_a_dead_process_asks_nobody() -> None:
@@ -237,7 +247,7 @@ def test_a_dead_process_asks_nobody() -> None:
 # --- the database server -------------------------------------------------------------------------------------------
 
 
-def a_database() -> tuple[FakeWorld, DatabaseServer, apsw.Connection]:
+def a_database() -> tuple[FakeWorld, DatabaseServer, Connection]:
     world, connection = FakeWorld(), connect()
     for n, (account, cents) in enumerate([("assets:a", 500), ("liabilities:b", -500)], 1):
         connection.execute("insert into ledger_postings values (1, ?, ?, ?)", (n, account, cents))
@@ -257,9 +267,9 @@ def test_a_founder_gets_past_the_triggers_and_only_the_servers_log_shows_it() ->
     world, server, connection = a_database()
     before = triggers(connection)
     binding = Binding(FOUNDER, from_at=MONDAY)
-    [action] = build("violations.row_edited", "v1", binding, {"by_cents": 70}).actions()
+    [action] = build("violations.row_edited", "v1", binding, {"by": 70}).actions()
     noted: list[str] = []
-    world.run(server.pull_edit(action, lambda _, victim: noted.append(victim), connection))
+    world.run(server.pull_run(action, lambda _, victim: noted.append(victim), connection))
     assert amounts(connection) == [570, -500]
     assert triggers(connection) == before
     [row] = world.rows("database.sessions")
@@ -271,7 +281,8 @@ def test_a_founder_gets_past_the_triggers_and_only_the_servers_log_shows_it() ->
 
 def test_without_the_bypass_the_triggers_refuse_and_the_attempt_is_logged() -> None:
     world, server, connection = a_database()
-    session = server.edit(FOUNDER, connection, "ledger_postings", {"amount_cents": "1"}, "n = 1", bypass=False)
+    statement = "update ledger_postings set amount_cents = 1 where n = 1"
+    session = server.run(FOUNDER, connection, "superuser", "edit", [statement])
     assert amounts(connection) == [500, -500]
     assert (session.writes, session.number) == (0, 1)
     assert world.rows("database.sessions")[0]["writes"] == 0

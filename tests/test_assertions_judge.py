@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from assertions.model import REGISTRY, Assertion, Finding, Status
 from assertions.windows import deadline, spans
 from evidence.journal import JournalBroken, JournalWriter, instants, read
 from tests.support.broken_runs import BREAKS, conduct, money
-from tests.support.broken_runs.change import row
+from tests.support.broken_runs.change import add, row
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.small_run import HOUR, LOCK, PAID, T0, plan, small_run
 
@@ -126,6 +127,26 @@ def test_the_first_broken_promise_is_the_earliest_of_all_with_its_money_and_the_
     assert (first.assertion, first.at, first.money_cents) == ("absence.identity", at, 0)
     assert first.message.startswith("founder:ada got past the identity provider at 2026-06-04 11:01:00 UTC")
     assert [fault.fault_id for fault in first.active_faults] == ["f2"]
+
+
+def test_once_rows_were_altered_by_hand_nothing_that_they_say_of_before_comes_first() -> None:
+    evidence = small_run()
+    conduct.the_platform_let_a_founder_in(evidence)
+    session: dict[str, Any] = {
+        "principal": "founder:ada",
+        "role": "superuser",
+        "purpose": "look",
+        "statements": 3,
+        "writes": 1,
+    }
+    add(evidence, "database.sessions", at=PAID + HOUR, **session)
+    untouched = judged(_with(evidence)).first_broken
+    assert untouched is not None
+    assert untouched.assertion == "absence.access_log", "who only was there has altered nothing"
+    conduct.a_row_was_deleted_by_hand(evidence)
+    altered = judged(_with(evidence)).first_broken
+    assert altered is not None
+    assert (altered.assertion, altered.at) == ("absence.database_sessions", PAID + HOUR)
 
 
 def test_a_promise_broken_at_no_known_instant_comes_last_and_names_every_fault_that_acted() -> None:

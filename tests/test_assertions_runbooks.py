@@ -153,3 +153,33 @@ def test_a_record_that_is_gone_or_was_never_audited_is_told(book: str) -> None:
     evidence = executed()
     evidence.books[book].append({**made, BOOKS[book].key[0]: "x9"})
     assert "no audit row tells of it" in told(evidence, IMAGES)[0]
+
+
+# --- the notebook and the record --------------------------------------------------------------------------------------
+
+
+def noted(*steps: dict[str, Any]) -> FakeEvidence:
+    """The execution with the notebook of whoever carried it out, in which these steps stand."""
+    evidence = executed()
+    columns = dict.fromkeys(BOOKS["operator.notebook"].columns)
+    of = {"principal": OPS, "incident": "i1", "runbook": "transfer_stuck", "version": "1.0.0", "execution_id": "x1"}
+    rows = [{"action": "started"}, *({"action": "step", **step} for step in steps), {"action": "completed"}]
+    evidence.books["operator.notebook"] = [
+        {**columns, "n": n, "at": PAID, "detail": "", **of, **row} for n, row in enumerate(rows, 1)
+    ]
+    return evidence
+
+
+SENT = {
+    "step": "Recovery/2", "bindings": "{}",
+    **{name: STEP[name] for name in ("line", "template", "template_sha256", "sent", "exit_status", "output", "ok")},
+}  # fmt: skip
+NOT_NEEDED = {**SENT, "step": "Rollback/1", "sent": "", "exit_status": None, "output": "", "matched": "not needed"}
+
+
+def test_what_was_sent_is_on_record_and_what_was_not_sent_need_not_be() -> None:
+    assert told(noted(SENT), "runbooks.on_record") == []
+    assert told(noted(SENT, NOT_NEEDED), "runbooks.on_record") == []
+    missing = ["the steps of transfer_stuck on record are not those in the notebook"]
+    assert told(noted(SENT, {**SENT, "step": "Recovery/3"}), "runbooks.on_record") == missing
+    assert told(noted(NOT_NEEDED), "runbooks.on_record") == missing

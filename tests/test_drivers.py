@@ -16,8 +16,11 @@ ERRORS = (
     PortError("nothing usable"),
     ports.DeadlineExceeded("no answer within 5 ms"),
     ports.ConnectionFailed("refused"),
+    ports.CertificateExpired("expired"),
     ports.ConnectionLost("reset"),
     ports.ServiceUnavailable("503"),
+    ports.AnswerUnreadable("cut off"),
+    ports.StoreBusy("too_many_connections"),
     ProcessorError(402, "card_error", "card_declined", "the card was declined"),
     HostError("shell_not_found", "the shell is gone"),
 )
@@ -101,7 +104,9 @@ def test_a_deadline_takes_nothing_but_calls_and_coroutines(bench: Bench) -> None
 
 
 def test_the_errors_tested_here_are_all_that_the_ports_have() -> None:
-    assert {type(error) for error in ERRORS} == {PortError, *PortError.__subclasses__()}
+    assert {type(error) for error in ERRORS} == {
+        PortError, *PortError.__subclasses__(), *ports.ConnectionFailed.__subclasses__(),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

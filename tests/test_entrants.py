@@ -197,9 +197,10 @@ def test_a_payment_that_the_processor_refuses_is_written_down_with_its_code() ->
     assert world.acts()[-1] == ("refused", "payment_intent_unexpected_state")
 
 
-def test_a_payment_lost_on_the_way_is_tried_again() -> None:
+@pytest.mark.parametrize("trouble", [ConnectionLost("processor"), ProcessorError(503, "api_error", None, "down")])
+def test_a_payment_that_the_processor_did_not_take_in_is_tried_again(trouble: Exception) -> None:
     world = Customers(entry())
-    world.payment_fails = [ConnectionLost("processor")]
+    world.payment_fails = [trouble]
     world.until_lock()
     assert world.acts()[-1] == ("paid", "ok")
     assert MONDAY + 17 * MINUTE <= world.paid[0][0] <= MONDAY + 24 * MINUTE

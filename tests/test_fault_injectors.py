@@ -17,12 +17,14 @@ from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS
 from seams.bus import SeamBus
 from seams.catalogue import LEVERS, SEAMS
 from seams.draws import Draws
-from seams.faults import Binding, BiteSpec, Call, Effect, Fault, RecoverySpec, Refuse
+from seams.faults import Binding, BiteSpec, Call, Delay, Effect, Fault, LoseAnswer, RecoverySpec, Refuse
+from tests.support.command import ROOT
 
 DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "faults-of-webhooks-and-provider.md"
 START = 1_799_107_200_000
 PLAY = (START + 3 * DAY_MS, START + 3 * DAY_MS + 10 * HOUR_MS)
 PAID_AT = START + 2 * DAY_MS + 9 * HOUR_MS
+SETTLED = START + 5 * DAY_MS
 
 
 @dataclass
@@ -52,10 +54,21 @@ class Offer:
     some_before_last_round: list[tuple[str, str, int]] = field(
         default_factory=lambda: [("t1", "g1", PLAY[0]), ("t1", "g2", PLAY[0])]
     )
+    some_locks: list[tuple[str, int]] = field(default_factory=lambda: [("c1", PLAY[0] - HOUR_MS), ("c3", PLAY[0])])
+    some_settlements: list[tuple[str, int, int]] = field(
+        default_factory=lambda: [("c1", SETTLED, SETTLED + HOUR_MS), ("c3", SETTLED + DAY_MS, SETTLED + 25 * HOUR_MS)]
+    )
+    some_winners: list[tuple[str, str]] = field(default_factory=lambda: [("c1", "u1"), ("c1", "u2")])
     some_withdrawable: list[tuple[str, int, int]] = field(
         default_factory=lambda: [("c1/u1", PAID_AT + HOUR_MS, PAID_AT + 5 * HOUR_MS), ("c1/u2", PAID_AT, PAID_AT)]
     )
     some_founders: list[str] = field(default_factory=lambda: ["founder:ada"])
+    some_engineers: list[str] = field(default_factory=lambda: ["engineer:grace"])
+    some_cancellations: list[str] = field(default_factory=lambda: ["c1/u3", "c3/u3"])
+    some_payouts: list[tuple[str, int]] = field(
+        default_factory=lambda: [("c1", PLAY[1] + DAY_MS), ("c3", PLAY[1] + DAY_MS)]
+    )
+    some_transactions: list[tuple[str, int]] = field(default_factory=lambda: [("payouts.paid", 2), ("users.x", 1)])
 
     def transfers(self) -> list[tuple[str, int]]:
         return self.some_transfers
@@ -87,8 +100,29 @@ class Offer:
     def before_last_round(self) -> list[tuple[str, str, int]]:
         return self.some_before_last_round
 
+    def locks(self) -> list[tuple[str, int]]:
+        return self.some_locks
+
+    def settlements(self) -> list[tuple[str, int, int]]:
+        return self.some_settlements
+
+    def winners(self) -> list[tuple[str, str]]:
+        return self.some_winners
+
     def founders(self) -> list[str]:
         return self.some_founders
+
+    def engineers(self) -> list[str]:
+        return self.some_engineers
+
+    def cancellations(self) -> list[str]:
+        return self.some_cancellations
+
+    def payouts(self) -> list[tuple[str, int]]:
+        return self.some_payouts
+
+    def transactions(self) -> list[tuple[str, int]]:
+        return self.some_transactions
 
 
 NOTHING = Offer(**{item.name: [] for item in fields(Offer) if item.name.startswith("some_")})
@@ -126,8 +160,8 @@ def crossings(fault: Fault, calls: list[tuple[int, str]]) -> list[tuple[int, str
 def test_the_registry_holds_every_family_in_the_order_of_the_ids() -> None:
     assert list(registry()) == IDS
     assert {id.partition(".")[0] for id in IDS} == {
-        "corrections", "customers", "endpoint", "golfers", "platform", "provider", "timeouts", "violations", "webhooks",
-        "winrm",
+        "corrections", "customers", "endpoint", "golfers", "platform", "processor", "provider", "timeouts",
+        "violations", "webhooks", "winrm",
     }  # fmt: skip
 
 
@@ -190,6 +224,7 @@ class Sound(Fault):
         ({"id": "provider.sound"}, "is not 'webhooks.…'"),
         ({"seam": "telepathy"}, "telepathy/poll"),
         ({"operation": "push"}, "provider/push"),
+        ({"also": (("webhook", "push"),)}, "webhook/push"),
         ({"effect": Fault.effect}, "define effect"),
         ({"seam": "services", "operation": "crash"}, "define actions"),
         ({"bite": BiteSpec("provider.requests", {"status": 503})}, "neither \\$victim nor \\$entity"),
@@ -437,7 +472,7 @@ def test_a_violation_falls_into_the_absence_after_there_is_something_to_violate(
     for key in KEYS:
         binding, params = bound(id, key)
         [action] = build(id, "v1", binding, params).actions()
-        assert action.entity == "founder:ada"
+        assert action.entity in ("founder:ada", "engineer:grace")
         assert START + DAY_MS // 2 < action.at <= START + 13 * DAY_MS
     late = Offer(absence_until_at=START + DAY_MS)
     assert bind(id, late, Draws(KEYS[0]), {}) is None
@@ -459,6 +494,15 @@ def test_the_dashboard_pays_a_customer_of_a_contest_that_she_paid_for() -> None:
     [
         ("timeouts.transfer_request_lost", "LoseRequest"),
         ("timeouts.transfer_answer_lost", "LoseAnswer"),
+        ("timeouts.intent_request_lost", "LoseRequest"),
+        ("timeouts.intent_answer_lost", "LoseAnswer"),
+        ("processor.error_saved", "Refuse"),
+        ("processor.done_and_failed", "Refuse"),
+        ("processor.rate_limited", "Refuse"),
+        ("processor.key_in_use", "Stall"),
+        ("processor.account_invalid", "Refuse"),
+        ("processor.transfers_not_allowed", "Refuse"),
+        ("processor.same_key_other_amount", "Refuse"),
         ("webhooks.duplicate", "Repeat"),
         ("webhooks.delayed", "Delay"),
         ("webhooks.lost", "Drop"),
@@ -495,6 +539,50 @@ def test_an_outage_refuses_its_tournament_from_its_first_to_its_last_millisecond
     assert {effect for _, _, effect in befallen} == {Refuse(503)}
 
 
+@pytest.mark.parametrize(
+    ("id", "effect"),
+    [("processor.funds_pending", Refuse(400, "balance_insufficient")), ("processor.key_expired", LoseAnswer())],
+)
+def test_a_contest_meets_trouble_from_before_its_first_payout_to_the_end_of_the_window(id: str, effect: Effect) -> None:
+    for key in KEYS[:10]:
+        binding, params = bound(id, key)
+        assert binding.entity in ("c1", "c3")
+        assert binding.from_at is not None
+        assert binding.until_at is not None
+        assert PLAY[1] + DAY_MS - HOUR_MS // 2 <= binding.from_at <= PLAY[1] + DAY_MS
+        assert [binding.until_at - binding.from_at] == [hours * HOUR_MS for hours in params.values()]
+        calls = [
+            (binding.from_at - 1, binding.entity), (binding.from_at, binding.entity), (binding.from_at, "c2"),
+            (binding.until_at - 1, binding.entity), (binding.until_at, binding.entity),
+        ]  # fmt: skip
+        befallen = crossings(build(id, "f1", binding, params), calls)
+        assert [(at, what) for at, _, what in befallen] == [(binding.from_at, effect), (binding.until_at - 1, effect)]
+
+
+def test_an_outage_of_the_processor_takes_everything_and_webhooks_wait_for_its_end() -> None:
+    outage = build("processor.outage", "f1", Binding(from_at=100, until_at=300), {"outage_min": 150})
+    now = [250]
+    bus = SeamBus([outage], lambda: now[0], lambda *_: None)
+    for seam in ("processor", "processor.read"):
+        for operation in SEAMS[seam].operations:
+            assert bus.consult(seam, operation, "anybody", "key") == Refuse(503)
+    assert bus.consult("webhook", "deliver", "anybody", "evt") == Delay(50)
+    now[0] = 300
+    assert bus.consult("webhook", "deliver", "anybody", "evt") is None
+    assert bus.consult("processor", "refunds.create", "anybody", "key") is None
+
+
+def test_the_first_attempts_of_a_founder_who_tries_are_lost_and_no_other_call() -> None:
+    binding, params = bound("timeouts.admin_api", KEYS[0], lost=2)
+    assert binding.from_at is not None
+    fault = build("timeouts.admin_api", "f1", binding, params)
+    [action] = fault.actions()
+    assert (action.lever, action.entity, action.params["live"]) == ("identity.login", "founder:ada", False)
+    paths = ["/api/entries", "/api/admin/status", "/webhooks/processor", "/api/admin/status", "/api/admin/status"]
+    calls = [(binding.from_at - 1, "/api/admin/status"), *((binding.from_at + n, path) for n, path in enumerate(paths))]
+    assert [at - binding.from_at for at, _, _ in crossings(fault, calls)] == [1, 3]
+
+
 def test_winrm_refuses_the_first_calls_to_the_host_after_the_crash_whatever_they_ask() -> None:
     refused = build("winrm.refused", "f1", Binding("win-ingest-1", from_at=100), {"refusals": 2})
     win, other = "win-ingest-1", "win-ingest-10"
@@ -514,16 +602,20 @@ def test_winrm_loses_the_answer_of_the_first_start_after_the_crash_only() -> Non
     assert [(at, entity) for at, entity, _ in crossings(lost, calls)] == [(100, "win-ingest-1/start")]
 
 
+CALLED = {"winrm.refused": "win-ingest-1/query", "timeouts.admin_api": "/api/admin/status"}
+"""Whom a call is about that the fault befalls, where its binding does not say so."""
+
+
 @pytest.mark.parametrize(("id", "cls"), ALL)
 def test_a_fault_asks_only_for_what_its_seam_or_lever_can_do(id: str, cls: type[Fault]) -> None:
     binding, params = bound(id, KEYS[0])
     fault = build(id, "f1", binding, params)
     if cls.seam in SEAMS and cls.operation in SEAMS[cls.seam].operations:
         at = binding.from_at or 0
-        entity = f"{binding.entity}" if id != "winrm.refused" else f"{binding.entity}/query"
+        entity = CALLED.get(id, binding.entity) or "anybody"
         effect = fault.effect(Call(cls.seam, cls.operation, entity, binding.occurrence or 1, at))
         assert type(effect).__name__ in SEAMS[cls.seam].effects
-        assert list(fault.actions()) == []
+        assert [action for action in fault.actions() if action.lever not in LEVERS] == []
     else:
         first, *later = fault.actions()
         assert {action.lever for action in (first, *later)} <= LEVERS.keys()
@@ -540,3 +632,13 @@ def test_the_documented_faults_of_a_family_are_those_of_the_registry(family: str
         for id, cls in registry().items()
         if id.startswith(f"{family}.")
     ]
+
+
+@pytest.mark.parametrize("id", [id for id in IDS if id.startswith(("processor.", "timeouts."))])
+def test_a_fault_has_its_row_in_the_docs_as_it_is_declared(id: str) -> None:
+    cls = registry()[id]
+    rows = [line for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith(f"| `{id}` |")]
+    within_s = cls.recovery.within_s
+    within = f"{within_s // 3600} h" if within_s >= 3600 else f"{within_s // 60} min"
+    recovery = f"{cls.recovery.by}: {cls.recovery.how}"
+    assert rows == [f"| `{id}` | {cls.title} | `{cls.bite.book}` | {recovery} | {within} |"]

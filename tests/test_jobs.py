@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contest_platform import jobs
 from contest_platform.jobs import MINUTE_MS, Job, next_tick
-from contest_platform.ports import StoreBusy
+from contest_platform.ports import DeadlineExceeded, StoreBusy
 from tests.support.drivers import STARTS_AT, KernelBench
 from tests.support.metrics import KeptMetrics
 
@@ -173,12 +173,39 @@ def test_work_that_outlasts_its_period_is_followed_by_the_next_instant_of_the_gr
     assert desk.took == [(0, 100), (1, 400), (2, 400)]
 
 
+@pytest.mark.parametrize("fails_in", ["due", "work"])
+def test_a_job_outlives_what_it_depends_on_and_tries_again_a_minute_later(fails_in: str) -> None:
+    desk = Desk()
+    desk.ready[1] = 200
+    asked: list[int] = []
+
+    async def ask(what: str) -> None:
+        if what == fails_in and desk.bench.now >= 200:
+            asked.append(desk.bench.now)
+            if len(asked) < 3:
+                raise StoreBusy("too_many_connections")
+
+    async def due() -> int | None:
+        await ask("due")
+        return await desk.due()
+
+    async def work() -> None:
+        await ask("work")
+        await desk.work()
+
+    desk.runtime.spawn(jobs.run(desk.ports, Job("desk", "desk", PERIOD, due, work)), "job")
+    desk.bring(2, 450, 500)
+    desk.bench.run_until(4 * MINUTE_MS)
+    assert [item for item, _ in desk.took] == [1, 2]
+    assert desk.took[0][1] <= 200 + 3 * MINUTE_MS
+
+
 @pytest.mark.parametrize(("at", "tick"), [(0, 0), (1, 100), (99, 100), (100, 100), (101, 200), (-1, 0)])
 def test_the_next_tick_is_the_first_multiple_of_the_period_not_before(at: int, tick: int) -> None:
     assert next_tick(at, PERIOD) == tick
 
 
-def test_a_job_without_a_connection_tries_again_each_minute_and_tells_until_it_has_one() -> None:
+def test_a_job_without_a_connection_tries_again_at_each_instant_and_tells_until_it_has_one() -> None:
     desk, refused = Desk(), [1, 1]
     desk.ready[1] = 0
 
@@ -189,12 +216,36 @@ def test_a_job_without_a_connection_tries_again_each_minute_and_tells_until_it_h
         await desk.work()
 
     desk.runtime.spawn(jobs.run(desk.ports, Job("desk", "desk", PERIOD, desk.due, work)), "job")
-    desk.bench.run_until(MINUTE_MS + 1)
+    desk.bench.run_until(PERIOD + 1)
     assert desk.took == []
     assert desk.metrics.standing == {
         ("database_connection_pool_available",): 0,
         ("database_connection_timeouts_total",): 2,
     }
-    desk.bench.run_until(2 * MINUTE_MS + 1)
-    assert desk.took == [(1, 2 * MINUTE_MS)]
+    desk.bench.run_until(2 * PERIOD + 1)
+    assert desk.took == [(1, 2 * PERIOD)]
     assert desk.metrics.standing == {("database_connection_timeouts_total",): 2}
+
+
+# --- trouble -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["due", "work"])
+def test_a_job_that_met_silence_begins_again_at_the_next_instant_of_its_grid(where: str) -> None:
+    desk, real = Desk(), {"due": Desk.due, "work": Desk.work}
+    failures: list[int] = []
+
+    async def fails_twice() -> Any:
+        if len(failures) < 2:
+            failures.append(desk.bench.now)
+            await desk.bench.sleep_until(desk.bench.now + 30)
+            raise DeadlineExceeded(where)
+        return await real[where](desk)
+
+    setattr(desk, where, fails_twice)
+    desk.bring(1, STARTS_AT + 10, 10)
+    desk.start_job()
+    desk.bench.run_until(STARTS_AT + 10 * PERIOD)
+    assert len(failures) == 2
+    assert [item for item, _ in desk.took] == [1]
+    assert all(at % PERIOD == 0 for _, at in desk.took)

@@ -211,7 +211,8 @@ def test_help_tells_of_every_command_and_of_the_exit_statuses(argv: list[str]) -
     assert "3 the platform did not answer" in output.text
     group = drive(opsctl.run(["transfers", "--help"], nobody, {})).text
     assert re.findall(r"^  (\w+ \w+)", group, re.M) == [
-        "transfers list", "transfers show", "transfers retry", "transfers fail",
+        "transfers list", "transfers show", "transfers retry", "transfers fail", "transfers resolve",
+        "transfers unresolve",
     ]  # fmt: skip
 
 

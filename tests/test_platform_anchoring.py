@@ -65,6 +65,19 @@ def test_the_head_is_published_on_the_hour_when_there_is_a_new_one() -> None:
     assert elsewhere.pages == []
 
 
+def test_after_an_hour_that_came_late_the_next_one_is_on_time() -> None:
+    world, elsewhere, anchoring = an_anchor()
+    world.step(anchoring)
+    world.runtime.at += HOUR_MS + 10 * MINUTE_MS
+    something_happens(world)
+    world.run(anchoring._work())
+    something_happens(world)
+    world.step(anchoring)
+    assert world.runtime.at % HOUR_MS == 0
+    assert world.runtime.at - START < 3 * HOUR_MS
+    assert elsewhere.heads[-1] == last_head(world)
+
+
 def test_a_restarted_service_does_not_publish_the_same_head_again() -> None:
     world, elsewhere, anchoring = an_anchor()
     world.step(anchoring)
@@ -132,6 +145,7 @@ def test_a_page_that_the_pager_did_not_take_is_sent_again() -> None:
     world, elsewhere, anchoring = an_anchor()
     elsewhere.pager_down = True
     until_stale(world, elsewhere, anchoring)
+    assert [row["reason"] for row in world.audited("call.page_unanswered")] == ["service_unavailable"]
     elsewhere.pager_down = False
     world.step(anchoring)
     assert elsewhere.pages == [TRIGGER]

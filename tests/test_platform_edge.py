@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contest_platform import catalogue
-from contest_platform.access import DeniedError, verify
+from contest_platform.access import SKEW_MS, DeniedError, verify
 from contest_platform.app import App
 from contest_platform.audit import Context
 from contest_platform.http import Request, Response
@@ -42,12 +42,15 @@ def log(platform: Platform) -> list[tuple[int, str, str, str, bool, str]]:
 
 
 def pyjwt_accepts(encoded: str, key: str, at: int) -> bool:
-    with freeze_time(datetime.fromtimestamp(at / 1000, UTC)):
-        try:
-            jwt.decode(encoded, key, algorithms=["HS256"], options={"require": ["sub", "jti", "iat", "exp"]})
-        except jwt.InvalidTokenError:
-            return False
-        return True
+    """Its leeway is one for all dates; ours is for `iat` alone. So it is asked twice, once for each."""
+    required = ["sub", "jti", "iat", "exp"]
+    for now, left_out in ((at, "verify_iat"), (at + SKEW_MS, "verify_exp")):
+        with freeze_time(datetime.fromtimestamp(now / 1000, UTC)):
+            try:
+                jwt.decode(encoded, key, algorithms=["HS256"], options={"require": required, left_out: False})
+            except jwt.InvalidTokenError:
+                return False
+    return True
 
 
 def we_accept(encoded: str, key: str, at: int) -> bool:
@@ -60,7 +63,7 @@ def we_accept(encoded: str, key: str, at: int) -> bool:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    issued_s=st.integers(-3, 3),
+    issued_s=st.one_of(st.integers(-3, 3), st.integers(SKEW_MS // 1_000 - 3, SKEW_MS // 1_000 + 8)),
     life_s=st.integers(-1, 4),
     wait_ms=st.integers(0, 5_000),
     key=st.sampled_from([TOKEN_KEY, "another key of thirty-two bytes!"]),
@@ -134,6 +137,15 @@ def test_an_admin_token_that_is_not_confirmed_is_worth_nothing(
     assert log(platform) == [(1, "founder:eve", "admin.authenticate", f"GET {STATUS}", False, reason)]
 
 
+@pytest.mark.parametrize(("silences", "status"), [(0, 200), (1, 200), (2, 401), (3, 401)])
+def test_the_identity_provider_is_asked_twice_and_no_more(platform: Platform, silences: int, status: int) -> None:
+    platform.auth.silences = silences
+    assert platform.call("GET", STATUS, "ops:ann").status == status
+    assert platform.auth.silences == max(0, silences - 2)
+    [(_, _, _, _, allowed, _)] = log(platform)
+    assert allowed is (status == 200)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "principal"),
     [
@@ -177,8 +189,20 @@ def test_nobody_is_served_whose_authentication_could_not_be_logged(platform: Pla
 
 def test_what_is_not_there_and_what_is_not_allowed(platform: Platform) -> None:
     assert platform.call("GET", "/api/nothing", "ops:ann").status == 404
-    answer = platform.call("DELETE", "/api/users", "customer:ann")
-    assert (answer.status, answer.body["allow"]) == (405, ["POST"])
+    answer = platform.call("PUT", "/api/users", "customer:ann")
+    assert (answer.status, answer.body["allow"]) == (405, ["DELETE", "POST"])
+
+
+def test_who_deletes_his_account_is_gone_for_good_and_may_ask_again(platform: Platform) -> None:
+    assert platform.call("DELETE", "/api/users", "customer:ann").status == 404
+    platform.sign_up("ann")
+    for _ in range(2):
+        assert platform.call("DELETE", "/api/users", "customer:ann").status == 200
+    [user] = platform.rows("select deleted_at from users")
+    assert user["deleted_at"] is not None
+    changed = platform.rows("select actor, after from audit_log where action = 'users.update'")
+    assert len(changed) == 1
+    assert platform.call("DELETE", "/api/users", "ops:ann").status == 403
 
 
 class Broken:

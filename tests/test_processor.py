@@ -13,7 +13,6 @@ import pytest
 from contest_platform.ports import ProcessorError
 from seams.faults import Action, Refuse
 from simulator.actors.processor_holdings import fee_cents
-from simulator.actors.processor_levers import ProcessorLevers
 from simulator.wires.processor import CustomerWire
 from tests.support.processor_world import (
     DAY_MS,
@@ -258,7 +257,7 @@ def test_a_transfer_from_the_dashboard_is_on_record_with_the_login_that_made_it(
     params = {"contest_id": "c1", "user_id": "u1", "amount_cents": 1_500}
     action = Action(world.runtime.now(), "dashboard.transfer", "founder:ada", params)
     noted: list[tuple[Action, str]] = []
-    world.do(lambda: ProcessorLevers(world.actor).pull_transfer(action, lambda *bite: noted.append(bite), "acct_9"))
+    world.do(lambda: world.actor.dashboard.pull_transfer(action, lambda *bite: noted.append(bite), "acct_9"))
     first, theirs = world.handle("transfers.list", transfer_group="c1")
     assert first == ours
     assert (theirs.amount_cents, theirs.destination) == (1_500, "acct_9")
@@ -271,9 +270,8 @@ def test_a_transfer_from_the_dashboard_is_on_record_with_the_login_that_made_it(
 
 def test_a_dashboard_transfer_that_is_refused_is_on_record_too(tmp_path: Path) -> None:
     world = ProcessorWorld(tmp_path, opening_cents=0)
-    number = world.actor.dashboard_transfer(
-        "founder:ada", amount_cents=1_500, destination="acct_9", transfer_group="c1", metadata={}
-    )
+    asked = {"amount_cents": 1_500, "destination": "acct_9", "transfer_group": "c1", "metadata": {}}
+    number = world.actor.dashboard.request("founder:ada", "transfers.create", asked, "c1")
     (request,) = world.rows("processor.requests")
     assert (request["n"], request["status"], request["error_code"]) == (number, 400, "balance_insufficient")
     assert world.rows("processor.transfers") == []

@@ -103,6 +103,7 @@ def test_a_stale_snapshot_is_the_answer_of_then(world: Any) -> None:
 def test_an_answer_that_cannot_be_read_is_served_and_gives_nothing(world: Any) -> None:
     class Cut:
         fault_id, seam, operation, id = "f1", "provider", "poll", "provider.malformed"
+        also = ()
 
         def effect(self, call: object) -> Falsify:
             return Falsify("unreadable")

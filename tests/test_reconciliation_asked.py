@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contest_platform import checkpoints
-from contest_platform.jobs import MINUTE_MS, next_tick
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, next_tick
 from contest_platform.ports import ConnectionFailed
 from contest_platform.services import reconciliation
 from tests.support.platform_ports import Platform
@@ -58,3 +58,16 @@ def test_a_pass_asked_for_while_one_is_made_comes_after_it_and_one_that_fails_is
     platform.processor.list_balance_transactions = meanwhile  # type: ignore[method-assign]
     platform.run(work)
     assert platform.due("payments.reconciliation") == platform.runtime.at
+
+
+def test_a_pass_that_was_asked_for_asks_about_unpaid_intents_that_no_event_tells_of(platform: Platform) -> None:
+    entry_id, intent_id = platform.entered()
+    platform.work("payments.reconciliation")
+    platform.processor.pay(intent_id)
+    platform.processor.events.clear()
+    platform.runtime.at += HOUR_MS
+    platform.work("payments.reconciliation")
+    assert platform.row("entries", entry_id=entry_id)["status"] == "PENDING_PAYMENT"
+    platform.write(reconciliation.ask)
+    platform.work("payments.reconciliation")
+    assert platform.row("entries", entry_id=entry_id)["status"] == "VALID"

@@ -54,6 +54,7 @@ def offer_of(plan: Plan) -> Offer:
         plan.principals,
         frozenset(),
         {tournament.id: finishers(tournament) for tournament in plan.tournaments},
+        [],
     )
 
 

@@ -16,8 +16,10 @@ from contest_platform.services import (
     entries,
     ingestion,
     ingestion_batches,
+    payout_resolutions,
     payouts,
     reconciliation,
+    refunds,
     score_audit,
     settlement,
     webhooks,
@@ -56,6 +58,30 @@ def _fail(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
     transfer_id = act.given["transfer_id"]
     changed = payouts.fail_refused(tx, act.ctx, transfer_id)
     return _changed(changed, transfer_id=transfer_id, status="FAILED_TERMINAL")
+
+
+def _start_payout(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    contest_id = act.given["contest_id"]
+    return _changed(payouts.start_now(tx, contest_id), contest_id=contest_id)
+
+
+def _resolve_transfer(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    transfer_id = act.given["transfer_id"]
+    return _changed(
+        payout_resolutions.resolve(tx, act.ctx, transfer_id, act.why), transfer_id=transfer_id, resolved=True
+    )
+
+
+def _unresolve_transfer(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    transfer_id = act.given["transfer_id"]
+    return _changed(
+        payout_resolutions.unresolve(tx, act.ctx, transfer_id, act.why), transfer_id=transfer_id, resolved=False
+    )
+
+
+def _retry_refund(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    refund_id = act.given["refund_id"]
+    return _changed(refunds.retry_now(tx, act.ctx, refund_id, act.why), refund_id=refund_id)
 
 
 def _replay_webhook(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
@@ -118,6 +144,12 @@ def actions(healing: HealingService) -> tuple[Action, ...]:
         ),
         Action("/api/admin/transfers/retry", "Make the next attempt now, by the same rules", (transfer,), _retry),
         Action("/api/admin/transfers/fail", "Give up a transfer refused for good", (transfer, REASON), _fail),
+        Action("/api/admin/transfers/resolve", "Note that a transfer that failed or was reversed is looked into",
+               (transfer, REASON), _resolve_transfer),
+        Action("/api/admin/transfers/unresolve", "Take that note back", (transfer, REASON), _unresolve_transfer),
+        Action("/api/admin/payouts/start", "Have the payout of a settled contest begin", (contest,), _start_payout),
+        Action("/api/admin/refunds/retry", "Make the next attempt of a refund now, by the same rules",
+               (Field("refund_id", "the refund"),), _retry_refund),
         Action(
             "/api/admin/webhooks/replay", "Apply an event that waits for our own row",
             (Field("event_id", "the event"),), _replay_webhook,

@@ -11,7 +11,8 @@ from contest_platform.admin import state
 from contest_platform.admin.reading import LIMIT, Answer, Given, Read, listing, one
 from contest_platform.fields import Field
 from contest_platform.ports import Tx
-from contest_platform.services import anchoring, ingestion
+from contest_platform.services import anchoring, ingestion, reconciliation
+from contest_platform.services.payout_resolutions import IS_RESOLVED
 from contest_platform.statuses import (
     CONTEST_STATUSES,
     EXECUTION_STATUSES,
@@ -63,6 +64,18 @@ def _anchor(tx: Tx, given: Given) -> Answer:
     item = {
         "head_seq": seq, "published_seq": known["seq"], "behind": seq - known["seq"], "published_at": known["at"],
         "stale": stale, "paged": known["paged"], "head_hash": head,
+    }  # fmt: skip
+    return {"items": [item]}
+
+
+def _reconciled(tx: Tx, given: Given) -> Answer:
+    """`asked`: a pass was asked for, and none that began since has come to its end. `behind_s` counts from the
+    beginning of the last good one."""
+    known = checkpoints.read(tx, reconciliation.RECONCILED)
+    last_at = None if known is None else known["through"]
+    item = {
+        "last_success_at": last_at, "behind_s": None if last_at is None else (tx.now - last_at) // 1000,
+        "asked": checkpoints.read(tx, reconciliation.ASKED) is not None,
     }  # fmt: skip
     return {"items": [item]}
 
@@ -130,9 +143,11 @@ _SETTLEMENTS = """
       and (:contest_id is null or c.contest_id = :contest_id)
     order by c.contest_id
 """
-_TRANSFER = """
+_TRANSFER = f"""
     select transfer_id, status, contest_id, entry_id, user_id, amount_cents, destination, reason, attempts,
-           idempotency_key, next_attempt_at, processor_transfer_id, created_at, done_at from transfers
+           idempotency_key, next_attempt_at, processor_transfer_id, created_at, done_at,
+           case when {IS_RESOLVED} then 'yes' else 'no' end as resolved
+    from transfers
 """
 _ATTEMPTS = """
     select n, outcome, code, idempotency_key, sent_at, finished_at from transfer_attempts
@@ -143,6 +158,7 @@ _ORPHANED = """
            c.lock_at
     from payments p join entries e on e.entry_id = p.entry_id join contests c on c.contest_id = e.contest_id
     where p.status = 'CREATED' and p.intent_id is not null and p.created_at <= :now - :age_s * 1000
+      and (:entry_status is null or e.status = :entry_status)
     order by p.created_at, p.entry_id
 """
 _PAYMENT = """
@@ -204,9 +220,12 @@ READS = (
     ),
     Read(
         "/api/admin/transfers", "Transfers to winners",
-        (_only("status", "only these", TRANSFER_STATUSES), _only("contest_id", "only of this"), LIMIT),
+        (_only("status", "only these", TRANSFER_STATUSES), _only("contest_id", "only of this"),
+         _only("reason", "only for this"), _only("resolved", "only those looked into, or not", ("yes", "no")), LIMIT),
         listing(f"{_TRANSFER} where (:status is null or status = :status)"
-                " and (:contest_id is null or contest_id = :contest_id) order by contest_id, entry_id"),
+                " and (:contest_id is null or contest_id = :contest_id) and (:reason is null or reason = :reason)"
+                f" and (:resolved is null or {IS_RESOLVED} = (:resolved = 'yes'))"
+                " order by contest_id, entry_id"),
     ),
     Read(
         "/api/admin/transfers/show", "One transfer and its attempts", (Field("transfer_id", "the transfer"),),
@@ -234,8 +253,10 @@ READS = (
     ),
     Read(
         "/api/admin/payments/orphaned", "Intents of which nothing has been heard",
-        (Field("age_s", "for at least so many seconds (3600)", "integer", required=False), LIMIT), _waiting,
+        (Field("age_s", "for at least so many seconds (3600)", "integer", required=False),
+         _only("entry_status", "only those of entries that are", ("PENDING_PAYMENT", "ABANDONED")), LIMIT), _waiting,
     ),
+    Read("/api/admin/payments/status", "When the processor's books were last read to their end", (), _reconciled),
     Read(
         "/api/admin/payments/show", "One payment and the events about its intent", (Field("entry_id", "the entry"),),
         one(_PAYMENT, "payment", events=_EVENTS_OF_PAYMENT),

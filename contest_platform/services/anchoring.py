@@ -10,7 +10,8 @@ from typing import Any
 
 from contest_platform import audit, checkpoints
 from contest_platform.audit import Context
-from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.errors import code_of
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
 from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Route
@@ -41,21 +42,26 @@ class AnchoringService:
     async def _work(self) -> None:
         ports = self._ports
         now = ports.runtime.now()
-        self._next_at = now + HOUR_MS
         seq, head, known = await ports.store.transact("anchoring.head", _head)
         if seq == known["seq"] or await self._publish(seq, head):
             known = {**known, "seq": seq, "at": now}
         self._told.tell_of(known["at"])
         stale = now - known["at"] >= STALE_AFTER_MS
-        paged = (stale or known["paged"]) and await self._page("trigger" if stale else "resolve", known["seq"])
+        tells = stale or known["paged"]
+        unanswered = await self._page("trigger" if stale else "resolve", known["seq"]) if tells else None
+        paged = tells and unanswered is None
 
         def remember(tx: Tx) -> None:
+            ctx, subject = Context(ACTOR, DEDUP_KEY), f"pager/{DEDUP_KEY}"
             if paged:
-                ctx, reason = Context(ACTOR, DEDUP_KEY), "the anchor is stale" if stale else "the anchor is up to date"
-                audit.append(tx, ctx, "call.page", f"pager/{DEDUP_KEY}", reason=reason)
+                reason = "the anchor is stale" if stale else "the anchor is up to date"
+                audit.append(tx, ctx, "call.page", subject, reason=reason)
+            elif unanswered is not None:
+                audit.append(tx, ctx, "call.page_unanswered", subject, reason=unanswered)
             checkpoints.save(tx, CHECKPOINT, {**known, "paged": stale if paged else known["paged"]})
 
         await ports.store.transact("anchoring.done", remember)
+        self._next_at = next_tick(now + 1, HOUR_MS)  # not an hour from now: this may have come late
 
     async def _publish(self, seq: int, head: str) -> bool:
         publication = self._ports.anchor.publish(head_seq=seq, head_hash=head)
@@ -65,8 +71,9 @@ class AnchoringService:
             return False
         return True
 
-    async def _page(self, action: str, published_seq: int) -> bool:
-        """Whether the pager took it; if not, the next hour tries again, and monitoring outside watches for silence."""
+    async def _page(self, action: str, published_seq: int) -> str | None:
+        """None once the pager has taken it; else the code of what came instead. The next hour tries again then, and
+        monitoring outside watches for silence."""
         send = self._ports.pager.send(
             action=action,
             dedup_key=DEDUP_KEY,
@@ -76,9 +83,9 @@ class AnchoringService:
         )
         try:
             await self._ports.runtime.deadline(send, self._config.pager_timeout_ms)
-        except PortError:
-            return False
-        return True
+        except PortError as error:
+            return code_of(error)
+        return None
 
 
 def _head(tx: Tx) -> tuple[int, str, dict[str, Any]]:

@@ -12,6 +12,7 @@ import orjson
 
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
+from contest_platform.errors import code_of
 from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job
@@ -82,6 +83,7 @@ class EntriesService:
                 "Sign up",
                 (Field("name", "full name"), Field("email", "address"), Field("account_id", "where prizes are paid")),
             ),
+            ("DELETE", "/api/users"): Route("customer", self._leave, "Delete the caller's account"),
             ("POST", "/api/entries"): Route(
                 "customer",
                 self._enter,
@@ -115,6 +117,26 @@ class EntriesService:
         if status == 409:
             return Response(status, {"error": "already signed up, as somebody else"})
         return Response(status, {"user_id": user_id})
+
+    async def _leave(self, request: Request, principal: str) -> Response:
+        """Delete the caller's account -> {user_id}. Asking again is answered the same. What he has entered plays on:
+        he gets a fee back only by asking for it first. A prize that is not on its way is no longer paid: it stays owed,
+        on record as user_deleted."""
+        user_id = principal.partition(":")[2]
+
+        def delete(tx: Tx) -> int:
+            user = tx.one("select deleted_at from users where user_id = :user", {"user": user_id})
+            if user is None:
+                return 404
+            if user["deleted_at"] is None:
+                ctx = Context(ACTOR, user_id)
+                audit.update(
+                    tx, ctx, "users", {"user_id": user_id}, {"deleted_at": tx.now}, "the customer asked for it"
+                )
+            return 200
+
+        status = await self._ports.store.transact("users.leave", delete)
+        return Response(status, {"user_id": user_id} if status == 200 else {"error": "unknown_user"})
 
     async def _enter(self, request: Request, principal: str) -> Response:
         """{contest_id, roster} -> {entry_id, intent_id}; 202 and no intent when the processor did not answer.
@@ -225,7 +247,11 @@ class EntriesService:
             metadata={"contest_id": payment["contest_id"], "entry_id": entry_id, "user_id": payment["user_id"]},
             idempotency_key=payment["idempotency_key"],
         )
-        intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        try:
+            intent = await self._ports.runtime.deadline(call, self._config.processor_timeout_ms)
+        except PortError as error:
+            await self._unanswered("intents.create", f"payments/{entry_id}", payment["idempotency_key"], error)
+            raise
 
         def keep(tx: Tx) -> str:
             key, changes = {"entry_id": entry_id}, {"intent_id": intent.id}
@@ -239,6 +265,15 @@ class EntriesService:
             return intent.id
 
         return await self._ports.store.transact("entries.intent", keep)
+
+    async def _unanswered(self, operation: str, subject: str, key: str, error: PortError) -> None:
+        """Put a call on record that may have had an effect which we know nothing of, or was refused."""
+        ctx, code = Context(ACTOR, key), code_of(error)
+
+        def append(tx: Tx) -> None:
+            audit.append(tx, ctx, f"call.{operation}", subject, reason=code)
+
+        await self._ports.store.transact("entries.unanswered", append)
 
     async def _intents_due(self) -> int | None:
         """When the oldest payment without an intent can no longer have its first request on the way."""
@@ -314,8 +349,9 @@ class EntriesService:
         try:
             call = processor.cancel_intent(intent_id=intent_id, idempotency_key=key)
             return await deadline(call, self._config.processor_timeout_ms)
-        except ProcessorError as error:
-            if error.error_code != "payment_intent_unexpected_state":
+        except PortError as error:
+            if code_of(error) != "payment_intent_unexpected_state":
+                await self._unanswered("intents.cancel", f"payments/{entry_id}", key, error)
                 raise
         return await deadline(processor.retrieve_intent(intent_id=intent_id), self._config.processor_timeout_ms)
 

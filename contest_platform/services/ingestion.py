@@ -175,9 +175,9 @@ class IngestionService:
         """Poll for news and, once a cut-off has passed, for everything: news first, for a full answer tells only how
         things stand, and a hole may have been changed twice since the last poll, before the cut-off and after it."""
         try:
-            answered = await self._poll(tournament, full=False)
-            if answered and due.owed_at is not None and due.owed_at < self._ports.runtime.now():
-                await self._poll(tournament, full=True)
+            read_at = await self._poll(tournament)
+            if read_at is not None and due.owed_at is not None and due.owed_at < read_at:
+                await self._poll(tournament, full_at=read_at)
             page = self._due[tournament.id].page
             if page is not None:
                 await self._page(tournament, page)
@@ -190,16 +190,19 @@ class IngestionService:
 
     # --- one poll -----------------------------------------------------------------------------------------------------
 
-    async def _poll(self, tournament: Tournament, *, full: bool) -> bool:
-        """One poll and what comes of it. Returns whether there was an answer."""
+    async def _poll(self, tournament: Tournament, full_at: int | None = None) -> int | None:
+        """One poll and what comes of it; a full one, where it is told when by the store's clock it begins: the cut-off
+        that it is measured against is the store's too, and our host's clock may be wrong. Returns when, by the store's
+        clock, an answer was committed; None without one."""
         ports, runtime, begun_at = self._ports, self._ports.runtime, self._ports.runtime.now()
         memory = self._memories.get(tournament.id)
         if memory is None:
             begun = await ports.store.transact("ingestion.begin", lambda tx: _begin(tx, tournament))
             if begun is None:
                 await self._refuse_to_start(tournament, begun_at)
-                return False
+                return None
             memory = self._memories[tournament.id] = begun
+        full = full_at is not None
         since = None if full else memory.checkpoint["revision"]
         try:
             answer = await runtime.deadline(
@@ -214,18 +217,18 @@ class IngestionService:
                 lambda tx, checkpoint: _fail(tx, tournament, checkpoint, code),
             )
             self._news_gauge.tell_of(None, tournament.id)  # That nobody answers is told otherwise.
-            return False
-        poll = Poll(tournament, full, since, begun_at, runtime.now(), answer)
+            return None
+        poll = Poll(tournament, full, since, begun_at if full_at is None else full_at, runtime.now(), answer)
         known = memory.known
-        changes = await self._commit(
+        changes, read_at = await self._commit(
             "ingestion.apply",
             tournament,
             begun_at,
-            lambda tx, checkpoint: ingestion_batches.apply(tx, poll, checkpoint, known),
+            lambda tx, checkpoint: (ingestion_batches.apply(tx, poll, checkpoint, known), tx.now),
         )
         known.take(changes)
         self._tell_of_news(tournament, bool(changes.scores.holes))
-        return True
+        return read_at
 
     def _tell_of_news(self, tournament: Tournament, learned: bool) -> None:
         now = self._ports.runtime.now()

@@ -447,6 +447,19 @@ def fail_refused(tx: Tx, ctx: Context, transfer_id: str) -> bool | Refusal:
     return True
 
 
+def start_now(tx: Tx, contest_id: str) -> bool | Refusal:
+    """Have the payout of a settled contest begin at the next tick; False: it has begun."""
+    contest = tx.one("select status from contests where contest_id = :c", {"c": contest_id})
+    if contest is None:
+        return Refusal(404, f"no contest {contest_id}")
+    if contest["status"] == "PAID_OUT":
+        return False
+    if contest["status"] != "SETTLED":
+        return Refusal(409, f"contest {contest_id} is {contest['status']}, not SETTLED")
+    tx.notify("payouts")
+    return tx.one("select 1 from transfers where contest_id = :c limit 1", {"c": contest_id}) is None
+
+
 def _metadata(transfer: Row) -> dict[str, str]:
     return {name: transfer[name] for name in ("contest_id", "entry_id", "transfer_id", "user_id")}
 

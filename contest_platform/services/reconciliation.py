@@ -91,8 +91,8 @@ class ReconciliationService:
         try:
             begun = await transact("reconciliation.begin", lambda tx: _begin(tx, began_at))
             await self._read_on(EVENTS, begun.events_after, processor.list_events, _apply_event)
-            if begun.locked:
-                await self._ask_for_unpaid(began_at)
+            if begun.locked or begun.asked:
+                await self._ask_for_unpaid(began_at, begun.asked)
             await self._read_on(BALANCE, begun.balance_after, processor.list_balance_transactions, _apply_balance)
             await self._ask_about_disputes()
             next_at = None
@@ -138,17 +138,19 @@ class ReconciliationService:
             if at_end:
                 return
 
-    async def _ask_for_unpaid(self, began_at: int) -> None:
+    async def _ask_for_unpaid(self, began_at: int, everywhere: bool) -> None:
         """Ask about each intent that is still unpaid in a contest that has locked since the last good pass: an event
-        may never have been made (docs.stripe.com/webhooks), but money captured before the lock makes an entry."""
+        may never have been made (docs.stripe.com/webhooks), but money captured before the lock makes an entry.
+        `everywhere`: about every other one too of which we know no outcome, for somebody wants to know."""
 
         def unpaid(tx: Tx) -> dict[str, str]:
             rows = tx.all(
                 "select p.entry_id, p.intent_id from contests c"
                 " join entries e on e.contest_id = c.contest_id join payments p on p.entry_id = e.entry_id"
-                " where c.lock_at > :through and c.lock_at <= :began and e.status = 'PENDING_PAYMENT'"
+                " where (:everywhere and p.status = 'CREATED'"
+                "     or c.lock_at > :through and c.lock_at <= :began and e.status = 'PENDING_PAYMENT')"
                 " and p.intent_id is not null order by p.entry_id",
-                {"through": _through(tx) or 0, "began": began_at},
+                {"everywhere": everywhere, "through": _through(tx) or 0, "began": began_at},
             )
             return {row["intent_id"]: row["entry_id"] for row in rows}
 
@@ -207,17 +209,19 @@ def _through(tx: Tx) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """Where a pass goes on from, and whether a contest has locked since the last good one."""
+    """Where a pass goes on from, whether a contest has locked since the last good one, and whether it was asked for."""
 
     events_after: str | None
     balance_after: str | None
     locked: bool
+    asked: bool
 
 
 def _begin(tx: Tx, began_at: int) -> _Begun:
     span = {"through": _through(tx) or 0, "began": began_at}
     locked = tx.one("select 1 from contests where lock_at > :through and lock_at <= :began limit 1", span)
-    return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None)
+    asked = checkpoints.read(tx, ASKED) is not None
+    return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None, asked)
 
 
 def _earliest_pass(tx: Tx) -> tuple[int, int | None, int | None]:

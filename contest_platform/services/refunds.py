@@ -14,7 +14,7 @@ from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, ProcessorError, Refund, Row, Tx
-from contest_platform.service import Config, Route
+from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import seats
 
 ACTOR = "system:payments"
@@ -179,6 +179,20 @@ def _row(tx: Tx, refund_id: str) -> Row:
     )
     assert row is not None, refund_id
     return row
+
+
+def retry_now(tx: Tx, ctx: Context, refund_id: str, reason: str) -> bool | Refusal:
+    """Make the next attempt of a refund due now; False: it was. Key and look-up stay as the rules have them."""
+    row = tx.one("select * from refunds where refund_id = :refund", {"refund": refund_id})
+    if row is None:
+        return Refusal(404, f"no refund {refund_id}")
+    if row["status"] != "PENDING":
+        return Refusal(409, f"refund {refund_id} is {row['status']}, which is final")
+    tx.notify("refunds")
+    if row["next_attempt_at"] <= tx.now:
+        return False
+    audit.update(tx, ctx, "refunds", {"refund_id": refund_id}, {"next_attempt_at": tx.now}, reason, row)
+    return True
 
 
 def _key(refund_id: str, attempts: int, born_at: int) -> str:

@@ -173,6 +173,7 @@ BOOKS: dict[str, BookSchema] = {
         revision=INT,
         cells=INT,
         glitch=S,
+        answered=B,
     ),
     # --- customers -----------------------------------------------------------------------------------------------
     "entrants.actions": _book(
@@ -230,6 +231,17 @@ BOOKS: dict[str, BookSchema] = {
         by=S,
         incarnation=INT,
     ),
+    "hosts.clocks": _book(
+        "hosts",
+        "a step of a host's clock, as its time service logs it; offset_ms is how far it is ahead from then on",
+        "n",
+        n=INT,
+        at=AT,
+        host=S,
+        step_ms=INT,
+        offset_ms=INT,
+        state=S,
+    ),
     # --- access --------------------------------------------------------------------------------------------------
     "identity.events": _book(
         "identity",
@@ -256,6 +268,38 @@ BOOKS: dict[str, BookSchema] = {
         writes=INT,
         closed_at=AT,
     ),
+    "database.refusals": _book(
+        "database",
+        "a connection that the server turned away",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        role=S,
+        reason=S,
+    ),
+    "database.incidents": _book(
+        "database",
+        "a connection that broke in a transaction, in the server's log: that was rolled back, or committed with nobody "
+        "there to be told",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        operation=S,
+        outcome=S,
+    ),
+    "deployment.changes": _book(
+        "deployment",
+        "a change of what is deployed, as the deployment system recorded it",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        what=S,
+        before_sha256=S,
+        after_sha256=S,
+    ),
     "deployment.fingerprints": _book(
         "deployment",
         "what code, configuration and schema were seen running",
@@ -275,6 +319,15 @@ BOOKS: dict[str, BookSchema] = {
         head_seq=INT,
         head_hash=S,
     ),
+    "anchor.refusals": _book(
+        "anchor",
+        "a head that was turned away",
+        "n",
+        n=INT,
+        at=AT,
+        head_seq=INT,
+        status=INT,
+    ),
     "pager.events": _book(
         "pager",
         "a PagerDuty event received",
@@ -286,6 +339,16 @@ BOOKS: dict[str, BookSchema] = {
         summary=S,
         severity=S,
         details=J,
+    ),
+    "pager.refusals": _book(
+        "pager",
+        "an event that was turned away",
+        "n",
+        n=INT,
+        at=AT,
+        action=S,
+        dedup_key=S,
+        status=INT,
     ),
     # --- operations ----------------------------------------------------------------------------------------------
     "monitoring.alerts": _book(

@@ -8,13 +8,13 @@ Invariant: `advance` gives the changes that evaluating every rule at every insta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
 from operations.alerts.labels import ALERTNAME, Labels, label_set
-from operations.alerts.nodes import EvaluationError, Leaf
+from operations.alerts.nodes import EvaluationError, Leaf, Select
 from operations.alerts.plan import Plan, Recorded, may_name, naming
 from operations.alerts.rules import AlertRule, Group, RecordRule
 from operations.alerts.series import NEVER, Series, Store
@@ -369,6 +369,19 @@ class Engine:
             if isinstance(task, _Recording) and task.rule.name == name
             for labels, value in task.plan.vector(self._done - self._done % task.every)
         ]
+
+    def readers(self, name: str) -> list[Callable[[], bool]] | None:
+        """Of a metric that rules ask for nothing but its age (and whether it is there): what tells of each of them
+        whether its alert is active now. While none is, a younger timestamp changes nothing, and need not be told before
+        the next `advance`. None for any other metric."""
+        readers = []
+        for task in self._tasks:
+            for leaf in task.plan.leaves:
+                if leaf.name in (None, name):
+                    if not (isinstance(leaf, Select) and (leaf.aging or leaf.presence) and not leaf.offset):
+                        return None
+                    readers.append(task.active_now)
+        return readers
 
     # --- of the rules -----------------------------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ Invariant: every session is one row of database.sessions, written when it closes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import apsw
 
+from contest_platform.store import sqlite
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
@@ -40,9 +41,21 @@ class DatabaseServer:
     def __init__(self, world: World) -> None:
         self._world = world
         self._book = world.books["database.sessions"]
+        self._refusals = world.books["database.refusals"]
         self._open: dict[Session, None] = {}
+        self._incidents = world.books["database.incidents"]
         self.transactions = 0
         """How many transactions have been committed in all sessions."""
+
+    @property
+    def next_refusal(self) -> int:
+        """The number that the next refusal will have in database.refusals."""
+        return self._refusals.count + 1
+
+    def refuse(self, principal: str, role: str, reason: str) -> None:
+        """Turn a connection away."""
+        self._world.record("database", "connection.refused", principal, reason=reason)
+        self._refusals.note(self._world.runtime.now(), principal, role, reason)
 
     def open(self, principal: str, role: str, purpose: str) -> Session:
         session = Session(self, self._world.runtime.now(), principal, role, purpose)
@@ -54,6 +67,16 @@ class DatabaseServer:
             session.number = self._write(session, self._world.runtime.now())
             del self._open[session]
         return session.number
+
+    @property
+    def next_incident(self) -> int:
+        """The number that the next connection to break will have in database.incidents."""
+        return self._incidents.count + 1
+
+    def broke(self, session: Session, operation: str, outcome: str) -> None:
+        """A connection of `session` broke: `outcome` is rolled_back or committed_unanswered."""
+        self._incidents.note(self._world.runtime.now(), session.principal, operation, outcome)
+        self._world.record("database", "connection.broke", operation, principal=session.principal, outcome=outcome)
 
     def end(self) -> None:
         """Write the sessions that are still open at the end of the run; they have no closing instant."""
@@ -72,46 +95,43 @@ class DatabaseServer:
             closed_at,
         )
 
-    def edit(
-        self,
-        principal: str,
-        connection: apsw.Connection,
-        table: str,
-        set: Mapping[str, str],
-        where: str,
-        bypass: bool,
-    ) -> Session:
-        """A human's session as superuser: `update table set column = expression, … where …`, in one transaction.
+    def run(
+        self, principal: str, connection: sqlite.Connection, role: str, purpose: str, statements: Sequence[str],
+        bypass: str = "",
+    ) -> Session:  # fmt: skip
+        """A human's session: `statements` in one transaction, past the application. Returns the session, closed.
 
-        `bypass` drops the table's triggers before and creates them again after (any SQLite connection may: measured,
-        3.40.1). Without it the triggers have their say, and what they refuse is rolled back. Returns the session,
-        closed.
+        `bypass` names a table whose triggers are dropped before and created again after (any SQLite connection may:
+        measured, 3.40.1). Otherwise the triggers have their say, and what they refuse is rolled back as a whole.
         """
-        session = self.open(principal, "superuser", f"edit {table} by hand")
-        assignments = ", ".join(f"{column} = {expression}" for column, expression in set.items())
+        session = self.open(principal, role, purpose)
         run = _counted(session, connection)
         run("begin immediate")
         try:
-            triggers = _triggers(connection, table) if bypass else {}
+            triggers = _triggers(connection, bypass) if bypass else {}
             for name in triggers:
                 run(f"drop trigger {name}")
-            run(f"update {table} set {assignments} where {where}")
-            session.writes = connection.changes()
+            before = connection.total_changes()
+            for sql in statements:
+                run(sql).fetchall()
+            session.writes = connection.total_changes() - before
             for sql in triggers.values():
                 run(sql)
             run("commit")
         except apsw.ConstraintError:
             session.writes = 0
             run("rollback")
-        self._world.record(principal, "database.edited", table, bypass=bypass, writes=session.writes)
+        # This connection is the platform's too, which would otherwise believe that nobody else has written.
+        connection.version = sqlite.UNKNOWN
+        self._world.record(principal, "database.session", purpose, role=role, writes=session.writes)
         session.close()
         return session
 
-    async def pull_edit(self, action: Action, note: NoteAction, connection: apsw.Connection) -> None:
-        """The lever database.edit, on the platform's database."""
+    async def pull_run(self, action: Action, note: NoteAction, connection: sqlite.Connection) -> None:
+        """The lever database.run, on the platform's database."""
         params = action.params
-        session = self.edit(
-            action.entity, connection, params["table"], params["set"], params["where"], params["bypass"]
+        session = self.run(
+            action.entity, connection, params["role"], params["purpose"], params["statements"], params["bypass"]
         )
         note(action, str(session.number))
 

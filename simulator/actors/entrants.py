@@ -6,6 +6,7 @@ Invariant: a customer acts when the plan says so, or later because nobody answer
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 
 from contest_platform.http import Request, Response
@@ -109,6 +110,10 @@ class EntrantsActor:
             try:
                 await self._confirm(intent_id, entry.user_id)
             except ProcessorError as error:
+                if error.status >= 500:
+                    attempt += 1
+                    if await self._wait(entry, contest, "pay", attempt):
+                        continue
                 self._note(entry, contest, "refused", error.error_code or str(error.status), entry_id, intent_id)
                 return
             except PortError as error:
@@ -119,6 +124,29 @@ class EntrantsActor:
                 continue
             self._note(entry, contest, "paid", "ok", entry_id, intent_id)
             return
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def pull_delete(self, action: Action, note: NoteAction) -> None:
+        """The lever entrants.delete: a customer deletes his account, and asks again until somebody answers."""
+        world, user_id = self._world, action.entity
+        world.record(f"customer:{user_id}", "entrant.leaves", user_id)
+        request = Request("DELETE", "/api/users", self._headers(user_id), {})
+        for attempt in count(1):
+            try:
+                response = await world.edge.request(request)
+            except PortError:
+                pass
+            else:
+                if response.status < 500:
+                    break
+            wait_ms = world.draws.between(*RETRY_MS, "entrants.retry", user_id, "leave", attempt)
+            await world.runtime.sleep_until(world.runtime.now() + wait_ms)
+        done = response.status == 200
+        what, result = ("deleted_account", "ok") if done else ("refused", _why(response))
+        row = self._book.note(world.runtime.now(), user_id, None, what, None, None, None, result)
+        if done:
+            note(action, str(row))
 
     async def pull_withdraw(self, action: Action, note: NoteAction) -> None:
         """The lever entrants.withdraw: the customer asks for his fee back, and notes whether he was promised it."""

@@ -16,7 +16,7 @@ from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
-By = Literal["boot", "crash", "command", "systemd"]
+By = Literal["boot", "crash", "command", "systemd", "deployment"]
 Verb = Literal["query", "start", "stop", "restart"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -64,6 +64,13 @@ class _Service:
     change: int = 0
 
 
+@dataclass(slots=True)
+class HostClock:
+    """How far a host's clock is ahead of the time (ms); behind, below 0."""
+
+    offset_ms: int = 0
+
+
 class HostsActor:
     """`agent_token` gives the bearer token with which the agent of a host reports to the platform."""
 
@@ -71,6 +78,8 @@ class HostsActor:
         self._world, self._control, self._agent_token = world, control, agent_token
         self._requests = world.books["hosts.requests"]
         self._changes = world.books["hosts.services"]
+        self._clocks = {host: HostClock() for host in HOSTS}
+        self._steps = world.books["hosts.clocks"]
         self._services = {unit: _Service(host, unit) for host, (_, units) in HOSTS.items() for unit in units}
 
     def boot(self) -> None:
@@ -86,11 +95,38 @@ class HostsActor:
         service = self._services[unit]
         return self._stop(service, "crash") if service.running else None
 
+    def restart(self, unit: str, by: By) -> None:
+        """Stop `unit`, if it runs, and start it again."""
+        service = self._services[unit]
+        if service.running:
+            self._stop(service, by)
+        self._start(service, by)
+
     async def pull_crash(self, action: Action, note: NoteAction) -> None:
         """The lever services.crash."""
         row = self.crash(action.entity)
         if row is not None:
             note(action, str(row))
+
+    # --- clocks ------------------------------------------------------------------------------------------------------
+
+    def clock_of(self, unit: str) -> HostClock:
+        """The clock of the host that `unit` runs on."""
+        return self._clocks[self._services[unit].host]
+
+    async def pull_skew(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.skew: the clock is stepped by `offset_ms`, and back after `for_ms`."""
+        offset_ms: int = action.params["offset_ms"]
+        note(action, str(self._step(action.entity, offset_ms)))
+        await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
+        self._step(action.entity, -offset_ms)
+
+    def _step(self, host: str, by_ms: int) -> int:
+        clock = self._clocks[host]
+        clock.offset_ms += by_ms
+        self._world.record(f"host:{host}", "clock.stepped", host, by_ms=by_ms, offset_ms=clock.offset_ms)
+        state = "wrong" if clock.offset_ms else "right"
+        return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
 
     # --- what comes in over the network ------------------------------------------------------------------------------
 
@@ -98,6 +134,11 @@ class HostsActor:
     def next_request(self) -> int:
         """The number that the next request will have in hosts.requests."""
         return self._requests.count + 1
+
+    @property
+    def next_change(self) -> int:
+        """The number that the next change of state will have in hosts.services."""
+        return self._changes.count + 1
 
     def run(self, host: str, command: str, args: Sequence[str], answered: bool) -> CommandResult:
         """Run a command that arrived. `answered`: whether the answer will reach who asked."""
@@ -141,9 +182,11 @@ class HostsActor:
             return _unknown_command(transport, line)
         if service is None:
             return _unknown_service(transport, line, target)
-        if verb in ("stop", "restart") and service.running:
+        if verb == "restart":
+            self.restart(service.unit, "command")
+        if verb == "stop" and service.running:
             self._stop(service, "command")
-        if verb in ("start", "restart") and not service.running:
+        if verb == "start" and not service.running:
             self._start(service, "command")
         return _state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
 

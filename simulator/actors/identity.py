@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from contest_platform.http import Request
+from contest_platform.http import Request, Response
 from contest_platform.ports import Introspection, PortError
 from contest_platform.signing import signer
 from seams.faults import Action
@@ -21,6 +21,9 @@ from simulator.actors.context import NoteAction, World
 ABSENT = ("founder", "engineer")
 """Roles whose credentials are revoked when the absence begins."""
 PROBED_PATH = "/api/admin/status"
+ANSWER_WITHIN_MS = 30_000
+"""How long a human waits for the platform's answer."""
+LOGIN_TRIES = 3
 
 
 class Principal(Protocol):
@@ -84,13 +87,18 @@ class IdentityActor:
 
     # --- look-ups ----------------------------------------------------------------------------------------------------
 
-    def introspect(self, token_id: str) -> Introspection:
-        """What the token is worth now. An unknown id belongs to nobody: principal ""."""
+    def introspect(self, token_id: str, *, answered: bool = True) -> Introspection:
+        """What the token is worth now. An unknown id belongs to nobody: principal "". `answered` is False when the
+        network is about to lose the answer."""
         answer = self._look_up(token_id)
-        self._book.note(
-            self._world.runtime.now(), "introspected", answer.principal, token_id, answer.active, answer.reason
-        )
+        action = "introspected" if answered else "unanswered"
+        self._book.note(self._world.runtime.now(), action, answer.principal, token_id, answer.active, answer.reason)
         return answer
+
+    def refuse(self, token_id: str, status: int) -> None:
+        """Answer a look-up with an HTTP error."""
+        self._world.record("identity", "introspection.refused", token_id, status=status)
+        self._book.note(self._world.runtime.now(), "unavailable", "", token_id, False, f"HTTP {status}")
 
     def _look_up(self, token_id: str) -> Introspection:
         credential = self._credentials.get(token_id)
@@ -119,23 +127,27 @@ class IdentityActor:
 
     async def login(self, principal: str, live: bool, ttl_s: int = 3_600) -> int:
         """A human logs in and asks the platform for its status. `live`: by a way in that the revocation missed, which
-        gives a fresh token; otherwise with the last credential there was. Returns the number of the row in
-        identity.events; raises LookupError when `principal` never had a credential."""
+        gives a fresh token; otherwise with the last one that was revoked, or else the last there was. Returns the
+        number of the row in identity.events; raises LookupError when `principal` never had a credential."""
         if live:
             self.issue(principal, ttl_s)
-        held = [token_id for token_id, credential in self._credentials.items() if credential.principal == principal]
-        if not held:
+        theirs = {id: credential for id, credential in self._credentials.items() if credential.principal == principal}
+        if not theirs:
             raise LookupError(f"{principal} never had a credential")
+        held = ([] if live else [id for id, credential in theirs.items() if credential.revoked]) or list(theirs)
         token_id = held[-1]
         worth = self._look_up(token_id)
         now = self._world.runtime.now()
         action = "login" if worth.active else "denied"
         self._world.record("identity", f"human.{action}", principal, token=token_id, reason=worth.reason)
         row = self._book.note(now, action, principal, token_id, worth.active, worth.reason)
-        try:
-            await self._try(principal, token_id, self._credentials[token_id].token)
-        except PortError as error:
-            self._world.record(principal, "admin.status_unanswered", token_id, why=error.code)
+        for _ in range(LOGIN_TRIES):
+            try:
+                await self._try(principal, token_id, self._credentials[token_id].token)
+                break
+            except PortError as error:
+                self._world.record(principal, "admin.status_unanswered", token_id, why=error.code)
+                self._book.note(self._world.runtime.now(), "unanswered", principal, token_id, False, PROBED_PATH)
         return row
 
     async def pull_login(self, action: Action, note: NoteAction) -> None:
@@ -145,9 +157,13 @@ class IdentityActor:
     async def _try(self, principal: str, token_id: str, token: str) -> int:
         world = self._world
         world.record(principal, "admin.status_asked", token_id)
-        answer = await world.edge.request(Request("GET", PROBED_PATH, {"Authorization": f"Bearer {token}"}))
+        asking = self._ask(Request("GET", PROBED_PATH, {"Authorization": f"Bearer {token}"}))
+        answer = await world.runtime.deadline(world.call(asking, f"{principal} {PROBED_PATH}"), ANSWER_WITHIN_MS)
         world.record(principal, "admin.status_answered", token_id, status=answer.status)
         return answer.status
+
+    async def _ask(self, request: Request) -> Response:
+        return await self._world.edge.request(request)
 
 
 def web_token(claims: Mapping[str, Any], sign: Callable[[bytes], bytes]) -> str:

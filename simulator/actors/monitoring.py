@@ -7,7 +7,7 @@ Invariant: an alert that fires is paged until the pager has taken it, and so is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from contest_platform.metrics import METRICS
@@ -30,6 +30,10 @@ class MonitoringActor:
         self._store = Store()
         self._engine = Engine(groups, self._store, start_ms=world.runtime.now())
         self._series: dict[Key, Series] = {}
+        """Those that stand now."""
+        self._readers: dict[str, Sequence[Callable[[], bool]] | None] = {}
+        self._younger: dict[Key, float] = {}
+        """Timestamps that have moved on and that no rule minds: told to the engine when it is asked next."""
         self._wakes_at: int | None = None
         self._said: dict[str, str] = {}
         """What the pager has still to be told of each alert, and is being told."""
@@ -38,24 +42,41 @@ class MonitoringActor:
 
     def sample(self, key: Key, value: float | None) -> None:
         """A process says how a series stands from now on; None: not any more."""
-        series = self._series.get(key)
         now = self._world.runtime.now()
-        if value is not None:
-            if series is None:
-                series = self._series[key] = self._store.series(key[0], _labels(key))
-            series.set(value, now)
-        elif series is not None:
-            series.stale(now)
-        self._sleep()
+        if value is None:
+            self._younger.pop(key, None)
+            series = self._series.pop(key, None)
+            if series is not None:
+                series.stale(now)
+            return self._sleep()
+        name = key[0]
+        if name not in self._readers:
+            self._readers[name] = self._engine.readers(name)
+        readers = self._readers[name]
+        if readers is not None and key in self._series and value >= self._younger.get(key, value):
+            for active in readers:
+                if active():
+                    break
+            else:
+                self._younger[key] = value
+                return None
+        self._set(key, value, now)
+        return self._sleep()
+
+    def _set(self, key: Key, value: float, now: int) -> None:
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = self._store.series(key[0], _labels(key))
+        series.set(value, now)
 
     def lives(self, job: str, up: bool) -> None:
         """A process of the platform has begun or ended: scrapes find it, or nobody."""
         now = self._world.runtime.now()
         self._store.set("up", {"job": job}, int(up), now)
         if not up:
-            for key, series in self._series.items():
-                if key[1] == job:
-                    series.stale(now)
+            for key in [key for key in self._series if key[1] == job]:
+                self._younger.pop(key, None)
+                self._series.pop(key).stale(now)
         self._sleep()
 
     # --- what it comes to --------------------------------------------------------------------------------------------
@@ -73,6 +94,9 @@ class MonitoringActor:
         if self._wakes_at != due_at:
             return
         self._wakes_at = None
+        for key, value in self._younger.items():
+            self._set(key, value, due_at)
+        self._younger.clear()
         for change in self._engine.advance(due_at):
             self._tell(change)
         self._sleep()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from contest_platform.ports import Dispute, Intent, ProcessorError, ProcessorEvent, Refund, Transfer
 from simulator.actors.attacker import Attacker
 from simulator.actors.context import World
-from simulator.actors.processor_answers import UNSAVED_STATUSES, error_of, refusal, validate
+from simulator.actors.dashboard import Dashboard
+from simulator.actors.processor_answers import CLOSED_TO_TRANSFERS, UNSAVED_STATUSES, error_of, refusal, validate
 from simulator.actors.processor_disputes import Disputes
 from simulator.actors.processor_holdings import Balance, Shelf, fee_cents
 from simulator.actors.processor_objects import Announcement, EventRecord, encode, event
-from simulator.actors.processor_webhooks import Webhooks, is_subscribed
+from simulator.actors.processor_webhooks import PLATFORM_ENDPOINT, Webhooks, is_subscribed
 
 DAY_MS = 86_400_000
 KEY_LIFE_MS = DAY_MS
@@ -79,6 +80,7 @@ class ProcessorActor:
         self._refunds_of: dict[str, list[Refund]] = {}
         self._callers: dict[str, str] = {}
         self._saved: OrderedDict[str, _Saved] = OrderedDict()
+        self._in_flight: set[str] = set()
         self._outbox: list[Announcement] = []
         self.balance = Balance(world.books["processor.balance"])
         self._disputes = Disputes(world, self.balance, self._new_id, self._outbox.append)
@@ -98,7 +100,10 @@ class ProcessorActor:
             "intents.confirm": self._confirm_intent,
             "transfers.create": self._create_transfer,
             "refunds.create": self._create_refund,
+            "webhook_endpoints.create": self._webhooks.create_endpoint,
+            "webhook_endpoints.update": self._webhooks.update_endpoint,
         }
+        self.dashboard = Dashboard(self, self._payment_about, PLATFORM_ENDPOINT)
         if opening_balance_cents:
             now = world.runtime.now()
             self.balance.post("topup", self._new_id("tu", {}, "opening"), opening_balance_cents, 0, now, now)
@@ -114,11 +119,13 @@ class ProcessorActor:
         entity: str,
         *,
         answered: bool = True,
+        fails: ProcessorError | None = None,
     ) -> Any:
         """Do one request and return its object or list. Raises ProcessorError.
 
-        `answered` is False when the network is about to lose the answer. An outcome of execution, an error too, is
-        saved under the key and replayed for 24 h; a parameter that does not validate is not.
+        `answered` is False when the network is about to lose the answer; `fails` is said in the place of what execution
+        comes to, once it has been done. An outcome of execution, an error too, is saved under the key and replayed for
+        24 h; a parameter that does not validate is not.
         """
         if operation in self._reads:
             return self._read(caller, operation, params, entity, answered)
@@ -128,16 +135,18 @@ class ProcessorActor:
         outcome: Any
         try:
             saved = self._remembered(key, now)
+            if key in self._in_flight:
+                raise error_of(409, "idempotency_key_in_use")
             if saved is None:
                 validate(operation, params)
                 outcome = self._execute(caller, operation, params, key)
+                outcome = outcome if fails is None else fails
                 if key is not None:
                     self._saved[key] = _Saved(operation, request_hash, now, outcome)
             elif (saved.operation, saved.request_hash) == (operation, request_hash):
                 outcome, replayed = saved.outcome, True
             else:
-                message = "Keys for idempotent requests can only be used with the same parameters as the first time."
-                raise ProcessorError(400, "idempotency_error", None, message)
+                raise error_of(400, "idempotency_error")
         except ProcessorError as error:
             outcome = error
         self._note(caller, operation, key, request_hash, replayed, outcome, entity, answered)
@@ -155,32 +164,51 @@ class ProcessorActor:
         status: int,
         code: str,
     ) -> ProcessorError:
-        """Answer with an error and do nothing else. The key remembers it, unless it came before execution."""
+        """Answer with an error and do nothing else. The key remembers it, unless it came before execution.
+
+        That the key was used for another request means that it has been, by whomever: it remembers that one. An account
+        to which no transfer can be made stays so.
+        """
         error = error_of(status, code or None)
         request_hash = _request_hash(params) if operation in self._effects else None
         if request_hash is not None and idempotency_key is not None and status not in UNSAVED_STATUSES:
             now = self._world.runtime.now()
             if self._remembered(idempotency_key, now) is None:
-                self._saved[idempotency_key] = _Saved(operation, request_hash, now, error)
+                hash_of_first = "" if error.type == "idempotency_error" else request_hash
+                self._saved[idempotency_key] = _Saved(operation, hash_of_first, now, error)
+            if operation == "transfers.create" and code in CLOSED_TO_TRANSFERS:
+                self.destination_problems[params["destination"]] = code
         self._note(caller, operation, idempotency_key, request_hash, False, error, entity, True)
         return error
 
-    def dashboard_transfer(
-        self, caller: str, *, amount_cents: int, destination: str, transfer_group: str, metadata: Mapping[str, str]
-    ) -> int:
-        """A human asks for a transfer in the dashboard; `caller` is the login ("founder:…").
+    @contextmanager
+    def at_work(self, key: str | None) -> Iterator[None]:
+        """While a request under `key` takes its time, another under the same key is refused (409)."""
+        if key is None:
+            yield
+            return
+        self._in_flight.add(key)
+        yield
+        self._in_flight.discard(key)
 
-        Returns the number of the request's row in processor.requests, which says what came of it.
-        """
-        params = {
-            "amount_cents": amount_cents,
-            "destination": destination,
-            "transfer_group": transfer_group,
-            "metadata": dict(metadata),
-        }
-        with suppress(ProcessorError):
-            self.handle(caller, "transfers.create", params, None, metadata.get("contest_id", ""))
-        return self._requests.count
+    def reverse_transfer(self, contest_id: str, n: int) -> int:
+        """Take back the n-th transfer of a contest from the account that got it, in full (Transfer Reversals, Stripe
+        API reference: the money comes out of the destination's balance). Returns the number of the row in
+        processor.balance. Raises LookupError when there is no such transfer, or it was taken back before."""
+        made = self._groups.get(contest_id, ())
+        if n > len(made):
+            raise LookupError(f"{contest_id} has {len(made)} transfers")
+        moved = self._transfers.find(made[n - 1].id)
+        if moved.amount_reversed_cents:
+            raise LookupError(f"{moved.id} was reversed before")
+        now = self._world.runtime.now()
+        taken = self._transfers.put(replace(moved, amount_reversed_cents=moved.amount_cents))
+        self._groups[contest_id][n - 1] = taken
+        reversal_id = self._new_id("trr", {}, moved.id)
+        self.balance.post("transfer_reversal", reversal_id, moved.amount_cents, 0, now, now)
+        self._outbox.append(("transfer.reversed", taken, taken.id, {"amount_reversed": 0, "reversed": False}))
+        self._publish(None)
+        return self.balance.rows
 
     def roll_secret(self, entity: str, secret: str) -> None:
         """Replace the signing secret of the webhook endpoint."""
@@ -209,6 +237,15 @@ class ProcessorActor:
         has decided already."""
         self._disputes.close(dispute_id, won)
         self._publish(None)
+
+    @property
+    def requests(self) -> int:
+        """How many requests there have been: the number of the last row in processor.requests."""
+        return self._requests.count
+
+    def _payment_about(self, entity: str) -> str:
+        """The payment of "contest_id/user_id"; "" where there is none."""
+        return next((intent.id for intent in self._intents.items if entity_of(intent.metadata) == entity), "")
 
     def entity_of_intent(self, intent_id: str) -> str:
         """Whom an intent is about; "" when there is no such intent."""

@@ -100,6 +100,11 @@ class Balance:
             self._pending.append((available_at, net_cents))
         return entry
 
+    @property
+    def rows(self) -> int:
+        """How many movements the book has."""
+        return self._book.count
+
     def available_cents(self, now: int) -> int:
         """What can be transferred. Below zero after refunds that were larger than it, until pending funds arrive."""
         while self._pending and self._pending[0][0] <= now:

@@ -1,4 +1,4 @@
-"""What a timed action can pull at the payment processor: a hand in its dashboard, a bank behind it, a forger before it.
+"""What a timed action can pull at the payment processor, besides its dashboard: a bank behind it, a forger before it.
 
 Invariant: each lever notes the key of the row that it left behind, and nothing when it left none.
 """
@@ -13,19 +13,6 @@ from simulator.actors.processor import ProcessorActor
 class ProcessorLevers:
     def __init__(self, processor: ProcessorActor) -> None:
         self._processor = processor
-
-    async def pull_transfer(self, action: Action, note: NoteAction, destination: str) -> None:
-        """The lever dashboard.transfer; `destination` is the customer's connected account."""
-        params = action.params
-        about = {"contest_id": params["contest_id"], "user_id": params["user_id"]}
-        number = self._processor.dashboard_transfer(
-            action.entity,
-            amount_cents=params["amount_cents"],
-            destination=destination,
-            transfer_group=params["contest_id"],
-            metadata=about,
-        )
-        note(action, str(number))
 
     async def pull_forge(self, action: Action, note: NoteAction) -> None:
         """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
@@ -42,3 +29,7 @@ class ProcessorLevers:
         dispute_id = self._processor.dispute_about(self._processor.intent_about(action.entity).id)
         self._processor.close_dispute(dispute_id, action.params["won"])
         note(action, dispute_id)
+
+    async def pull_reverse(self, action: Action, note: NoteAction) -> None:
+        """The lever processor.reverse."""
+        note(action, str(self._processor.reverse_transfer(action.entity, int(action.params["transfer"]))))

@@ -5,8 +5,9 @@ Invariant: every attempt is signed at its own instant and leaves one row in proc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError
@@ -14,6 +15,7 @@ from contest_platform.signing import signer
 from seams.faults import Behind, Copy, Delay, Drop, Refuse, Repeat, Twin
 from simulator.actors.attacker import Attacker
 from simulator.actors.context import World
+from simulator.actors.processor_answers import refusal
 
 SUBSCRIBED = (
     "payment_intent.succeeded",
@@ -68,9 +70,22 @@ class _Parcel:
     copied_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where events go. `enabled_events` None: what the platform's endpoint asks for."""
+
+    id: str
+    url: str
+    enabled_events: tuple[str, ...] | None = None
+
+
+PLATFORM_ENDPOINT = "we_platform"
+
+
 class Webhooks:
-    """Delivers events to one endpoint. At the seam "webhook" Refuse acts on every attempt (operation "attempt"), every
-    other effect on the first one (operation "deliver").
+    """Delivers events to the platform's endpoint. At the seam "webhook" Refuse acts on every attempt (operation
+    "attempt"), every other effect on the first one (operation "deliver"). An endpoint that somebody adds is told of the
+    types that it has enabled, which only he sees.
 
     `twin` makes a second event of the change that an event tells of, and returns its id and body.
     """
@@ -78,7 +93,9 @@ class Webhooks:
     def __init__(
         self, world: World, secret: str, path: str, attacker: Attacker, twin: Callable[[str], tuple[str, bytes]]
     ) -> None:
-        self._world, self._sign, self._path = world, signer(secret.encode()), path
+        self._world, self._sign = world, signer(secret.encode())
+        self._endpoints = {PLATFORM_ENDPOINT: Endpoint(PLATFORM_ENDPOINT, path)}
+        self._path = path
         self._attacker, self._twin = attacker, twin
         self._book = world.books["processor.deliveries"]
         self._old_sign: Sign | None = None
@@ -89,6 +106,20 @@ class Webhooks:
         """Replace the signing secret: both are valid for 24 h from now, then only the new one."""
         self._old_sign, self._sign = self._sign, signer(secret.encode())
         self._rolled_at = self._world.runtime.now()
+
+    def create_endpoint(self, params: Mapping[str, Any], caller: str, key: str) -> Endpoint:
+        made = Endpoint(f"we_{len(self._endpoints)}", params["url"], tuple(params["enabled_events"]))
+        self._endpoints[made.id] = made
+        return made
+
+    def update_endpoint(self, params: Mapping[str, Any], caller: str, key: str) -> Endpoint:
+        """Events go to the new address from now on, those that are still being tried too. Raises ProcessorError."""
+        known = self._endpoints.get(params["endpoint"])
+        if known is None:
+            raise refusal("resource_missing")
+        changed = self._endpoints[known.id] = replace(known, url=params["url"])
+        self._path = self._endpoints[PLATFORM_ENDPOINT].url
+        return changed
 
     def send(self, event_id: str, raw: bytes, entity: str) -> None:
         """Begin to deliver an event, as a task of the world; what the running task last recorded is its cause."""

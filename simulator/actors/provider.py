@@ -12,7 +12,7 @@ from contest_platform.ports import ScoreAnswer
 from evidence.plan import Publication, Tournament
 from seams.faults import Action, Falsify
 from simulator.actors.context import NoteAction, World
-from simulator.actors.provider_answers import Cell, Event, answered
+from simulator.actors.provider_answers import Cell, Event, answer_to
 
 
 class UnknownEventError(Exception):
@@ -184,12 +184,20 @@ class ProviderActor:
 
     def refuse(self, event_id: str, since: int | None, status: int) -> None:
         """Answer a poll that arrived with an HTTP error."""
-        self._requests.note(self._world.runtime.now(), event_id, since, status, None, 0, None)
+        self._requests.note(self._world.runtime.now(), event_id, since, status, None, 0, None, True)
         self._world.record("provider", "provider.refused", self.tournament_of(event_id), status=status)
 
-    def answer(self, event_id: str, since: int | None, lie: Falsify | None = None) -> ScoreAnswer:
+    def end_handshake(self, event_id: str, since: int | None, alert: str) -> None:
+        """The client ended the TLS handshake with `alert`: no request was read, and no status given (0)."""
+        self._requests.note(self._world.runtime.now(), event_id, since, 0, None, 0, alert, True)
+        self._world.record("provider", "provider.handshake_ended", self.tournament_of(event_id), alert=alert)
+
+    def answer(
+        self, event_id: str, since: int | None, lie: Falsify | None = None, *, answered: bool = True
+    ) -> ScoreAnswer:
         """Answer a poll at 200 OK: the changes after revision `since` in order of publication, or with None the state
-        of everything. What a glitch of the recording, or a `lie`, serves instead is no publication.
+        of everything. What a glitch of the recording, or a `lie`, serves instead is no publication. `answered` is False
+        when the network is about to lose the answer.
 
         Raises UnknownEventError (404)."""
         self._publish_due()
@@ -199,9 +207,9 @@ class ProviderActor:
             self.refuse(event_id, since, 404)
             raise UnknownEventError(event_id)
         glitch = next((glitch for glitch in event.plan.glitches if glitch.from_at <= now < glitch.until_at), None)
-        answer = answered(event, since, glitch, lie, self._world.draws)
+        answer = answer_to(event, since, glitch, lie, self._world.draws)
         kind = lie.kind if lie is not None else None if glitch is None else glitch.kind
-        self._requests.note(now, event_id, since, 200, answer.revision, len(answer.cells), kind)
+        self._requests.note(now, event_id, since, 200, answer.revision, len(answer.cells), kind, answered)
         if kind is not None:
             self._world.record("provider", "provider.glitch", event.plan.id, glitch=kind, cells=len(answer.cells))
         return answer

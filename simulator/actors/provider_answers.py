@@ -74,7 +74,7 @@ def served(event: Event, since: int | None) -> ScoreAnswer:
     )
 
 
-def answered(event: Event, since: int | None, glitch: Glitch | None, lie: Falsify | None, draws: Draws) -> ScoreAnswer:
+def answer_to(event: Event, since: int | None, glitch: Glitch | None, lie: Falsify | None, draws: Draws) -> ScoreAnswer:
     """The answer to a poll: true unless the recording has a `glitch` or a fault brings a `lie`."""
     if lie is not None:
         return _FALSIFIED[lie.kind](event, since, lie, draws)

@@ -36,11 +36,16 @@ A trigger for an open incident adds to it and does not page again; the others ar
 class AnchorActor:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._book = world.books["anchor.heads"]
+        self._book, self._refusals = world.books["anchor.heads"], world.books["anchor.refusals"]
 
     def receive(self, head_seq: int, head_hash: str) -> None:
         self._world.record("anchor", "head.received", str(head_seq), hash=head_hash)
         self._book.note(self._world.runtime.now(), head_seq, head_hash)
+
+    def refuse(self, head_seq: int, status: int) -> None:
+        """Answer with an HTTP error and keep nothing."""
+        self._world.record("anchor", "head.refused", str(head_seq), status=status)
+        self._refusals.note(self._world.runtime.now(), head_seq, status)
 
 
 class InvalidEventError(Exception):
@@ -64,7 +69,7 @@ class PagerActor:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._book = world.books["pager.events"]
+        self._book, self._refusals = world.books["pager.events"], world.books["pager.refusals"]
         self.open: dict[str, IncidentState] = {}
         self.on_call: Callable[[Page], None] | None = None
 
@@ -93,3 +98,8 @@ class PagerActor:
         self._book.note(now, action, key, summary, severity, text)
         if before is None and state is not None and self.on_call is not None:
             self.on_call(Page(now, key, summary, severity, details))
+
+    def refuse(self, action: str, dedup_key: str, status: int) -> None:
+        """Answer with an HTTP error and keep nothing."""
+        self._world.record("pager", "page.refused", dedup_key, action=action, status=status)
+        self._refusals.note(self._world.runtime.now(), action, dedup_key, status)

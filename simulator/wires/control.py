@@ -57,6 +57,8 @@ class OpsControl:
 
     async def record(self, execution_id: str, step: StepRecord) -> None:
         self._note_step(execution_id, step)
+        if step.status is None:
+            return  # Nothing was sent, which is the notebook's affair: the platform keeps what it was asked.
         self._steps += 1
         await self._tell(STEPS, {"execution_id": execution_id, "n": self._steps, **_body(step)})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from contest_platform.ports import ConnectionFailed, Introspection, ServiceUnavailable
-from seams.faults import LoseRequest, Refuse
+from seams.faults import LoseAnswer, LoseRequest, Refuse
 from simulator.actors.context import World
 from simulator.actors.identity import IdentityActor
 
@@ -13,7 +13,7 @@ LATENCY_MS = (20, 200)
 
 
 class IdentityWire:
-    """The Auth port. Seam "auth", operation "introspect": Refuse and LoseRequest."""
+    """The Auth port. Seam "auth", operation "introspect": Refuse, LoseRequest and LoseAnswer."""
 
     def __init__(self, world: World, actor: IdentityActor, guard: Callable[[], None]) -> None:
         self._world, self._actor, self._guard = world, actor, guard
@@ -34,8 +34,11 @@ class IdentityWire:
             case Refuse(status=0):
                 raise ConnectionFailed("the identity provider refused the connection")
             case Refuse(status=status):
+                self._actor.refuse(token_id, status)
                 raise ServiceUnavailable(f"the identity provider answered {status}")
-            case LoseRequest():
+            case LoseRequest() | LoseAnswer() as lost:
+                if isinstance(lost, LoseAnswer):
+                    self._actor.introspect(token_id, answered=False)
                 await world.never()
                 raise AssertionError("unreachable: nothing comes after never")
             case effect:

@@ -14,26 +14,32 @@ from simulator.actors.monitoring import Key, MonitoringActor
 class MonitoringWire:
     """The Metrics port of one life of a process. Raises KeyError for a metric that nobody declared."""
 
-    __slots__ = ("_actor", "_counts", "_guard", "_job")
+    __slots__ = ("_actor", "_counts", "_guard", "_job", "_stands")
 
     def __init__(self, actor: MonitoringActor, job: str, guard: Callable[[], None]) -> None:
         self._actor, self._job, self._guard = actor, job, guard
         self._counts: dict[Key, int] = {}
+        self._stands: dict[Key, float] = {}
 
     def set(self, name: str, value: float, **labels: str) -> None:
         self._guard()
-        self._actor.sample(_series(name, self._job, labels), value)
+        key = _key(name, self._job, labels)
+        if self._stands.get(key) != value:
+            self._stands[key] = value
+            self._actor.sample(key, value)
 
     def add(self, name: str, amount: int = 1, **labels: str) -> None:
         self._guard()
-        series = _series(name, self._job, labels)
-        count = self._counts[series] = self._counts.get(series, 0) + amount
-        self._actor.sample(series, count)
+        key = _key(name, self._job, labels)
+        count = self._counts[key] = self._counts.get(key, 0) + amount
+        self._actor.sample(key, count)
 
     def remove(self, name: str, **labels: str) -> None:
         self._guard()
-        self._actor.sample(_series(name, self._job, labels), None)
+        key = _key(name, self._job, labels)
+        if self._stands.pop(key, None) is not None:
+            self._actor.sample(key, None)
 
 
-def _series(name: str, job: str, labels: dict[str, str]) -> Key:
+def _key(name: str, job: str, labels: dict[str, str]) -> Key:
     return name, job, *[labels[label] for label in METRICS[name].labels]

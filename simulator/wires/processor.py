@@ -19,9 +19,10 @@ from contest_platform.ports import (
     Refund,
     Transfer,
 )
-from seams.faults import Delay, LoseAnswer, LoseRequest, Refuse
+from seams.faults import Delay, LoseAnswer, LoseRequest, Refuse, Stall
 from simulator.actors.context import World
 from simulator.actors.processor import ProcessorActor, entity_of
+from simulator.actors.processor_answers import error_of
 
 LATENCY_MS = (40, 200)
 """One way over the network."""
@@ -44,14 +45,14 @@ class _Line:
         return least + ((bits >> 32) * span >> 32), least + ((bits & 0xFFFFFFFF) * span >> 32)
 
     async def request(
-        self, seam: tuple[str, str] | None, operation: str, params: Mapping[str, Any], key: str | None, entity: str
+        self, seam: tuple[str, str], operation: str, params: Mapping[str, Any], key: str | None, entity: str
     ) -> Any:
-        """One request and its answer. `seam` is where faults may act on it: None for a customer's own browser."""
+        """One request and its answer. `seam` is where faults may act on it."""
         world, actor, caller, runtime = self._world, self._actor, self._caller, self._world.runtime
         out_ms, back_ms = self._latencies(operation, key or entity)
         await runtime.sleep_until(runtime.now() + out_ms)
-        answered = True
-        match None if seam is None else world.bus.consult(*seam, entity, key or ""):
+        answered, fails = True, None
+        match world.bus.consult(*seam, entity, key or ""):
             case None:
                 pass
             case LoseRequest():
@@ -60,6 +61,11 @@ class _Line:
                 answered = False
             case Delay(by_ms=by_ms):
                 await runtime.sleep_until(runtime.now() + by_ms)
+            case Stall(by_ms=by_ms):
+                with actor.at_work(key):
+                    await runtime.sleep_until(runtime.now() + by_ms)
+            case Refuse(status=status, error_code=code, done=True):
+                fails = error_of(status, code or None)
             case Refuse(status=0):
                 raise ConnectionFailed(operation)
             case Refuse(status=status, error_code=code):
@@ -70,7 +76,7 @@ class _Line:
                 raise TypeError(f"the seam {seam} does not carry out {effect}: see seams.catalogue")
         outcome: Any
         try:
-            outcome = actor.handle(caller, operation, params, key, entity, answered=answered)
+            outcome = actor.handle(caller, operation, params, key, entity, answered=answered, fails=fails)
         except ProcessorError as error:
             outcome = error
         if not answered:
@@ -179,7 +185,7 @@ class CustomerWire:
         """Pay: the money is captured at once, however late it is. Raises ProcessorError (canceled, or paid already)."""
         line = _Line(self._world, self._actor, f"customer:{user_id}")
         entity = self._actor.entity_of_intent(intent_id)
-        sending = line.request(None, "intents.confirm", {"intent": intent_id}, None, entity)
+        sending = line.request(("processor", "intents.confirm"), "intents.confirm", {"intent": intent_id}, None, entity)
         return self._world.call(sending, f"intents.confirm {intent_id}")
 
 

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from contest_platform.ports import AnswerUnreadable, ConnectionFailed, ScoreAnswer, ScoreProvider, ServiceUnavailable
+from contest_platform.ports import (
+    AnswerUnreadable,
+    CertificateExpired,
+    ConnectionFailed,
+    ScoreAnswer,
+    ScoreProvider,
+    ServiceUnavailable,
+)
 from seams.faults import Falsify, LoseAnswer, LoseRequest, Refuse
 from simulator.actors.context import World
 from simulator.actors.provider import ProviderActor, UnknownEventError
@@ -27,8 +34,8 @@ class ProviderWire:
         self._world, self._actor, self._guard = world, actor, guard
 
     def poll(self, *, event_id: str, since: int | None) -> Awaitable[ScoreAnswer]:
-        """Raises ConnectionFailed when the provider is not there, ServiceUnavailable on any status but 200, and
-        AnswerUnreadable when what comes at 200 cannot be read."""
+        """Raises ConnectionFailed when the provider is not there, CertificateExpired when it cannot prove who it is,
+        ServiceUnavailable on any status but 200, and AnswerUnreadable when what comes at 200 cannot be read."""
         self._guard()
         return self._world.call(self._poll(event_id, since), "provider.poll")
 
@@ -45,11 +52,14 @@ class ProviderWire:
             case None | LoseAnswer() | Falsify():
                 lie = effect if isinstance(effect, Falsify) else None
                 try:
-                    answer = actor.answer(event_id, since, lie)
+                    answer = actor.answer(event_id, since, lie, answered=not isinstance(effect, LoseAnswer))
                 except UnknownEventError:
                     status = 404
             case LoseRequest():
                 pass
+            case Refuse(error_code="certificate_expired"):
+                actor.end_handshake(event_id, since, "certificate_expired")
+                raise CertificateExpired("the provider's certificate has expired")
             case Refuse(status=0):
                 raise ConnectionFailed("the provider refused the connection")
             case Refuse(status=status):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from contest_platform.ports import ConnectionFailed, PortError, ServiceUnavailable
-from seams.faults import Refuse
+from seams.faults import LoseRequest, Refuse
 from simulator.actors.context import World
 from simulator.actors.witnesses import AnchorActor, InvalidEventError, PagerActor
 
@@ -25,12 +26,13 @@ class AnchorWire:
         return self._world.call(self._publish(head_seq, head_hash), "anchor.publish")
 
     async def _publish(self, head_seq: int, head_hash: str) -> None:
-        await _arrive(self._world, "anchor", "publish", "audit", str(head_seq))
+        refuse = partial(self._actor.refuse, head_seq)
+        await _arrive(self._world, "anchor", "publish", "audit", str(head_seq), refuse)
         self._actor.receive(head_seq, head_hash)
 
 
 class PagerWire:
-    """The Pager port. Seam "pager", operation "send": Refuse."""
+    """The Pager port. Seam "pager", operation "send": Refuse and LoseRequest."""
 
     def __init__(self, world: World, actor: PagerActor, guard: Callable[[], None]) -> None:
         self._world, self._actor, self._guard = world, actor, guard
@@ -44,15 +46,19 @@ class PagerWire:
         return self._world.call(self._send(action, dedup_key, summary, severity, dict(details)), "pager.send")
 
     async def _send(self, action: str, dedup_key: str, summary: str, severity: str, details: Mapping[str, Any]) -> None:
-        await _arrive(self._world, "pager", "send", dedup_key, dedup_key)
+        await _arrive(
+            self._world, "pager", "send", dedup_key, dedup_key, partial(self._actor.refuse, action, dedup_key)
+        )
         try:
             self._actor.receive(action, dedup_key, summary, severity, details)
         except InvalidEventError as error:
             raise PortError(f"the pager answered 400: {error}") from error
 
 
-async def _arrive(world: World, seam: str, operation: str, entity: str, victim: str) -> None:
-    """The way there. Raises what the caller sees when the other side refuses."""
+async def _arrive(
+    world: World, seam: str, operation: str, entity: str, victim: str, refuse: Callable[[int], None]
+) -> None:
+    """The way there. Raises what the caller sees when the other side refuses; an HTTP error is its own, and noted."""
     sent_at = world.runtime.now()
     latency_ms = world.draws.between(*LATENCY_MS, f"{seam}.latency", entity, sent_at)
     await world.runtime.sleep_until(sent_at + latency_ms)
@@ -61,7 +67,10 @@ async def _arrive(world: World, seam: str, operation: str, entity: str, victim: 
             return
         case Refuse(status=0):
             raise ConnectionFailed(f"the {seam} refused the connection")
+        case LoseRequest():
+            await world.never()
         case Refuse(status=status):
+            refuse(status)
             raise ServiceUnavailable(f"the {seam} answered {status}")
         case effect:
             raise TypeError(f"the seam {seam} does not carry out {effect}: see seams.catalogue")

@@ -136,10 +136,28 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def scenario_with(folder: Path, fault: str) -> Path:
-    """The small scenario with one fault or violation."""
-    path = folder / "one_fault.yaml"
-    path.write_text((ROOT / "scenarios" / "small.yaml").read_text() + f"\nfaults:\n  - {{fault: {fault}}}\n")
+CANCELLED = """
+  - id: short-private
+    tournament: t1
+    name: Short Table of Ten
+    fee_cents: 2000
+    entries: 4
+    min_entries: 10
+    max_entries: 10
+    rake_bp: 500
+    prizes: {winner_takes_all: true}
+    scoring: {kind: strokes, roster_size: 4, counting: 4, missed_round_penalty: 1}
+"""
+"""A contest that cannot run: for faults that need refunds."""
+
+
+def scenario_with(folder: Path, *faults: str) -> Path:
+    """The small scenario with some faults or violations, each by its id and what may follow that in its mapping."""
+    contests = (ROOT / "scenarios" / "small.yaml").read_text()
+    if any("refund" in fault for fault in faults):
+        contests += CANCELLED
+    path = folder / "some_faults.yaml"
+    path.write_text("\n".join([contests, "faults:", *(f"  - {{fault: {fault}}}" for fault in faults), ""]))
     return path
 
 

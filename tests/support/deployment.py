@@ -10,6 +10,7 @@ from contest_platform.ports import Ports
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.units import Unit
+from seams.faults import Fault
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.hosts import HostsActor
 from simulator.actors.identity import IdentityActor
@@ -30,8 +31,8 @@ from tests.support.fake_world import FakeWorld
 class Deployment:
     """One unit named "settlement" with every port, in a world without a plan."""
 
-    def __init__(self, *services: Callable[[Ports, Config], Any]) -> None:
-        self.world = FakeWorld()
+    def __init__(self, *services: Callable[[Ports, Config], Any], faults: Sequence[Fault] = ()) -> None:
+        self.world = FakeWorld(faults=faults)
         self.connection = sqlite.connect()
         self.ports: list[Ports] = []
         """Those of each life."""
@@ -42,14 +43,15 @@ class Deployment:
             Config((), "", {}),
             self._ports,
             {"settlement": Unit("settlement", "settlement", True, services)},
+            bus=self.world.bus,
         )
         world: Any = self.world
         self._identity = IdentityActor(world, b"k" * 32)
         self._hosts = HostsActor(world, self.processes, lambda _: "token")
         self._processor = ProcessorActor(world, opening_balance_cents=100, webhook_secret="whsec")
         self._provider = ProviderActor(world, ())
-        self._monitoring = MonitoringActor(world)
         self._anchor, self._pager = AnchorActor(world), PagerActor(world)
+        self._monitoring = MonitoringActor(world, (), PagerWire(world, self._pager, lambda: None))
 
     def _ports(self, process: Process) -> Ports:
         world: Any = self.world

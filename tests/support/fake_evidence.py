@@ -28,6 +28,8 @@ class FakeEvidence:
         self.books: dict[str, list[dict[str, Any]]] = {name: [] for name in BOOKS}
         self.events = events or []
         self.path = Path("nowhere")
+        self.texts: dict[str, dict[str, str]] = {}
+        """Documents of the run, by directory and name."""
         for name, rows in (books or {}).items():
             self.books[name] = list(rows)
 
@@ -53,6 +55,9 @@ class FakeEvidence:
 
     def count(self, book: str) -> int:
         return len(self.books[book])
+
+    def documents(self, directory: str) -> dict[str, str]:
+        return self.texts.get(directory, {})
 
     def event_instants(self) -> array[int]:
         return array("q", (event.at for event in self.events))

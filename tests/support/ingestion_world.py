@@ -235,6 +235,7 @@ def fault_on_polls(world: FakeWorld, do: Callable[[Any], Any]) -> None:
 
     class _Fault:
         seam, operation, id, fault_id = "provider", "poll", "test.poll", "f1"
+        also = ()
 
         def effect(self, call: Any) -> Any:
             return do(call)

@@ -21,6 +21,7 @@ from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS
 from contest_platform.ports import (
     BalanceTransaction,
+    DeadlineExceeded,
     Dispute,
     Intent,
     Introspection,
@@ -122,10 +123,16 @@ class FakeEntropy:
 
 
 class FakeAuth:
+    """`silences`: how many of the next questions are not answered."""
+
     def __init__(self) -> None:
         self.answers: dict[str, Introspection | PortError] = {}
+        self.silences = 0
 
     async def introspect(self, *, token_id: str) -> Introspection:
+        if self.silences:
+            self.silences -= 1
+            raise DeadlineExceeded("auth.introspect")
         answer = self.answers.get(token_id, Introspection(False, "", "unknown"))
         if isinstance(answer, PortError):
             raise answer

@@ -31,6 +31,8 @@ SECRET = "whsec_test"
 class Scripted:
     """Does `effects[n]` to the n-th crossing of a seam (from 0) and nothing to later ones."""
 
+    also = ()
+
     def __init__(self, seam: str, operation: str, *effects: Effect | None) -> None:
         self.seam, self.operation, self.effects = seam, operation, effects
         self.calls: list[Call] = []

@@ -135,6 +135,9 @@ def _begin(scribe: Scribe) -> None:
         scribe.note("identity.events", at=T0, action="issued", principal=principal, token_id=principal, allowed=True)
     for principal in ("founder:ada", "engineer:bob"):
         scribe.note("identity.events", at=T0, action="revoked", principal=principal, token_id=principal, allowed=False)
+        scribe.note(
+            "identity.events", at=T0, action="introspected", principal=principal, token_id=principal, allowed=False
+        )
         scribe.note("identity.events", at=T0, action="denied", principal=principal, token_id=principal, allowed=False)
         scribe.note(
             "platform.access_log", at=T0, principal=principal, action="GET", resource="/api/admin/status", allowed=False
@@ -417,7 +420,14 @@ def _correct_late(scribe: Scribe) -> None:
     scribe.batch(4, published, ("g3", 2, 5, "CORRECTION"), because="AFTER_CUTOFF:c1")
     row = next(r for r in scribe.books["platform.hole_scores"] if (r["golfer_id"], r["hole"]) == ("g3", 2))
     row.update(strokes=5, batch_id=4, published_at=published)
-    scribe.note("pager.events", at=scribe.now, action="trigger", dedup_key="late_correction:t1", severity="warning")
+    scribe.note(
+        "pager.events",
+        at=scribe.now,
+        action="trigger",
+        dedup_key="late_correction:t1",
+        severity="warning",
+        details="{}",
+    )
     scribe.audit("system:ingestion", "call.page", "pager/late_correction:t1")
 
 

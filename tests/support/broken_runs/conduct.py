@@ -247,6 +247,7 @@ def a_refund_was_made_by_a_human_without_a_request(evidence: FakeEvidence) -> No
 @breaks("absence.revocation_probed", Status.INCONCLUSIVE)
 def nobody_tried_the_revoked_credential(evidence: FakeEvidence) -> None:
     remove(evidence, "identity.events", action="denied", principal="founder:ada")
+    remove(evidence, "identity.events", action="introspected", principal="founder:ada")
 
 
 @breaks("absence.revocation_probed", Status.INCONCLUSIVE)
@@ -267,6 +268,41 @@ def the_code_changed(evidence: FakeEvidence) -> None:
 @breaks("absence.fingerprints_constant")
 def the_configuration_changed_and_changed_back(evidence: FakeEvidence) -> None:
     add(evidence, "deployment.fingerprints", at=PAID, what="configuration", sha256="f" * 64)
+
+
+@breaks("absence.fingerprints_constant")
+def a_founder_changed_the_configuration_between_two_looks(evidence: FakeEvidence) -> None:
+    add(
+        evidence, "deployment.changes", at=PAID, principal="founder:ada", what="configuration", before_sha256="a" * 64,
+        after_sha256="b" * 64,
+    )  # fmt: skip
+
+
+@breaks("lifecycle.customers_are_let_in")
+def a_customer_with_a_good_token_was_turned_away(evidence: FakeEvidence) -> None:
+    identify(evidence, T0, "issued", "customer:u1", True)
+    add(evidence, "entrants.actions", at=PAID, user_id="u1", action="refused", result="issued in the future")
+
+
+@breaks("lifecycle.customers_are_let_in", Status.INCONCLUSIVE)
+def nobody_knows_what_customers_were_told(evidence: FakeEvidence) -> None:
+    evidence.books["entrants.actions"] = []
+
+
+@breaks("absence.denials_recorded")
+def a_denial_was_not_written_down(evidence: FakeEvidence) -> None:
+    identify(evidence, PAID, "introspected", "founder:ada", False)
+
+
+@breaks("absence.denials_recorded")
+def a_denial_was_written_down_an_hour_later(evidence: FakeEvidence) -> None:
+    identify(evidence, PAID - HOUR, "introspected", "founder:ada", False)
+    access(evidence, "founder:ada", False)
+
+
+@breaks("absence.denials_recorded", Status.INCONCLUSIVE)
+def nobody_asked_what_a_revoked_credential_was_worth(evidence: FakeEvidence) -> None:
+    remove(evidence, "identity.events", action="introspected", principal="founder:ada")
 
 
 @breaks("absence.fingerprints_constant", Status.INCONCLUSIVE)

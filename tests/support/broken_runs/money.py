@@ -195,6 +195,12 @@ def a_winner_was_paid_twice(evidence: FakeEvidence) -> None:
 
 
 @breaks("payouts.nobody_else_paid")
+def somebody_who_had_left_was_paid(evidence: FakeEvidence) -> None:
+    paid_at = row(evidence, "processor.transfers", user_id="u1")["created_at"]
+    add(evidence, "entrants.actions", at=paid_at - HOUR, user_id="u1", action="deleted_account", result="ok")
+
+
+@breaks("payouts.nobody_else_paid")
 def money_went_to_somebody_who_did_not_win(evidence: FakeEvidence) -> None:
     evidence.books["processor.transfers"].append(
         {
@@ -227,6 +233,20 @@ def a_new_key_was_used_after_an_unknown_outcome(evidence: FakeEvidence) -> None:
     evidence.books["processor.requests"] = [
         one for one in evidence.books["processor.requests"] if one is first or one["idempotency_key"] != "key-u1"
     ]
+
+
+@breaks("payouts.attempts_follow_idempotency")
+def a_new_key_was_used_after_an_error_that_proves_nothing(evidence: FakeEvidence) -> None:
+    a_new_key_was_used_after_an_unknown_outcome(evidence)
+    row(evidence, "platform.transfer_attempts", transfer_id="tf-u1", n=1)["outcome"] = "REJECTED"
+    row(evidence, "processor.requests", idempotency_key="key-u1").update(status=400, error_code="idempotency_error")
+
+
+@breaks("payouts.attempts_follow_idempotency")
+def a_refusal_that_is_only_replayed_was_asked_for_again(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.transfer_attempts", transfer_id="tf-u1", n=1)["outcome"] = "REJECTED"
+    refused = {"status": 400, "error_code": "balance_insufficient", "object_id": None}
+    row(evidence, "processor.requests", idempotency_key="key-u1", answered=False).update(refused)
 
 
 @breaks("payouts.attempts_follow_idempotency")

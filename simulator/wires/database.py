@@ -1,0 +1,79 @@
+"""The way to the database: connections that break in a transaction, where the plan's faults act.
+
+Invariant: a broken transaction is committed as a whole or rolled back as a whole, and the server's log says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from contest_platform.ports import DeadlineExceeded, Tx
+from seams.faults import Abort, Effect, LoseAnswer
+from simulator.actors.context import World
+from simulator.actors.database_server import DatabaseServer, Session
+
+ROLLED_BACK, COMMITTED = "rolled_back", "committed_unanswered"
+
+
+class _BrokeError(Exception):
+    """The connection is gone, in the middle of a transaction."""
+
+
+class DatabaseLine:
+    """Seam "store", operation "transact": entity the transaction's name, victim the row in database.incidents."""
+
+    def __init__(self, world: World, server: DatabaseServer, timeout_ms: int) -> None:
+        self._world, self._server, self._timeout_ms = world, server, timeout_ms
+
+    def consult(self, operation: str) -> Effect | None:
+        return self._world.bus.consult("store", "transact", operation, str(self._server.next_incident))
+
+    async def broken(
+        self,
+        effect: Effect,
+        session: Session,
+        operation: str,
+        fn: Callable[[Tx], Any],
+        commit: Callable[[str, Callable[[Tx], Any]], Any],
+    ) -> NoReturn:
+        """Do to the transaction `fn` what `effect` says, with `commit` to run and commit it, and let its caller wait in
+        vain. Raises DeadlineExceeded, or what `fn` raises by itself."""
+        match effect:
+            case LoseAnswer():
+                commit(operation, fn)
+                self._server.broke(session, operation, COMMITTED)
+            case Abort(k=k):
+                try:
+                    commit(operation, lambda tx: _break(fn, tx, k))
+                except _BrokeError:
+                    self._server.broke(session, operation, ROLLED_BACK)
+            case _:
+                raise TypeError(f"the seam store does not carry out {effect}: see seams.catalogue")
+        await self._world.runtime.sleep_until(self._world.runtime.now() + self._timeout_ms)
+        raise DeadlineExceeded(operation)
+
+
+def _break(fn: Callable[[Tx], Any], tx: Tx, k: int) -> NoReturn:
+    fn(tx if k == 0 else _Breaking(tx, k))
+    raise _BrokeError
+
+
+class _Breaking:
+    """A transaction whose connection breaks before its k-th statement; what is no statement passes through."""
+
+    def __init__(self, tx: Tx, k: int) -> None:
+        self._tx, self._left = tx, k
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._tx, name)
+        return self._counted(found) if name in _STATEMENTS else found
+
+    def _counted(self, statement: Callable[..., Any]) -> Callable[..., Any]:
+        self._left -= 1
+        if self._left <= 0:
+            raise _BrokeError
+        return statement
+
+
+_STATEMENTS = frozenset({"one", "all", "tuples", "run", "insert", "insert_many"})

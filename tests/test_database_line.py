@@ -1,0 +1,128 @@
+"""A connection that breaks in a transaction: all of it is there or nothing, and whoever began it only knows silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from contest_platform import audit
+from contest_platform.audit import Context
+from contest_platform.ports import DeadlineExceeded, Tx
+from contest_platform.store import sqlite
+from contest_platform.units import UNITS
+from seams.faults import Abort, Binding, Call, Delay, Effect, Fault, LoseAnswer, Parameters
+from simulator.actors.database_server import DatabaseServer
+from simulator.processes import Process, ProcessStore
+from simulator.wires.database import DatabaseLine
+from tests.support.fake_world import MONDAY, FakeWorld
+
+TIMEOUT_MS = 10_000
+USER = {"user_id": "u1", "name": "Ann", "email": "ann@x", "account_id": "acct", "created_at": 1, "deleted_at": None}
+
+
+class First(Fault):
+    """Befalls the first transaction of the name that it is bound to."""
+
+    seam, operation = "store", "transact"
+
+    def __init__(self, effect: Effect) -> None:
+        super().__init__("f1", Binding("users.sign_up", 1), Parameters())
+        self._effect = effect
+
+    def effect(self, call: Call) -> Effect | None:
+        return self._effect if self.is_bound_to(call) else None
+
+
+class Bench:
+    def __init__(self, effect: Effect) -> None:
+        self.world = FakeWorld(faults=(First(effect),))
+        world: Any = self.world
+        self.connection = sqlite.connect()
+        self.server = DatabaseServer(world)
+        life = world.kernel.begin("app", 1)
+        process = Process(UNITS["app"], life, self.server.open("system:app", "app", "application"))
+        self.store = ProcessStore(world.kernel, self.connection, process, DatabaseLine(world, self.server, TIMEOUT_MS))
+
+    def transact(self, fn: Callable[[Tx], Any], operation: str = "users.sign_up") -> Any:
+        return self.world.run(self.store.transact(operation, fn))
+
+    def users(self) -> int:
+        return len(self.connection.execute("select 1 from users").fetchall())
+
+    def incidents(self) -> list[tuple[Any, ...]]:
+        return [(row["principal"], row["operation"], row["outcome"]) for row in self.world.rows("database.incidents")]
+
+
+def sign_up(tx: Tx) -> str:
+    assert tx.one("select 1 from users") is None, "it was there already"
+    audit.insert(tx, Context("system:entries", "u1"), "users", USER, "signed up")
+    tx.notify("users")
+    return "signed up"
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 3, 9])
+def test_a_transaction_that_breaks_before_its_commit_leaves_nothing_and_can_be_begun_again(k: int) -> None:
+    bench = Bench(Abort(k))
+    with pytest.raises(DeadlineExceeded):
+        bench.transact(sign_up)
+    assert bench.world.runtime.now() - MONDAY == TIMEOUT_MS
+    assert (bench.users(), bench.connection.in_transaction) == (0, False)
+    assert bench.incidents() == [("system:app", "users.sign_up", "rolled_back")]
+    assert bench.transact(sign_up) == "signed up"
+    assert bench.users() == 1
+    assert audit_rows(bench) == 1
+
+
+def audit_rows(bench: Bench) -> int:
+    return len(bench.connection.execute("select 1 from audit_log").fetchall())
+
+
+def test_a_transaction_breaks_before_the_statement_named_and_what_came_before_has_run() -> None:
+    ran: list[str] = []
+
+    def three(tx: Tx) -> None:
+        for name in ("one", "two", "three"):
+            tx.all("select 1 from users")
+            ran.append(name)
+
+    bench = Bench(Abort(3))
+    with pytest.raises(DeadlineExceeded):
+        bench.transact(three)
+    assert ran == ["one", "two"]
+
+
+def test_a_transaction_whose_answer_is_lost_is_there_on_record_and_announced() -> None:
+    bench = Bench(LoseAnswer())
+    with pytest.raises(DeadlineExceeded):
+        bench.transact(sign_up)
+    assert (bench.users(), audit_rows(bench)) == (1, 1)
+    assert bench.incidents() == [("system:app", "users.sign_up", "committed_unanswered")]
+    assert bench.world.bites == [("f1", "LoseAnswer", "1")]
+    assert "commit" in [line["kind"] for line in bench.world.lines()]
+    with pytest.raises(AssertionError, match="there already"):
+        bench.transact(sign_up)
+
+
+def test_other_transactions_take_their_course() -> None:
+    bench = Bench(LoseAnswer())
+    assert bench.transact(sign_up, "another") == "signed up"
+    assert bench.incidents() == []
+    assert bench.world.runtime.now() == MONDAY
+
+
+def test_what_a_transaction_raises_by_itself_is_raised_although_its_connection_was_to_break() -> None:
+    bench = Bench(LoseAnswer())
+
+    def wrong(tx: Tx) -> None:
+        raise LookupError("no such row")
+
+    with pytest.raises(LookupError):
+        bench.transact(wrong)
+    assert bench.incidents() == []
+
+
+def test_an_effect_that_the_seam_does_not_know_is_refused() -> None:
+    with pytest.raises(TypeError, match="seam store"):
+        Bench(Delay(1)).transact(sign_up)
