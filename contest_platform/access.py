@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from binascii import a2b_base64
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import orjson
 
 from contest_platform.http import Request
-from contest_platform.ports import PortError, Ports, Tx
+from contest_platform.ports import DeadlineExceeded, PortError, Ports, Tx
 from contest_platform.service import Access, Config
 from contest_platform.signing import signer
 
@@ -25,6 +26,7 @@ ROLES: dict[Access, tuple[str, ...]] = {
 }
 """Which principals (`role:name`) each access is for."""
 
+ERROR_RATE_MS = 600_000
 UNREACHABLE = "identity provider unreachable"
 SKEW_MS = 15 * 60_000
 """How far our host's clock may be behind that of whoever issued a token. It takes nothing from `exp`, and RFC 7519 does
@@ -57,6 +59,10 @@ class AccessControl:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
         self._sign = signer(config.token_key.encode())
+        self._introspections: deque[tuple[int, bool]] = deque()
+        """Those of the last ten minutes: when, and whether they failed."""
+        self._error_rate = 0.0
+        ports.metrics.set("auth_service_error_rate", 0)
 
     async def establish(self, request: Request, access: Access) -> str:
         """The principal that calls. Raises DeniedError, which is in the access log by then."""
@@ -86,14 +92,28 @@ class AccessControl:
                 answer = await self._ports.runtime.deadline(call, self._config.auth_timeout_ms)
                 break
             except PortError as error:
-                self._ports.metrics.add("auth_requests_total", result="failed")
+                self._count(error)
                 if not tries_left:
                     raise DeniedError(401, claims.principal, f"{UNREACHABLE}: {error.code}") from error
-        self._ports.metrics.add("auth_requests_total", result="ok" if answer.active else "denied")
+        self._count(None)
         if not answer.active:
             raise DeniedError(401, claims.principal, answer.reason or "not active")
         if answer.principal != claims.principal:
             raise DeniedError(401, claims.principal, "the token belongs to somebody else")
+
+    def _count(self, error: PortError | None) -> None:
+        """Of the introspections of the last ten minutes, how many got no answer; a denial is one."""
+        now, metrics, counted = self._ports.runtime.now(), self._ports.metrics, self._introspections
+        counted.append((now, error is not None))
+        while counted[0][0] <= now - ERROR_RATE_MS:
+            counted.popleft()
+        rate = sum([failed for _, failed in counted]) / len(counted)
+        if rate != self._error_rate:
+            self._error_rate = rate
+            metrics.set("auth_service_error_rate", rate)
+        if error is not None:
+            result = "timeout" if isinstance(error, DeadlineExceeded) else "failed"
+            metrics.set("auth_failure_timestamp_seconds", now // 1000, result=result)
 
     async def _log(self, request: Request, access: Access, principal: str, allowed: bool, reason: str) -> None:
         def append(tx: Tx) -> None:

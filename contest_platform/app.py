@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from contest_platform.access import AccessControl, DeniedError
+from contest_platform.budget import ErrorBudget
 from contest_platform.http import Request, Response
+from contest_platform.metrics import count_failure
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Route, Service
 
@@ -19,6 +21,8 @@ class App:
     def __init__(self, ports: Ports, config: Config, services: Sequence[Service]) -> None:
         self._ports = ports
         self._access = AccessControl(ports, config)
+        self._budget = ErrorBudget(ports.metrics, ports.runtime.now())
+        ports.metrics.add("database_connection_timeouts_total", 0)
         self._routes: dict[str, dict[str, Route]] = {}
         self._add("GET", "/api/admin/status", Route("admin", self._status, "How many contests stand where"))
         for service in services:
@@ -39,6 +43,7 @@ class App:
     async def handle(self, request: Request) -> Response:
         """Answer one request. 503 says that something the platform depends on did not serve, and that the caller may
         try again. Any other exception of a handler is a bug and is raised on."""
+        self._budget.asked(self._ports.runtime.now())
         methods = self._routes.get(request.path)
         if methods is None:
             return Response(404, {"error": "no such resource"})
@@ -51,7 +56,8 @@ class App:
         except DeniedError as denied:
             return Response(denied.status, {"error": denied.reason})
         except PortError as error:
-            self._ports.metrics.add("operations_failed_total")
+            count_failure(self._ports.metrics, error)
+            self._budget.failed()
             return Response(503, {"error": error.code})
 
     async def _status(self, request: Request, principal: str) -> Response:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from contest_platform.ports import PortError, Ports
+from contest_platform.metrics import count_failure
+from contest_platform.ports import PortError, Ports, StoreBusy
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
@@ -36,7 +37,7 @@ async def run(ports: Ports, job: Job) -> None:
     """Run `job` for ever. What ends in a port's error is begun again, due or not: at the next instant of the grid, or
     at the next full minute where that is sooner. Who does not serve now may serve then, and what has been committed is
     found in the store, whoever got to know of it."""
-    runtime, signals = ports.runtime, ports.signals
+    runtime, signals, metrics = ports.runtime, ports.signals, ports.metrics
     earliest, failed = 0, False
     while True:
         try:
@@ -49,9 +50,14 @@ async def run(ports: Ports, job: Job) -> None:
                     await signals.wait(job.topic, seen, tick)
                     if tick is None or runtime.now() < tick:
                         continue
-            failed = False
             await job.work()
+            if failed:
+                metrics.remove("database_connection_pool_available")
+            failed = False
             earliest = runtime.now() + 1
-        except PortError:
+        except PortError as error:
             failed = True
+            count_failure(metrics, error)
+            if isinstance(error, StoreBusy):
+                metrics.set("database_connection_pool_available", 0)
             await runtime.sleep_until(next_tick(runtime.now() + 1, min(job.period_ms, MINUTE_MS)))

@@ -13,6 +13,7 @@ from contest_platform import jobs
 from contest_platform.jobs import MINUTE_MS, Job, next_tick
 from contest_platform.ports import DeadlineExceeded, StoreBusy
 from tests.support.drivers import STARTS_AT, KernelBench
+from tests.support.metrics import KeptMetrics
 
 PERIOD = 100
 DAY_MS = 86_400_000
@@ -25,7 +26,10 @@ class Desk:
         self.bench = KernelBench()
         life = self.bench.driver.begin("app", 1)
         self.runtime = self.bench.driver.runtime_of(life)
-        self.ports: Any = SimpleNamespace(runtime=self.runtime, signals=self.bench.driver.signals_of(life))
+        self.metrics = KeptMetrics()
+        self.ports: Any = SimpleNamespace(
+            runtime=self.runtime, signals=self.bench.driver.signals_of(life), metrics=self.metrics
+        )
         self.ready: dict[int, int] = {}
         self.took: list[tuple[int, int]] = []
         self.ticks: list[int] = []
@@ -199,6 +203,28 @@ def test_a_job_outlives_what_it_depends_on_and_tries_again_a_minute_later(fails_
 @pytest.mark.parametrize(("at", "tick"), [(0, 0), (1, 100), (99, 100), (100, 100), (101, 200), (-1, 0)])
 def test_the_next_tick_is_the_first_multiple_of_the_period_not_before(at: int, tick: int) -> None:
     assert next_tick(at, PERIOD) == tick
+
+
+def test_a_job_without_a_connection_tries_again_at_each_instant_and_tells_until_it_has_one() -> None:
+    desk, refused = Desk(), [1, 1]
+    desk.ready[1] = 0
+
+    async def work() -> None:
+        if refused:
+            refused.pop()
+            raise StoreBusy("too_many_connections")
+        await desk.work()
+
+    desk.runtime.spawn(jobs.run(desk.ports, Job("desk", "desk", PERIOD, desk.due, work)), "job")
+    desk.bench.run_until(PERIOD + 1)
+    assert desk.took == []
+    assert desk.metrics.standing == {
+        ("database_connection_pool_available",): 0,
+        ("database_connection_timeouts_total",): 2,
+    }
+    desk.bench.run_until(2 * PERIOD + 1)
+    assert desk.took == [(1, 2 * PERIOD)]
+    assert desk.metrics.standing == {("database_connection_timeouts_total",): 2}
 
 
 # --- trouble -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from contest_platform import audit, checkpoints
 from contest_platform.audit import Context
 from contest_platform.errors import code_of
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
+from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Route
 
@@ -27,6 +28,7 @@ class AnchoringService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
         self._next_at = 0
+        self._told = Gauge(ports.metrics, "audit_anchor_last_success_timestamp_seconds")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("anchoring", "anchoring", HOUR_MS, self._due, self._work),)
@@ -43,7 +45,7 @@ class AnchoringService:
         seq, head, known = await ports.store.transact("anchoring.head", _head)
         if seq == known["seq"] or await self._publish(seq, head):
             known = {**known, "seq": seq, "at": now}
-            ports.metrics.set("audit_anchor_last_success_timestamp_seconds", now // 1000)
+        self._told.tell_of(known["at"])
         stale = now - known["at"] >= STALE_AFTER_MS
         tells = stale or known["paged"]
         unanswered = await self._page("trigger" if stale else "resolve", known["seq"]) if tells else None

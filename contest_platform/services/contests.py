@@ -6,6 +6,7 @@ A contest moves only along `STEPS`, one step a transaction, each when its condit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
@@ -14,8 +15,8 @@ from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.instants import rfc3339
 from contest_platform.jobs import MINUTE_MS, Job
-from contest_platform.metrics import export_instant
-from contest_platform.ports import Ports, Row, Tx
+from contest_platform.metrics import Gauge
+from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import entries
 
@@ -42,6 +43,10 @@ class Step:
 class ContestsService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports = ports
+        self._planned: dict[tuple[str, str, str], int] = {}
+        """(contest, status, next status) -> when it is due."""
+        self._due_gauge = Gauge(ports.metrics, "contest_transition_due_timestamp_seconds")
+        self._failed_gauge = Gauge(ports.metrics, "contest_status_transitions_failed")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("contests.transitions", "contests", MINUTE_MS, self._due, self._work),)
@@ -50,17 +55,18 @@ class ContestsService:
         return {}
 
     async def _due(self) -> int | None:
-        def earliest(tx: Tx) -> int | None:
+        def earliest(tx: Tx) -> tuple[int | None, dict[tuple[str, str, str], int]]:
+            contests = tx.all(_OPEN)
             instants = [
                 instant
-                for contest in tx.all(_OPEN)
+                for contest in contests
                 for step in STEPS
                 if contest["status"] in step.statuses and (instant := step.ready(contest, tx)) is not None
             ]
-            return min(instants, default=None)
+            return min(instants, default=None), {_next_change(contest): _next_at(contest) for contest in contests}
 
-        due_at = await self._ports.store.transact("contests.due", earliest)
-        export_instant(self._ports.metrics, "contest_transition_due_timestamp_seconds", due_at)
+        due_at, self._planned = await self._ports.store.transact("contests.due", earliest)
+        self._due_gauge.tell({(contest_id, to): at for (contest_id, _, to), at in self._planned.items()})
         return due_at
 
     async def _work(self) -> None:
@@ -75,8 +81,28 @@ class ContestsService:
                         break
             return moved
 
-        while await self._ports.store.transact("contests.advance", advance):
-            pass
+        try:
+            while await self._ports.store.transact("contests.advance", advance):
+                pass
+        except PortError:
+            with suppress(PortError):
+                await self._due()  # A runbook may have made the change in the meantime.
+            now = self._ports.runtime.now()
+            self._failed_gauge.tell({change: 1 for change, at in self._planned.items() if at <= now})
+            raise
+        self._failed_gauge.tell({})
+
+
+_NEXT = {"SCHEDULED": ("LOCKED", "lock_at"), "LOCKED": ("LIVE", "start_at"), "LIVE": ("COMPLETE", "end_at")}
+"""The next status of a contest, and the column that says by when it has it, whatever it still waits for."""
+
+
+def _next_change(contest: Row) -> tuple[str, str, str]:
+    return contest["contest_id"], contest["status"], _NEXT[contest["status"]][0]
+
+
+def _next_at(contest: Row) -> int:
+    return int(contest[_NEXT[contest["status"]][1]])
 
 
 def _transition(tx: Tx, contest: Row, status: str, reason: str, **more: int) -> None:

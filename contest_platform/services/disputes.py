@@ -19,6 +19,8 @@ from contest_platform.statuses import DISPUTE_STATUSES
 RANK = {status: rank for rank, status in enumerate(DISPUTE_STATUSES)}
 """A status gives way only to a later one: events come out of order, and a bank may yet take back that we lost."""
 CLOSED = ("warning_closed", "lost", "won")
+EVENTS = "charge.dispute."
+"""How the types of events begin that tell of a dispute."""
 ID_PREFIXES = ("dp_", "du_")
 """How ids of disputes begin (docs.stripe.com/api/disputes): an adjustment of the balance may be about other things."""
 
@@ -87,6 +89,12 @@ def moved(tx: Tx, ctx: Context, movement: BalanceTransaction) -> None:
         _open(tx, ctx, dispute_id, None, None, abs(movement.amount_cents), "needs_response", opened_at)
     _post(tx, ctx, movement)
     _write_off(tx, ctx, dispute_id)
+
+
+def newest_open(tx: Tx) -> int | None:
+    """When the newest dispute was opened that the bank has not decided."""
+    at: int | None = tx.tuples("select max(opened_at) from disputes where closed_at is null")[0][0]
+    return at
 
 
 def blocks_refund(tx: Tx, entry_id: str) -> bool:

@@ -16,6 +16,7 @@ from contest_platform.errors import code_of
 from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job
+from contest_platform.metrics import Gauge
 from contest_platform.ports import Intent, PortError, Ports, ProcessorError, Row, Tx
 from contest_platform.service import Config, Route
 from contest_platform.services import payments, refunds, seats, withdrawals
@@ -57,10 +58,16 @@ _ABANDONED = """
     where p.status = 'CREATED' and e.status = 'ABANDONED' order by p.created_at, p.entry_id
 """
 
+_OLDEST_ABANDONED = """
+    select min(e.closed_at) from payments p join entries e on e.entry_id = p.entry_id
+    where p.status = 'CREATED' and e.status = 'ABANDONED'
+"""
+
 
 class EntriesService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
+        self._orphaned_gauge = Gauge(ports.metrics, "payment_intent_orphaned_oldest_timestamp_seconds")
 
     def jobs(self) -> Sequence[Job]:
         return (
@@ -295,10 +302,12 @@ class EntriesService:
     # --- cancelling what was not paid ------------------------------------------------------------------------------
 
     async def _cancellations_due(self) -> int | None:
-        def earliest(tx: Tx) -> int | None:
-            return None if tx.one(f"{_ABANDONED} limit 1") is None else tx.now
+        def oldest(tx: Tx) -> tuple[int, int | None]:
+            return tx.now, tx.tuples(_OLDEST_ABANDONED)[0][0]
 
-        return await self._ports.store.transact("entries.cancellations_due", earliest)
+        now, oldest_at = await self._ports.store.transact("entries.cancellations_due", oldest)
+        self._orphaned_gauge.tell_of(oldest_at)
+        return None if oldest_at is None else now
 
     async def _cancel_all(self) -> None:
         abandoned = await self._ports.store.transact("entries.abandoned", lambda tx: list(tx.all(_ABANDONED)))

@@ -16,7 +16,7 @@ from contest_platform.errors import code_of
 from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
-from contest_platform.metrics import export_instant
+from contest_platform.metrics import Gauge, export_skew
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 
@@ -24,7 +24,17 @@ ACTOR = "system:healing"
 ORDER_LIFE_MS = 2 * HOUR_MS
 OPEN = ("ISSUED", "DELIVERED", "ACKNOWLEDGED")
 _OPEN_ORDERS = """
-    select count(*), min(issued_at) from remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')
+    select host, min(issued_at) from remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')
+    group by host order by host
+"""
+_UNMATCHED = """
+    select host, check_name, max(reported_at) from incidents i where status = 'OPEN'
+      and not exists (select 1 from remediation_orders o where o.incident_id = i.incident_id)
+    group by host, check_name
+"""
+_FRUITLESS = """
+    select rule_id, max(finished_at) from remediation_orders
+    group by rule_id having sum(status = 'COMPLETED') = 0 and max(finished_at) is not null
 """
 
 
@@ -58,6 +68,18 @@ RULES = (
 class HealingService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
+        self._order_gauge, self._unmatched_gauge, self._fruitless_gauge, self._up_gauge, self._skew_gauge = (
+            Gauge(ports.metrics, name)
+            for name in (
+                "remediation_order_oldest_open_timestamp_seconds",
+                "host_incident_unmatched_timestamp_seconds",
+                "healing_rule_failed_timestamp_seconds",
+                "host_up",
+                "host_clock_skew_seconds",
+            )
+        )
+        self._up: dict[tuple[str, ...], int] = {}
+        """Of the hosts with open orders that have been spoken to: whether they answered."""
 
     def jobs(self) -> Sequence[Job]:
         return (Job("healing", "healing", MINUTE_MS, self._due, self._work),)
@@ -162,12 +184,21 @@ class HealingService:
     # --- carrying out orders -----------------------------------------------------------------------------------------
 
     async def _due(self) -> int | None:
-        def standing(tx: Tx) -> tuple[int, int, int | None]:
-            return tx.now, *tx.tuples(_OPEN_ORDERS)[0]
+        def standing(tx: Tx) -> tuple[int, dict[tuple[str, ...], int], dict[tuple[str, ...], int], Any]:
+            return (
+                tx.now,
+                {(host,): at for host, at in tx.tuples(_OPEN_ORDERS)},
+                {(host, check): at for host, check, at in tx.tuples(_UNMATCHED)},
+                {(rule_id,): at for rule_id, at in tx.tuples(_FRUITLESS)},
+            )
 
-        now, orders, oldest_at = await self._ports.store.transact("healing.due", standing)
-        self._ports.metrics.set("remediation_orders", orders)
-        export_instant(self._ports.metrics, "remediation_oldest_order_timestamp_seconds", oldest_at)
+        now, orders, unmatched, fruitless = await self._ports.store.transact("healing.due", standing)
+        self._order_gauge.tell(orders)
+        self._unmatched_gauge.tell(unmatched)
+        self._fruitless_gauge.tell(fruitless)
+        self._up = {host: up for host, up in self._up.items() if host in orders}
+        self._up_gauge.tell(self._up)
+        export_skew(self._skew_gauge, self._ports.runtime.now(), now)
         return now if orders else None
 
     async def _work(self) -> None:
@@ -204,12 +235,18 @@ class HealingService:
                 well = await self._probe(order, rule)
         except PortError as error:
             code = code_of(error)
+            self._answered(order, 0)
             await store.transact("healing.attempt", lambda tx: self._change(tx, order, None, code))
             return
+        self._answered(order, 1)
         if well:
             await store.transact("healing.done", lambda tx: self._complete(tx, order))
         else:
             await store.transact("healing.attempt", lambda tx: self._change(tx, order, None, "not well yet"))
+
+    def _answered(self, order: Mapping[str, Any], up: int) -> None:
+        self._up[order["host"],] = up
+        self._up_gauge.tell(self._up)
 
     async def _probe(self, order: Mapping[str, Any], rule: Rule) -> bool:
         _, stdout = await self._run(order, rule.probe)

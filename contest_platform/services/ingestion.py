@@ -15,13 +15,16 @@ from contest_platform import audit, checkpoints, errors
 from contest_platform.audit import Context
 from contest_platform.domain.polling import OVERDUE_MS, PERIOD_MS, Standing, Tournament, next_poll
 from contest_platform.jobs import Job
-from contest_platform.metrics import export_instant
+from contest_platform.metrics import Gauge, count_failure, export_skew
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import ingestion_batches
 from contest_platform.services.ingestion_batches import ACTOR, Known, Poll, full_poll_name
 
 T = TypeVar("T")
+
+GRAIN_MS = 3 * PERIOD_MS
+"""How exactly monitoring is told of what goes on as it should: an hour's silence is news, and ten minutes are not."""
 
 FRESH: Mapping[str, Any] = {
     "revision": None,
@@ -105,6 +108,13 @@ class IngestionService:
         self._refused: set[str] = set()
         self._asked: set[str] = set()
         """Tournaments to be polled out of turn."""
+        self._news: dict[str, int] = {}
+        """When a tournament's last news came."""
+        metrics = ports.metrics
+        self._quarantine_gauge = Gauge(metrics, "ingestion_quarantine_oldest_timestamp_seconds")
+        self._skew_gauge = Gauge(metrics, "host_clock_skew_seconds")
+        self._answer_due = Gauge(metrics, "ingestion_answer_due_timestamp_seconds")
+        self._news_gauge = Gauge(metrics, "ingestion_last_admission_timestamp_seconds")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("ingestion.poll", "ingestion", PERIOD_MS, self._earliest, self._work),)
@@ -117,7 +127,8 @@ class IngestionService:
     async def _earliest(self) -> int | None:
         try:
             await self._read_schedule()
-        except PortError:
+        except PortError as error:
+            count_failure(self._ports.metrics, error)
             return self._ports.runtime.now() + 1
         return min((due.at for due in self._due.values() if due.at is not None), default=None)
 
@@ -128,26 +139,31 @@ class IngestionService:
         if seen == self._notified:
             return
 
-        def read(tx: Tx) -> tuple[list[tuple[Tournament, _Due]], set[str]]:
+        def read(tx: Tx) -> tuple[list[tuple[Tournament, _Due, int]], set[str], dict[str, int]]:
             tournaments = [_tournament(row) for row in tx.all("select * from tournaments order by tournament_id")]
             asked = {name.removeprefix(ASKED[0]) for name, _ in checkpoints.between(tx, *ASKED, -1)}
             planned = []
             for tournament in tournaments:
-                due = _next(tx, tournament, _saved(tx, tournament), tx.now - 1)
-                planned.append((tournament, replace(due, at=tx.now) if tournament.id in asked else due))
-            return planned, asked
+                saved = _saved(tx, tournament)
+                due = _next(tx, tournament, saved, tx.now - 1)
+                due = replace(due, at=tx.now) if tournament.id in asked else due
+                planned.append((tournament, due, len(saved["open"])))
+            return planned, asked, dict(tx.tuples(_LAST_NEWS)) if self._notified is None else {}
 
-        schedule, self._asked = await self._ports.store.transact("ingestion.schedule", read)
+        schedule, self._asked, news = await self._ports.store.transact("ingestion.schedule", read)
         self._notified = seen
-        self._tournaments = {tournament.id: tournament for tournament, _ in schedule}
-        self._due = {tournament.id: due for tournament, due in schedule}
-        for tournament_id, due in self._due.items():
-            self._export(tournament_id, due)
+        self._news.update(news)
+        self._tournaments = {tournament.id: tournament for tournament, *_ in schedule}
+        self._due = {tournament.id: due for tournament, due, _ in schedule}
+        for tournament, due, quarantined in schedule:
+            self._export(tournament.id, due)
+            self._ports.metrics.set("quarantined_batches", quarantined, tournament_id=tournament.id)
 
     def _export(self, tournament_id: str, due: _Due) -> None:
         at = due.at if due.failing_since is None else due.failing_since
-        name = "ingestion_answer_due_timestamp_seconds"
-        export_instant(self._ports.metrics, name, at, tournament_id=tournament_id)
+        if at is not None and due.failing_since is None:
+            at -= at % GRAIN_MS
+        self._answer_due.tell_of(at, tournament_id)
 
     async def _work(self) -> None:
         now = self._ports.runtime.now()
@@ -165,7 +181,9 @@ class IngestionService:
             page = self._due[tournament.id].page
             if page is not None:
                 await self._page(tournament, page)
-        except (PortError, _ForgottenError):
+        except (PortError, _ForgottenError) as error:
+            if isinstance(error, PortError):
+                count_failure(self._ports.metrics, error)
             # What was committed is unknown, so nothing that we remember counts. The store tells at the next instant.
             self._memories.pop(tournament.id, None)
             self._due[tournament.id] = replace(due, at=self._ports.runtime.now() + 1)
@@ -198,6 +216,7 @@ class IngestionService:
                 begun_at,
                 lambda tx, checkpoint: _fail(tx, tournament, checkpoint, code),
             )
+            self._news_gauge.tell_of(None, tournament.id)  # That nobody answers is told otherwise.
             return None
         poll = Poll(tournament, full, since, begun_at if full_at is None else full_at, runtime.now(), answer)
         known = memory.known
@@ -208,7 +227,16 @@ class IngestionService:
             lambda tx, checkpoint: (ingestion_batches.apply(tx, poll, checkpoint, known), tx.now),
         )
         known.take(changes)
+        self._tell_of_news(tournament, bool(changes.scores.holes))
         return read_at
+
+    def _tell_of_news(self, tournament: Tournament, learned: bool) -> None:
+        now = self._ports.runtime.now()
+        if learned:
+            self._news[tournament.id] = now
+        began = [from_at for from_at, until_at in tournament.play if from_at <= now < until_at]
+        last_at = self._news.get(tournament.id, 0)
+        self._news_gauge.tell_of(max(began[0], last_at - last_at % GRAIN_MS) if began else None, tournament.id)
 
     async def _commit(
         self, operation: str, tournament: Tournament, at: int, change: Callable[[Tx, dict[str, Any]], T]
@@ -219,7 +247,7 @@ class IngestionService:
         """
         remembered = self._memories[tournament.id].checkpoint
 
-        def run(tx: Tx) -> tuple[T, dict[str, Any], _Due]:
+        def run(tx: Tx) -> tuple[T, dict[str, Any], _Due, int, int | None]:
             checkpoint = checkpoints.read(tx, checkpoint_name(tournament.id))
             if checkpoint != remembered:
                 raise _ForgottenError(tournament.id)
@@ -227,17 +255,36 @@ class IngestionService:
             checkpoints.save(tx, checkpoint_name(tournament.id), checkpoint)
             if tournament.id in self._asked:
                 checkpoints.remove(tx, ASKED[0] + tournament.id)
-            return result, checkpoint, _next(tx, tournament, checkpoint, at)
+            return result, checkpoint, _next(tx, tournament, checkpoint, at), tx.now, _oldest_open(tx, checkpoint)
 
-        result, checkpoint, due = await self._ports.store.transact(operation, run)
+        result, checkpoint, due, now, open_at = await self._ports.store.transact(operation, run)
         self._memories[tournament.id].checkpoint = checkpoint
         self._due[tournament.id] = due
         self._asked.discard(tournament.id)
         self._export(tournament.id, due)
-        self._ports.metrics.set("quarantined_batches", len(checkpoint["open"]), tournament_id=tournament.id)
+        self._tell(tournament, remembered, checkpoint, now, open_at)
         if due.at is None:
             del self._memories[tournament.id]
         return result
+
+    def _tell(
+        self,
+        tournament: Tournament,
+        before: Mapping[str, Any],
+        checkpoint: Mapping[str, Any],
+        now: int,
+        open_at: int | None,
+    ) -> None:
+        """Have monitoring know what was committed at `now`."""
+        metrics = self._ports.metrics
+        if checkpoint["open"] != before["open"]:
+            metrics.set("quarantined_batches", len(checkpoint["open"]), tournament_id=tournament.id)
+        self._quarantine_gauge.tell_of(open_at, tournament.id)
+        page = checkpoint["page"]
+        if page is not None and page != before["page"]:
+            for contest_id in page["contests"]:
+                metrics.set("score_correction_late_timestamp_seconds", now // 1000, contest_id=contest_id)
+        export_skew(self._skew_gauge, self._ports.runtime.now(), now)
 
     async def _refuse_to_start(self, tournament: Tournament, now: int) -> None:
         """Without its checkpoint ingestion would admit everything again. Said once, and tried at every instant."""
@@ -316,6 +363,23 @@ def _begin(tx: Tx, tournament: Tournament) -> _Memory | None:
     return _Memory(ingestion_batches.read_known(tx, tournament.id), checkpoint)
 
 
+def _oldest_open(tx: Tx, checkpoint: Mapping[str, Any]) -> int | None:
+    """When the oldest answer came that did not add up and that nobody has resolved, by an answer or a runbook."""
+    for batch_id in checkpoint["open"]:
+        came = tx.tuples(_UNRESOLVED, {"b": batch_id})
+        if came:
+            return int(came[0][0])
+    return None
+
+
+_UNRESOLVED = """
+    select received_at from ingestion_batches b where batch_id = :b
+      and not exists (select 1 from quarantine_resolutions q where q.batch_id = b.batch_id)
+"""
+_LAST_NEWS = """
+    select tournament_id, max(received_at) from ingestion_batches where admitted > 0 or corrections > 0
+    group by tournament_id
+"""
 _ENDED = ("SETTLED", "PAID_OUT", "CANCELLED")
 _STANDING = """
     select t.completed_at, f.value, c.status, c.cutoff_at, coalesce(c.settled_at, c.closed_at)

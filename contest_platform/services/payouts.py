@@ -7,6 +7,7 @@ searched before anything new is sent. A new key needs proof that nothing happene
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,7 @@ from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
-from contest_platform.metrics import export_instant
+from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 
@@ -30,7 +31,7 @@ SAVED_REJECTIONS = frozenset({"balance_insufficient"})
 UNENDED = ("PENDING", "SUBMITTED", "RETRYABLE")
 
 _UNOPENED = """
-    select c.contest_id from contests c where c.status = 'SETTLED' and not exists
+    select c.contest_id, c.settled_at from contests c where c.status = 'SETTLED' and not exists
       (select 1 from transfers t where t.contest_id = c.contest_id) order by c.contest_id
 """
 _FINISHED = """
@@ -46,14 +47,43 @@ _FINISHED = """
 """
 
 _STANDING = """
-    select count(*) filter (where status = 'RETRYABLE'), count(*) filter (where status = 'FAILED_TERMINAL'),
-           min(created_at) filter (where status in ('PENDING', 'SUBMITTED', 'RETRYABLE')) from transfers
+    select contest_id, status, reason, count(*), min(created_at), max(done_at) from transfers
+    group by contest_id, status, reason
 """
+_REVERSALS = """
+    select business_key, at from ledger_transactions
+    where business_key >= 'reversed:' and business_key < 'reversed;' order by txn_id
+"""
+CONFLICT = "idempotency_error"
+"""The processor knows the key, with another request (docs.stripe.com/api/idempotent_requests)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What monitoring is told of, by contest (and reason): instants, and the number of conflicts."""
+
+    unbegun: dict[tuple[str, ...], int]
+    retryable: dict[tuple[str, ...], int]
+    partial: dict[tuple[str, ...], int]
+    conflicts: dict[tuple[str, ...], int]
+    failed: dict[tuple[str, ...], int]
+    reversed: dict[tuple[str, ...], int]
 
 
 class PayoutsService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
+        self._gauges = {
+            field: Gauge(ports.metrics, name)
+            for field, name in (
+                ("unbegun", "payout_due_timestamp_seconds"),
+                ("retryable", "payout_transfer_retryable_oldest_timestamp_seconds"),
+                ("partial", "payout_batch_partial_oldest_timestamp_seconds"),
+                ("conflicts", "payout_idempotency_conflicts_open"),
+                ("failed", "payout_transfer_failed_timestamp_seconds"),
+                ("reversed", "payout_transfer_reversed_timestamp_seconds"),
+            )
+        }
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payouts", "payouts", 5 * MINUTE_MS, self._due, self._work),)
@@ -70,12 +100,9 @@ class PayoutsService:
             )
             return row["at"] if row is not None else None
 
-        due_at, (retryable, failed, oldest_at) = await self._ports.store.transact(
-            "payouts.due", lambda tx: (earliest(tx), tx.tuples(_STANDING)[0])
-        )
-        self._ports.metrics.set("payout_transfers", retryable, transfer_status="RETRYABLE")
-        self._ports.metrics.set("payout_transfers", failed, transfer_status="FAILED_TERMINAL")
-        export_instant(self._ports.metrics, "payout_oldest_unended_timestamp_seconds", oldest_at)
+        due_at, told = await self._ports.store.transact("payouts.due", lambda tx: (earliest(tx), _told(tx)))
+        for field, gauge in self._gauges.items():
+            gauge.tell(getattr(told, field))
         return due_at
 
     async def _work(self) -> None:
@@ -338,6 +365,30 @@ def _give_up(tx: Tx, ctx: Context, row: Row, code: str) -> None:
             credit=ledger.prize_payable(row["contest_id"], row["user_id"]), cents=row["amount_cents"],
             reason=f"not sent: {code}",
         )  # fmt: skip
+
+
+def _told(tx: Tx) -> _Told:
+    told = _Told({(row["contest_id"],): row["settled_at"] for row in tx.all(_UNOPENED)}, {}, {}, {}, {}, {})
+    paid: set[str] = set()
+    unended: dict[str, int] = {}
+    for contest_id, status, reason, count, created_at, done_at in tx.tuples(_STANDING):
+        key = (contest_id,)
+        if status == "PAID":
+            paid.add(contest_id)
+        elif status == "FAILED_TERMINAL":
+            told.failed[contest_id, reason] = done_at
+        elif status in UNENDED:
+            unended[contest_id] = min(created_at, unended.get(contest_id, created_at))
+            if status == "RETRYABLE":
+                told.retryable[key] = min(created_at, told.retryable.get(key, created_at))
+            if reason == CONFLICT:
+                told.conflicts[key] = told.conflicts.get(key, 0) + count
+    told.partial.update({(contest_id,): at for contest_id, at in unended.items() if contest_id in paid})
+    for business_key, at in tx.tuples(_REVERSALS):
+        row = _transfer(tx, business_key.split(":")[1])
+        if row is not None:
+            told.reversed[row["contest_id"],] = at
+    return told
 
 
 def _is_gone(tx: Tx, row: Row) -> bool:

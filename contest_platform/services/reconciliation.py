@@ -12,7 +12,17 @@ from typing import Protocol, TypeVar
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
-from contest_platform.ports import BalanceTransaction, Dispute, Intent, PortError, Ports, ProcessorEvent, Tx
+from contest_platform.metrics import Gauge, count_failure
+from contest_platform.ports import (
+    BalanceTransaction,
+    Dispute,
+    Intent,
+    PortError,
+    Ports,
+    ProcessorEvent,
+    StoreBusy,
+    Tx,
+)
 from contest_platform.service import Config, Route
 from contest_platform.services import disputes, payments, webhooks
 
@@ -48,7 +58,10 @@ class ReconciliationService:
         self._failed_at: int | None = None
         self._next_at: int | None = None
         """When the next pass is due, once it is known."""
-        self._notified = 0
+        self._notified: int | None = None
+        self._success_gauge = Gauge(ports.metrics, "payment_reconciliation_last_success_timestamp_seconds")
+        self._dispute_gauge = Gauge(ports.metrics, "dispute_opened_timestamp_seconds")
+        self._up_gauge = Gauge(ports.metrics, "processor_up")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
@@ -60,8 +73,13 @@ class ReconciliationService:
         """The next full hour or the next lock after the last good pass; after a bad one, the next five minutes."""
         seen = self._ports.signals.seen("payments")
         if self._next_at is None or seen != self._notified:
-            self._next_at = await self._ports.store.transact("reconciliation.due", _earliest_pass)
-            self._notified = seen
+            began = self._notified is None
+            next_at, through, disputed_at = await self._ports.store.transact("reconciliation.due", _earliest_pass)
+            self._next_at, self._notified = next_at, seen
+            self._dispute_gauge.tell_of(disputed_at)
+            if began:
+                # Of a platform that has not read them yet, its beginning.
+                self._success_gauge.tell_of(self._ports.runtime.now() if through is None else through)
         return (
             self._next_at if self._failed_at is None else max(self._next_at, next_tick(self._failed_at + 1, RETRY_MS))
         )
@@ -79,11 +97,20 @@ class ReconciliationService:
             await self._ask_about_disputes()
             next_at = None
             while next_at is None:
-                next_at = await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked))
+                next_at, disputed_at = await transact(
+                    "reconciliation.conclude",
+                    lambda tx: (_conclude(tx, began_at, begun.locked), disputes.newest_open(tx)),
+                )
             self._next_at, self._failed_at = next_at, None
-            self._ports.metrics.set("reconciliation_last_success_timestamp_seconds", began_at // 1000)
-        except PortError:
+            self._success_gauge.tell_of(began_at)
+            self._dispute_gauge.tell_of(disputed_at)
+            self._up_gauge.tell_of(1)
+        except PortError as error:
             self._failed_at = self._ports.runtime.now()
+            if isinstance(error, StoreBusy):
+                count_failure(self._ports.metrics, error)
+            else:
+                self._up_gauge.tell_of(0)
 
     async def _read_on(
         self,
@@ -197,11 +224,12 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None, asked)
 
 
-def _earliest_pass(tx: Tx) -> int:
+def _earliest_pass(tx: Tx) -> tuple[int, int | None, int | None]:
+    """When the next pass is due, when the last good one began, and when the newest open dispute was opened."""
     through = _through(tx)
     if through is None or checkpoints.read(tx, ASKED) is not None:
-        return tx.now
-    return _next_pass(tx, through)
+        return tx.now, through, disputes.newest_open(tx)
+    return _next_pass(tx, through), through, disputes.newest_open(tx)
 
 
 def ask(tx: Tx) -> bool:

@@ -12,6 +12,7 @@ from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.errors import Meaning, code_of, known, meaning
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, ProcessorError, Refund, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import seats
@@ -206,9 +207,18 @@ def _born_at(key: str) -> int:
 # --- sending ------------------------------------------------------------------------------------------------------
 
 
+_STANDING = """
+    select min(next_attempt_at) filter (where status = 'PENDING'), min(created_at) filter (where status = 'PENDING'),
+           max(done_at) filter (where status = 'FAILED_TERMINAL')
+    from refunds where status in ('PENDING', 'FAILED_TERMINAL')
+"""
+
+
 class RefundsService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
+        self._oldest_gauge = Gauge(ports.metrics, "refund_request_oldest_timestamp_seconds")
+        self._failed_gauge = Gauge(ports.metrics, "refund_failed_timestamp_seconds")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("refunds", "refunds", MINUTE_MS, self._due, self._work),)
@@ -217,11 +227,12 @@ class RefundsService:
         return {}
 
     async def _due(self) -> int | None:
-        def earliest(tx: Tx) -> int | None:
-            row = tx.one("select min(next_attempt_at) as at from refunds where status = 'PENDING'")
-            return None if row is None else row["at"]
-
-        return await self._ports.store.transact("refunds.due", earliest)
+        due_at, oldest_at, failed_at = await self._ports.store.transact(
+            "refunds.due", lambda tx: tx.tuples(_STANDING)[0]
+        )
+        self._oldest_gauge.tell_of(oldest_at)
+        self._failed_gauge.tell_of(failed_at)
+        return None if due_at is None else int(due_at)
 
     async def _work(self) -> None:
         def due(tx: Tx) -> list[dict[str, Any]]:

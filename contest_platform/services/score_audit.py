@@ -13,6 +13,7 @@ from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.domain.receipts import PlayerRound
 from contest_platform.jobs import HOUR_MS, Job
+from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import ingestion_batches, scores
@@ -34,6 +35,8 @@ class ScoreAuditService:
         self._ports = ports
         self._through: int | None = None
         """The last audit instant dealt with."""
+        self._notified: int | None = None
+        self._gauge = Gauge(ports.metrics, "score_audit_mismatches")
         self._replays: dict[str, scores.Replay] = {}
         """Of each tournament that was audited the night before."""
 
@@ -44,6 +47,11 @@ class ScoreAuditService:
         return {}
 
     async def _due(self) -> int | None:
+        seen = self._ports.signals.seen("score_audit")
+        if seen != self._notified:
+            # This process has just begun, or somebody has audited out of turn.
+            self._gauge.tell(await self._ports.store.transact("score_audit.standing", _standing))
+            self._notified = seen
         if self._through is None:
             last_at = await self._ports.store.transact("score_audit.last", _last_at)
             # What was missed while we were down is made up for once: a replay covers all nights before it.
@@ -53,12 +61,11 @@ class ScoreAuditService:
 
     async def _work(self) -> None:
         known = self._replays
-        self._replays, found = await self._ports.store.transact(
-            "score_audit.replay", lambda tx: _audit_played(tx, known)
+        self._replays, standing = await self._ports.store.transact(
+            "score_audit.replay", lambda tx: (_audit_played(tx, known), _standing(tx))
         )
         self._through = audit_instant(self._ports.runtime.now())
-        for tournament_id, mismatches in found.items():
-            self._ports.metrics.set("score_audit_mismatches", mismatches, tournament_id=tournament_id)
+        self._gauge.tell(standing)
 
 
 def _last_at(tx: Tx) -> int | None:
@@ -66,11 +73,19 @@ def _last_at(tx: Tx) -> int | None:
     return None if row is None else row["at"]
 
 
-def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> tuple[dict[str, scores.Replay], dict[str, int]]:
+def _standing(tx: Tx) -> dict[tuple[str, ...], int]:
+    """What the last audit of each tournament found; 0 where none has been made."""
+    rows = tx.tuples(
+        "select t.tournament_id, coalesce((select mismatches from score_audits a"
+        " where a.tournament_id = t.tournament_id order by audit_id desc limit 1), 0) from tournaments t"
+    )
+    return {(tournament_id,): mismatches for tournament_id, mismatches in rows}
+
+
+def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> dict[str, scores.Replay]:
     """Audit every tournament that was played, or of which something came in, in the day before. Returns the replays,
-    and the number of mismatches, by tournament."""
+    by tournament."""
     replays: dict[str, scores.Replay] = {}
-    found: dict[str, int] = {}
     since = tx.now - DAY_MS
     fresh = {
         row["tournament_id"]
@@ -83,8 +98,8 @@ def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> tuple[dict[str,
         played = any(from_at <= tx.now and until_at > since for from_at, until_at in play_windows(row["play"]))
         if played or tournament_id in fresh:
             replays[tournament_id] = scores.replay(tx, tournament_id, known.get(tournament_id))
-            found[tournament_id] = _audit(tx, tournament_id, replays[tournament_id].rounds)
-    return replays, found
+            _audit(tx, tournament_id, replays[tournament_id].rounds)
+    return replays
 
 
 _SHOWN = """
@@ -103,6 +118,7 @@ def replay_now(tx: Tx, tournament_id: str) -> int | Refusal:
     if wrong:
         ingestion_batches.show_again(tx, tournament_id)
         _audit(tx, tournament_id, replayed)
+    tx.notify("score_audit")
     return wrong
 
 

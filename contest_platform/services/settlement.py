@@ -6,6 +6,7 @@ Only the holder of the settlement lease ends a pack, and every step can be taken
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ from contest_platform.audit import Context
 from contest_platform.domain import prizes, scoring
 from contest_platform.instants import rfc3339
 from contest_platform.jobs import MINUTE_MS, Job
-from contest_platform.metrics import export_instant
+from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import scores
@@ -38,11 +39,28 @@ _READY = """
 """
 
 _LAST_RUNS = """
-    select a.status, count(*) from settlement_audit a
+    select a.contest_id, a.status from settlement_audit a
     where a.started_at = (select max(b.started_at) from settlement_audit b where b.contest_id = a.contest_id)
-    group by a.status
 """
-RUN_STATUSES = ("RUNNING", "SUCCEEDED", "FAILED")
+_UNEXECUTED = """
+    select p.contest_id, p.status, max(m.at) from post_mortem_settlement m
+    join settlement_packs p on p.pack_id = m.pack_id group by p.contest_id, p.status
+"""
+_UNSETTLED = """
+    select contest_id, status, cutoff_at, error_code from contests where status in ('COMPLETE', 'ERROR')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What monitoring is told of. By contest: when it is to be settled, and its error; by contest and status: the last
+    run, and when a pack last ended so; and when the lease ends for which we wait."""
+
+    due: dict[tuple[str, ...], int]
+    errors: dict[tuple[str, ...], int]
+    runs: dict[tuple[str, ...], int]
+    unexecuted: dict[tuple[str, ...], int]
+    lease_until: int | None
 
 
 class SettlementService:
@@ -51,6 +69,16 @@ class SettlementService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports = ports
         self._holder = f"{ACTOR}:{ports.ids.new('daemon')}"
+        self._due_gauge, self._error_gauge, self._run_gauge, self._unexecuted_gauge, self._lease_gauge = (
+            Gauge(ports.metrics, name)
+            for name in (
+                "settlement_due_timestamp_seconds",
+                "contests_in_error",
+                "settlement_status",
+                "settlement_packs_unexecuted_timestamp_seconds",
+                "settlement_lease_expiry_timestamp_seconds",
+            )
+        )
 
     def jobs(self) -> Sequence[Job]:
         return (Job("settlement", "settlement", 5 * MINUTE_MS, self._due, self._work),)
@@ -59,26 +87,31 @@ class SettlementService:
         return {}
 
     async def _due(self) -> int | None:
-        def earliest(tx: Tx) -> int | None:
-            ready = [contest for contest in tx.all(_READY, {"now": tx.now}) if _scores_are_official(tx, contest)]
-            if not ready:
-                future = tx.one(
-                    "select min(cutoff_at) as at from contests where status = 'COMPLETE' and cutoff_at > :now",
-                    {"now": tx.now},
-                )
-                return future["at"] if future is not None else None
-            lease = tx.one("select holder, expires_at from leases where name = :name", {"name": LEASE})
-            if lease is None or lease["holder"] == self._holder:
-                return tx.now
-            return int(lease["expires_at"])
+        def standing(tx: Tx) -> tuple[int | None, _Told]:
+            due_at, lease_until = self._earliest(tx)
+            return due_at, _told(tx, lease_until)
 
-        due_at, runs = await self._ports.store.transact(
-            "settlement.due", lambda tx: (earliest(tx), dict(tx.tuples(_LAST_RUNS)))
-        )
-        export_instant(self._ports.metrics, "settlement_due_timestamp_seconds", due_at)
-        for status in RUN_STATUSES:
-            self._ports.metrics.set("settlement_runs", runs.get(status, 0), settlement_status=status)
+        due_at, told = await self._ports.store.transact("settlement.due", standing)
+        self._due_gauge.tell(told.due)
+        self._error_gauge.tell(told.errors)
+        self._run_gauge.tell(told.runs)
+        self._unexecuted_gauge.tell(told.unexecuted)
+        self._lease_gauge.tell_of(told.lease_until)
         return due_at
+
+    def _earliest(self, tx: Tx) -> tuple[int | None, int | None]:
+        """When there is something to do, and when the lease ends that keeps us from it."""
+        ready = [contest for contest in tx.all(_READY, {"now": tx.now}) if _scores_are_official(tx, contest)]
+        if not ready:
+            future = tx.one(
+                "select min(cutoff_at) as at from contests where status = 'COMPLETE' and cutoff_at > :now",
+                {"now": tx.now},
+            )
+            return (future["at"] if future is not None else None), None
+        lease = tx.one("select holder, expires_at from leases where name = :name", {"name": LEASE})
+        if lease is None or lease["holder"] == self._holder:
+            return tx.now, None
+        return int(lease["expires_at"]), int(lease["expires_at"])
 
     async def _work(self) -> None:
         ready = await self._ports.store.transact(
@@ -343,6 +376,17 @@ class SettlementService:
             audit.update(tx, ctx, "settlement_audit", {"run_id": run["run_id"]}, changes, reason)
         else:
             audit.insert(tx, ctx, "settlement_audit", {**self._run(tx, contest_id, 0), **changes}, reason)
+
+
+def _told(tx: Tx, lease_until: int | None) -> _Told:
+    unsettled = tx.tuples(_UNSETTLED)
+    return _Told(
+        due={(contest_id,): at for contest_id, status, at, _ in unsettled if status == "COMPLETE"},
+        errors={(contest_id, code or ""): 1 for contest_id, status, _, code in unsettled if status == "ERROR"},
+        runs=dict.fromkeys(tx.tuples(_LAST_RUNS), 1),
+        unexecuted={(contest_id, status): at for contest_id, status, at in tx.tuples(_UNEXECUTED)},
+        lease_until=lease_until,
+    )
 
 
 def run_again(tx: Tx, ctx: Context, contest_id: str, reason: str) -> bool | Refusal:

@@ -16,7 +16,8 @@ from contest_platform import audit, checkpoints, ledger
 from contest_platform.access import header
 from contest_platform.audit import Context
 from contest_platform.http import Request, Response
-from contest_platform.jobs import MINUTE_MS, Job
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, ProcessorEvent, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import disputes, payments, refunds
@@ -27,6 +28,7 @@ ACTOR = "system:payments"
 TOLERANCE_MS = 300_000
 """How far a signature's time may be from now, either way (docs.stripe.com/webhooks; the SDK checks the past only)."""
 
+GIVEN_UP_MS = 72 * HOUR_MS
 APPLIED, WAITING, IGNORED, DUPLICATE = "APPLIED", "WAITING", "IGNORED", "DUPLICATE"
 
 
@@ -172,6 +174,7 @@ def _transfer_reversed(tx: Tx, ctx: Context, event: Event) -> str:
     if whole and row["status"] == "PAID":
         changes = {"status": "REVERSED", "reason": "reversed by the processor"}
         audit.update(tx, ctx, "transfers", {"transfer_id": transfer_id}, changes, "reversed by the processor")
+    tx.notify("payouts")
     return APPLIED
 
 
@@ -239,6 +242,7 @@ def record(tx: Tx, event: Event, *, delivered: bool) -> str:
     row = tx.one("select status, deliveries from webhook_inbox where event_id = :event", {"event": event.id})
     if row is not None:
         if delivered:
+            tx.memo["webhooks.delivered"] = row["deliveries"]
             changes = {"deliveries": row["deliveries"] + 1}
             audit.update(tx, ctx, "webhook_inbox", {"event_id": event.id}, changes, "delivered again", read=row)
         return str(row["status"])
@@ -276,6 +280,18 @@ def retry_waiting(tx: Tx) -> int:
     return left
 
 
+def oldest_waiting(tx: Tx) -> int | None:
+    """When the oldest event came that waits and that somebody may still make good: the processor itself gives up after
+    three days (docs.stripe.com/webhooks), and what never was ours waits for ever."""
+    if checkpoints.none_between(tx, *WAITING_NOTES):
+        return None
+    low, high = WAITING_NOTES
+    span = {"low": low, "high": high, "since": tx.now - GIVEN_UP_MS}
+    sql = "select min(updated_at) from checkpoints where name >= :low and name < :high and updated_at > :since"
+    at: int | None = tx.tuples(sql, span)[0][0]
+    return at
+
+
 def _retry(tx: Tx, note: str, event: Event) -> str:
     ctx = Context(ACTOR, event.id)
     status = EFFECTS[event.type].apply(tx, ctx, event)
@@ -283,6 +299,7 @@ def _retry(tx: Tx, note: str, event: Event) -> str:
         changes = {"status": status, "applied_at": tx.now if status == APPLIED else None}
         audit.update(tx, ctx, "webhook_inbox", {"event_id": event.id}, changes, "our own row is there now")
         checkpoints.remove(tx, note)
+        tx.notify("webhooks")
     return status
 
 
@@ -307,6 +324,10 @@ class WebhooksService:
         self._ports = ports
         self._signers = tuple(signer(secret.encode()) for secret in config.webhook_secrets)
         self._retried = -1
+        self._waiting_at: int | None = None
+        self._waiting_gauge = Gauge(ports.metrics, "webhook_waiting_oldest_timestamp_seconds")
+        for counter in ("webhook_signature_failures_total", "webhook_duplicates_total"):
+            ports.metrics.add(counter, 0)
 
     def jobs(self) -> Sequence[Job]:
         return (Job("webhooks.waiting", "webhooks", MINUTE_MS, self._due, self._work),)
@@ -332,22 +353,48 @@ class WebhooksService:
             await self._ports.store.transact("webhooks.refuse", refuse)
             self._ports.metrics.add("webhook_signature_failures_total")
             return Response(400, {"error": problem})
-        status = await self._ports.store.transact("webhooks.record", lambda tx: record(tx, event, delivered=True))
+        status, again, waiting_at = await self._ports.store.transact("webhooks.record", lambda tx: _recorded(tx, event))
+        if again:
+            self._ports.metrics.add("webhook_duplicates_total")
+        if status == WAITING:
+            self._told_waiting(waiting_at)
         return Response(200, {"received": True, "status": status})
 
     async def _due(self) -> int | None:
-        """Now, when events wait and something was notified since the last retry. Reconciliation retries as well."""
+        """Now, when events wait and something was notified since the last retry, or one has waited for too long.
+        Reconciliation retries as well."""
         if self._ports.signals.seen("webhooks") == self._retried:
-            return None
+            return None if self._waiting_at is None else self._waiting_at + GIVEN_UP_MS
 
-        def earliest(tx: Tx) -> int | None:
-            return None if checkpoints.none_between(tx, *WAITING_NOTES) else tx.now
+        def earliest(tx: Tx) -> tuple[int | None, int | None]:
+            return None if checkpoints.none_between(tx, *WAITING_NOTES) else tx.now, oldest_waiting(tx)
 
-        return await self._ports.store.transact("webhooks.due", earliest)
+        due_at, waiting_at = await self._ports.store.transact("webhooks.due", earliest)
+        self._told_waiting(waiting_at)
+        return due_at
 
     async def _work(self) -> None:
         self._retried = self._ports.signals.seen("webhooks")
-        await self._ports.store.transact("webhooks.retry", retry_waiting)
+
+        def retry(tx: Tx) -> int | None:
+            retry_waiting(tx)
+            return oldest_waiting(tx)
+
+        waiting_at = await self._ports.store.transact("webhooks.retry", retry)
+        self._told_waiting(waiting_at)
+
+    def _told_waiting(self, at: int | None) -> None:
+        self._waiting_at = at
+        self._waiting_gauge.tell_of(at)
+
+
+def _recorded(tx: Tx, event: Event) -> tuple[str, bool, int | None]:
+    """Its status, whether it told what was known already, and since when the oldest waits if it is one of those."""
+    status = record(tx, event, delivered=True)
+    again = status == DUPLICATE or tx.memo.get("webhooks.delivered", 0) > 0
+    if event.type.startswith(disputes.EVENTS):
+        tx.notify("payments")
+    return status, again, oldest_waiting(tx) if status == WAITING else None
 
 
 def signature_problem(value: str, raw: bytes, signers: Sequence[Callable[[bytes], bytes]], now: int) -> str | None:

@@ -1,0 +1,46 @@
+"""The error budget: how many of a calendar month's requests may go unserved, and what is left of that.
+
+It is counted by a process for its own life: a process that begins anew begins with a whole budget.
+"""
+
+from __future__ import annotations
+
+from contest_platform.instants import rfc3339
+from contest_platform.jobs import HOUR_MS
+from contest_platform.ports import Metrics
+
+MAY_FAIL = 100
+"""One request of so many."""
+REQUESTS_MIN = 1_000
+"""A month has at least so many requests, as long as it has not shown otherwise."""
+DAY_MS = 24 * HOUR_MS
+
+
+class ErrorBudget:
+    def __init__(self, metrics: Metrics, now: int) -> None:
+        self._metrics, self._month, self._same_until = metrics, "", 0
+        self._requests = self._failures = 0
+        self._turn(now)
+
+    def asked(self, now: int) -> None:
+        """A request has come."""
+        if now >= self._same_until:
+            self._turn(now)
+        self._requests += 1
+
+    def failed(self) -> None:
+        """It was not served."""
+        self._failures += 1
+        self._export()
+
+    def _turn(self, now: int) -> None:
+        """It is another day, in UTC, and perhaps another month, which has all of its budget."""
+        self._same_until = now - now % DAY_MS + DAY_MS
+        month = rfc3339(now)[:7]
+        if month != self._month:
+            self._month, self._requests, self._failures = month, 0, 0
+            self._export()
+
+    def _export(self) -> None:
+        allowed = max(self._requests, REQUESTS_MIN) / MAY_FAIL
+        self._metrics.set("error_budget_remaining", 1 - self._failures / allowed)
