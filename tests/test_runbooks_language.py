@@ -83,7 +83,7 @@ def good(tmp_path: Path) -> str:
     )
     source = changed("thing change {thing} --to FREE", 'transfers fail {thing} --reason "no way"', source)
     source = changed("thing show {thing} --contest {alert.contest_id}", "transfers show {thing}", source)
-    return changed("thing revert {thing}", 'config revert --steps 1 --reason "as it was"', source)
+    return changed("thing revert {thing}", 'contests lock {alert.contest_id} --reason "as it was"', source)
 
 
 RULES = """\
@@ -341,7 +341,7 @@ def test_a_line_is_a_command_only_if_another_reader_splits_it_alike(line: str) -
 def test_the_shipped_runbooks_send_known_commands_and_make_sense() -> None:
     library = load([ROOT / "runbooks"], known_commands(), root=ROOT)
     assert [runbook.file for runbook in library.values()] == [f"runbooks/{path.name}" for path in SHIPPED]
-    assert library.keys() >= {"payout_transfer_stuck_in_retryable", "ingestion_lag", "snapshot_ritual"}
+    assert library.keys() >= {"payout_transfer_stuck_in_retryable", "ingestion_lag", "score_discrepancy"}
 
 
 def test_the_example_of_the_readme_is_written_in_the_language() -> None:

@@ -48,9 +48,9 @@ def violated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if params.get("table") == "quarantine_resolutions":
         text = text.replace("golfers: 20", f"feed: {data_dir() / 'golf' / 'masters2026_feed_deltas.csv'}")
         assert "feed:" in text
-    incident = (
-        "  - {fault: provider.outage, params: {outage_min: 170}}\n" if "runbook" in params.get("table", "") else ""
-    )
+    incident = ""
+    if "runbook" in params.get("table", ""):
+        text, incident = f"{text}\noperations: true\n", "  - {fault: provider.outage, params: {outage_min: 170}}\n"
     path = folder / "violated.yaml"
     path.write_text(f"{text}\nfaults:\n{incident}  - {{fault: {name}, params: {json.dumps(params)}}}\n")
     return run_into(folder / "out", path)

@@ -27,6 +27,7 @@ from evidence.plan import (
     Tournament,
 )
 from tests.support.fake_evidence import FakeEvidence
+from tests.support.operated import operate
 from tests.support.scribe import Scribe, encode, rechain
 
 HOUR = 3_600_000
@@ -86,7 +87,7 @@ def plan() -> Plan:
                     book="processor.requests",
                     where={"operation": "transfers.create", "idempotency_key": "$victim", "answered": False},
                 ),
-                recovery=Recovery(by="itself", how="the same key again", within_s=7_200),
+                recovery=Recovery(by="runbook", how="sent again", within_s=7_200, runbook="payout_stuck"),
             ),
             FaultPlan(
                 id="f2", fault="platform.crash", kind="fault", title="The worker dies", seam="services",
@@ -124,6 +125,7 @@ def _small_run() -> bytes:
     scribe.now = PAID
     _pay_out(scribe)
     scribe.update("contests", "system:contests", contests["c1"], status="PAID_OUT", closed_at=PAID)
+    operate(scribe)
     _correct_late(scribe)
     _end(scribe)
     rechain(scribe.evidence)
