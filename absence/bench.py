@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -30,6 +30,7 @@ import click
 from absence import collecting
 from absence.pipeline import PACKAGES, Stages, simulate_into
 from assertions.judge import Verdict, judge
+from contest_platform import checkpoints
 from contest_platform.store.tables import DDL
 from evidence.plan import Plan
 from evidence.run import Evidence
@@ -41,10 +42,6 @@ from simulator.run import Work
 ROUNDS = 5
 COLD_ROUNDS = 5
 FIELDS = (1, 10, 100)
-UPSERT = (
-    "insert into checkpoints (name, value, updated_at) values (?, ?, ?)"
-    " on conflict (name) do update set value = excluded.value, updated_at = excluded.updated_at"
-)
 BARE_EVENTS_MAX = 200_000
 """Above this many events only the run is measured: its floor would have to be held in memory."""
 
@@ -75,15 +72,14 @@ class Bare:
 
 
 @contextmanager
-def counting_saves() -> Iterator[Counter[str]]:
-    """Counts, while open, the inserts that SQLite is given for the one table whose rows are written over."""
+def counting_statements() -> Iterator[Counter[str]]:
+    """Counts, while open, the statements that SQLite is given, by their text."""
     import apsw
 
     count: Counter[str] = Counter()
 
     def seen(event: dict[str, Any]) -> None:
-        if event["sql"].lstrip().startswith("insert into checkpoints"):
-            count["checkpoints"] += 1
+        count[event["sql"]] += 1
 
     def watch(connection: apsw.Connection) -> None:
         connection.trace_v2(apsw.SQLITE_TRACE_STMT, seen)
@@ -156,6 +152,11 @@ def floor(bare: Bare, tools: Tools) -> float:
     import simpy
 
     execute, encode = tools.execute, tools.encode
+    inserts: list[tuple[str, Iterable[Any]]] = [
+        (f"insert into {table} values ({', '.join('?' * len(columns))})", rows)
+        for table, (columns, rows) in bare.tables.items()
+    ]
+    inserts.append((checkpoints.SAVE, ({"name": "one", "value": "{}", "now": n} for n in range(bare.upserts))))
     gc.collect()
     with tempfile.TemporaryFile("wb") as journal:
         begun = time.perf_counter()
@@ -169,20 +170,13 @@ def floor(bare: Bare, tools: Tools) -> float:
         env.run()
         inserted = 0
         execute("begin")
-        for table, (columns, rows) in bare.tables.items():
-            insert = f"insert into {table} values ({', '.join('?' * len(columns))})"
+        for insert, rows in inserts:
             for row in rows:
                 execute(insert, row)
                 inserted += 1
                 if inserted % bare.rows_a_transaction == 0:
                     execute("commit")
                     execute("begin")
-        for number in range(bare.upserts):
-            execute(UPSERT, ("name", '{"through":1780358400000}', number))
-            inserted += 1
-            if inserted % bare.rows_a_transaction == 0:
-                execute("commit")
-                execute("begin")
         execute("commit")
         head = "0" * 64
         for fields in bare.lines:
@@ -194,10 +188,10 @@ def floor(bare: Bare, tools: Tools) -> float:
 
 
 def measure_floor(plan: Plan) -> dict[str, Any]:
-    with counting_saves() as saves:
+    with counting_statements() as given:
         _, work, verdict, _, bare = run_and_judge(plan)  # warms up imports and caches
     assert bare is not None
-    bare = replace(bare, upserts=saves["checkpoints"] - len(bare.tables["checkpoints"][1]))
+    bare = replace(bare, upserts=given[checkpoints.SAVE] - len(bare.tables["checkpoints"][1]))
     floor(bare, pythons_own())
     rounds: list[dict[str, Any]] = []
     for _ in range(ROUNDS):
