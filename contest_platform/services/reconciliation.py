@@ -5,7 +5,7 @@ Invariant: a cursor moves only in the transaction that applied what lies before 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -72,10 +72,13 @@ class ReconciliationService:
             if begun.locked:
                 await self._ask_for_unpaid(began_at)
             await self._read_on(BALANCE, begun.balance_after, processor.list_balance_transactions, _apply_balance)
-            await self._ask_about_disputes()
-            next_at = None
+            next_at, asked = None, set[str]()
             while next_at is None:
-                next_at = await transact("reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked))
+                next_at, unasked = await transact(
+                    "reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked, asked)
+                )
+                await self._ask_about(unasked)
+                asked.update(unasked)
             self._next_at, self._failed_at = next_at, None
         except PortError:
             self._failed_at = self._ports.runtime.now()
@@ -128,13 +131,9 @@ class ReconciliationService:
         entries = await transact("reconciliation.unpaid", unpaid)
         await self._ask_each(list(entries), lambda intent_id: processor.retrieve_intent(intent_id=intent_id), apply)
 
-    async def _ask_about_disputes(self) -> None:
-        """Ask about each dispute that is open for all we know: no movement of the balance tells whose it is, or that it
-        was lost, and an event may never have been made."""
-
-        def still_open(tx: Tx) -> list[str]:
-            rows = tx.all("select dispute_id from disputes where closed_at is null order by dispute_id")
-            return [row["dispute_id"] for row in rows]
+    async def _ask_about(self, open_disputes: Sequence[str]) -> None:
+        """Ask how disputes stand that are open for all we know: no movement of the balance tells whose one is, or that
+        it was lost, and an event may never have been made."""
 
         async def apply(dispute_id: str, found: Dispute) -> None:
             dispute = replace(found, created_at=payments.whole_seconds(found.created_at))
@@ -142,8 +141,7 @@ class ReconciliationService:
             await transact("reconciliation.dispute", lambda tx: disputes.tell(tx, ctx, dispute))
 
         processor, transact = self._ports.processor, self._ports.store.transact
-        asked = await transact("reconciliation.disputes", still_open)
-        await self._ask_each(asked, lambda dispute_id: processor.retrieve_dispute(dispute_id=dispute_id), apply)
+        await self._ask_each(open_disputes, lambda dispute_id: processor.retrieve_dispute(dispute_id=dispute_id), apply)
 
     async def _ask_each(
         self, ids: Sequence[str], retrieve: Callable[[str], Awaitable[T]], apply: Callable[[str, T], Awaitable[None]]
@@ -200,16 +198,18 @@ def _next_pass(tx: Tx, through: int) -> int:
     return next_hour if lock is None or lock["at"] is None else min(next_hour, int(lock["at"]))
 
 
-def _conclude(tx: Tx, began_at: int, locked: bool) -> int | None:
-    """Post what has become available; with nothing left of that, the pass was good. Returns when the next one is due;
-    None while there is more to post."""
-    if _post_available(tx):
-        return None
+def _conclude(tx: Tx, began_at: int, locked: bool, asked: Container[str]) -> tuple[int | None, list[str]]:
+    """(when the next pass is due, open disputes that are not among those `asked` about). With disputes to ask about, or
+    more of what has become available left to post, the pass is not over yet, and the instant is None."""
+    rows = tx.tuples("select dispute_id from disputes where closed_at is null order by dispute_id")
+    unasked = [dispute_id for (dispute_id,) in rows if dispute_id not in asked]
+    if unasked or _post_available(tx):
+        return None, unasked
     webhooks.retry_waiting(tx)
     checkpoints.save(tx, RECONCILED, {"through": began_at})
     if locked:
         tx.notify("contests")  # Their entries may be final now.
-    return _next_pass(tx, began_at)
+    return _next_pass(tx, began_at), []
 
 
 def _apply_event(tx: Tx, listed: ProcessorEvent) -> None:
