@@ -37,8 +37,6 @@ UNKNOWN = -1
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
 """No lock at every call: a connection is used by one thread at a time."""
 _UNNAMED = (
-    # Half the default: a transaction changes a row here and there, and each page that it touches is copied.
-    "page_size = 2048",
     "locking_mode = exclusive",
     "journal_mode = memory",
     "synchronous = off",
