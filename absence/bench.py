@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +30,7 @@ import click
 from absence import collecting
 from absence.pipeline import PACKAGES, Stages, simulate_into
 from assertions.judge import Verdict, judge
+from contest_platform import checkpoints
 from contest_platform.store.tables import DDL
 from evidence.plan import Plan
 from evidence.run import Evidence
@@ -52,6 +55,8 @@ class Bare:
     rows_a_transaction: int
     tables: dict[str, tuple[tuple[str, ...], list[tuple[Any, ...]]]]
     lines: list[dict[str, Any]]
+    upserts: int = 0
+    """Inserts of which no row of their own is left: one took its place, or it was removed again."""
 
     @classmethod
     def of(cls, evidence: Evidence, work: Work) -> Bare:
@@ -64,6 +69,26 @@ class Bare:
         lines = [event._asdict() for event in evidence.journal(verify=False)]
         lines += [dict(zip(columns, row, strict=True)) for row in audit]
         return cls(work.events, max(1, work.inserts // work.transactions), tables, lines)
+
+
+@contextmanager
+def counting_statements() -> Iterator[Counter[str]]:
+    """Counts, while open, the statements that SQLite is given, by their text."""
+    import apsw
+
+    count: Counter[str] = Counter()
+
+    def seen(event: dict[str, Any]) -> None:
+        count[event["sql"]] += 1
+
+    def watch(connection: apsw.Connection) -> None:
+        connection.trace_v2(apsw.SQLITE_TRACE_STMT, seen)
+
+    apsw.connection_hooks.append(watch)
+    try:
+        yield count
+    finally:
+        apsw.connection_hooks.remove(watch)
 
 
 def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
@@ -122,11 +147,16 @@ def _bare_tables(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def floor(bare: Bare, tools: Tools) -> float:
-    """Seconds for the bare operations of a run: as many SimPy timeouts; its rows inserted into the same tables (keys
-    and indexes, no triggers) in as many transactions; its lines as JSON, chained by SHA-256 into a file."""
+    """Seconds for the bare operations of a run: as many SimPy timeouts; as many inserts, its rows into the same tables
+    (keys and indexes, no triggers), in as many transactions; its lines as JSON, chained by SHA-256 into a file."""
     import simpy
 
     execute, encode = tools.execute, tools.encode
+    inserts: list[tuple[str, Iterable[Any]]] = [
+        (f"insert into {table} values ({', '.join('?' * len(columns))})", rows)
+        for table, (columns, rows) in bare.tables.items()
+    ]
+    inserts.append((checkpoints.SAVE, ({"name": "one", "value": "{}", "now": n} for n in range(bare.upserts))))
     gc.collect()
     with tempfile.TemporaryFile("wb") as journal:
         begun = time.perf_counter()
@@ -140,8 +170,7 @@ def floor(bare: Bare, tools: Tools) -> float:
         env.run()
         inserted = 0
         execute("begin")
-        for table, (columns, rows) in bare.tables.items():
-            insert = f"insert into {table} values ({', '.join('?' * len(columns))})"
+        for insert, rows in inserts:
             for row in rows:
                 execute(insert, row)
                 inserted += 1
@@ -159,8 +188,10 @@ def floor(bare: Bare, tools: Tools) -> float:
 
 
 def measure_floor(plan: Plan) -> dict[str, Any]:
-    _, work, verdict, _, bare = run_and_judge(plan)  # warms up imports and caches
+    with counting_statements() as given:
+        _, work, verdict, _, bare = run_and_judge(plan)  # warms up imports and caches
     assert bare is not None
+    bare = replace(bare, upserts=given[checkpoints.SAVE] - len(bare.tables["checkpoints"][1]))
     floor(bare, pythons_own())
     rounds: list[dict[str, Any]] = []
     for _ in range(ROUNDS):
@@ -171,7 +202,7 @@ def measure_floor(plan: Plan) -> dict[str, Any]:
     return {
         "verdict": verdict.status.value,
         "events": work.events,
-        "inserts": work.inserts,
+        "inserts": work.inserts + bare.upserts,
         "transactions": work.transactions,
         "journal_lines": work.journal_lines,
         "audit_lines": work.audit_lines,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import compress, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
+
+import orjson
 
 from assertions.facts import facts
 from assertions.official import Hole, Published
@@ -60,13 +62,24 @@ class _Rows(NamedTuple):
 class _Batch:
     """A batch whose receipts are being read."""
 
-    __slots__ = ("first_published_at", "id", "lines", "verdicts")
+    __slots__ = ("_hash", "first_published_at", "id", "verdicts")
 
     def __init__(self, id: int) -> None:
         self.id = id
-        self.lines = sha256()
         self.verdicts: Counter[str] = Counter()
         self.first_published_at = _EVER_AFTER
+        self._hash = sha256()
+
+    def add(self, receipts: Sequence[Sequence[Any]], verdicts: Sequence[str]) -> None:
+        self._hash.update(b"," if self.verdicts else b"[")
+        self._hash.update(orjson.dumps(receipts)[1:-1])
+        self.verdicts.update(verdicts)
+
+    def receipts_hash(self) -> str:
+        """Of the JSON array of all its receipts."""
+        whole = self._hash.copy()
+        whole.update(b"]" if self.verdicts else b"[]")
+        return whole.hexdigest()
 
 
 class Receipts:
@@ -104,18 +117,14 @@ class Receipts:
 
     def _count(self, rows: _Rows) -> None:
         """Hash and count the receipts of each batch. A batch may go on in the next rows: another one closes it."""
-        lines = [
-            f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{reason or ''}\n"
-            for n, golfer, round_, hole, strokes, published_at, verdict, reason in zip(rows.n, *rows[3:], strict=True)
-        ]
+        receipts = list(zip(*rows, strict=True))
         start = 0
-        for batch_id, receipts in groupby(rows.batch_id):
-            end = start + sum(1 for _ in receipts)
+        for batch_id, group in groupby(rows.batch_id):
+            end = start + sum(1 for _ in group)
             if self._batch is None or self._batch.id != batch_id:
                 self._close(self._batch)
                 self._batch = _Batch(batch_id)
-            self._batch.lines.update("".join(lines[start:end]).encode())
-            self._batch.verdicts.update(rows.verdict[start:end])
+            self._batch.add(receipts[start:end], rows.verdict[start:end])
             if not REPLAYED.isdisjoint(rows.verdict[start:end]):
                 self._batch.first_published_at = min(self._batch.first_published_at, min(rows.published_at[start:end]))
             start = end
@@ -148,7 +157,7 @@ class Receipts:
             return
         received_at, receipts_hash, *counts = said
         self._received[batch.id] = batch.first_published_at, received_at
-        if batch.lines.hexdigest() != receipts_hash:
+        if batch.receipts_hash() != receipts_hash:
             self.wrong_hashes.append(batch.id)
         if batch.verdicts["QUARANTINE"]:
             self.quarantined.append((batch.id, received_at, batch.verdicts["QUARANTINE"]))

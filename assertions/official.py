@@ -10,6 +10,8 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 from assertions.oracles.scoring import Card
 
 if TYPE_CHECKING:
@@ -51,12 +53,8 @@ class Official:
         played: dict[str, list[tuple[int, int, int]]] = {}
         for (_, golfer, number, hole), strokes in self.holes.items():
             played.setdefault(golfer, []).append((number, hole, strokes))
-        lines = [
-            f"{golfer}|{number}|{hole}|{strokes}\n"
-            for golfer in sorted(played)
-            for number, hole, strokes in sorted(played[golfer])
-        ]
-        return sha256("".join(lines).encode()).hexdigest()
+        rows = [(golfer, *stroke) for golfer in sorted(played) for stroke in sorted(played[golfer])]
+        return sha256(orjson.dumps(rows)).hexdigest()
 
     @cached_property
     def cards(self) -> dict[str, Card]:

@@ -9,7 +9,7 @@ import orjson
 from contest_platform.audit import canonical
 from contest_platform.ports import Tx
 
-_SAVE = """
+SAVE = """
     insert into checkpoints (name, value, updated_at) values (:name, :value, :now)
     on conflict (name) do update set value = excluded.value, updated_at = excluded.updated_at
 """
@@ -30,7 +30,7 @@ def read(tx: Tx, name: str) -> Any:
 def save(tx: Tx, name: str, value: Any) -> None:
     """Save a JSON value under `name`, over what stood there."""
     text, key = canonical(value), f"checkpoint {name}"
-    tx.run(_SAVE, {"name": name, "value": text, "now": tx.now})
+    tx.run(SAVE, {"name": name, "value": text, "now": tx.now})
     if key in tx.known:
         tx.known[key] = text
     empty = tx.known.get(_EMPTY)

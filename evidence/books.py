@@ -6,7 +6,9 @@ bounded, and once closed they stand in key order, whatever the order in which th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
@@ -19,6 +21,8 @@ from evidence.schemas import BOOKS, READABLE, VERSION, BookSchema, Column
 
 CHUNK_ROWS = 4096
 """Rows of a row group: few enough that the cells of a column stay in the processor's cache while it is packed."""
+PENDING_CHUNKS_MAX = 4
+"""Of each book: what waits to be hashed and compressed is held in memory."""
 _PARQUET = {
     # Measured on 50 books of 65,000 rows: dictionaries cost more time than they save bytes; zstd makes files half as
     # large, but takes a quarter longer to write and to read them.
@@ -59,18 +63,17 @@ class BookDigest:
 class Book:
     """One party's book, open for writing."""
 
-    __slots__ = ("_cells", "_cells_max", "_digest", "_file", "_width", "count", "name")
+    __slots__ = ("_cells", "_cells_max", "_file", "_width", "count", "name")
 
-    def __init__(self, name: str, schema: BookSchema, path: Path) -> None:
+    def __init__(self, name: str, schema: BookSchema, path: Path, packer: ThreadPoolExecutor) -> None:
         self.name = name
         self.count = 0
         """How many rows the book holds."""
-        self._file = _BookFile(name, schema, path)
+        self._file = _BookFile(name, schema, path, packer)
         self._width = len(schema.columns)
         # The cells of the rows end to end: a column is then a stride, and no tuple outlives its call.
         self._cells: list[Any] = []
         self._cells_max = CHUNK_ROWS * self._width
-        self._digest: BookDigest | None = None
 
     def add(self, *values: Any) -> int:
         """Append one row, its values in the schema's column order. Returns how many rows the book now holds.
@@ -102,12 +105,15 @@ class Book:
             if len(cells) >= cells_max:
                 self._flush()
 
+    def end(self) -> None:
+        """Hand over what is pending; a book that has ended stays so. Raises BookRefused."""
+        self._file.end(self._cells)
+        self._cells.clear()
+
     def close(self) -> BookDigest:
-        """Write what is pending and close the file; a book that is closed stays so. Raises BookRefused."""
-        if self._digest is None:
-            self._digest = self._file.close(self._cells)
-            self._cells.clear()
-        return self._digest
+        """End the book, and wait until its file is written. Raises BookRefused."""
+        self.end()
+        return self._file.digest()
 
     def _flush(self) -> None:
         self._file.write(self._cells)
@@ -116,67 +122,66 @@ class Book:
 
 class _BookFile:
     """The Parquet file of a book. One that fits a chunk is sorted before it is written; a larger one streams, and is
-    sorted at the close if its rows did not come in key order."""
+    sorted at its end if its rows did not come in key order.
 
-    __slots__ = ("_digest", "_last", "_name", "_ordered", "_path", "_schema", "_writer")
+    Values become Arrow arrays where they are offered, so what is wrong with them is said there. To hash and compress
+    whole chunks takes none of the interpreter's time, so another thread, the packer, does it a little later: in the
+    order in which it is asked, so the file is the same.
+    """
 
-    def __init__(self, name: str, schema: BookSchema, path: Path) -> None:
-        self._name, self._schema, self._path = name, schema, path
-        self._writer: Any = None
-        self._reset()
+    __slots__ = (
+        "_digest",
+        "_ended",
+        "_last",
+        "_name",
+        "_ordered",
+        "_packer",
+        "_path",
+        "_pending",
+        "_rows",
+        "_schema",
+        "_writer",
+    )
 
-    def _reset(self) -> None:
-        self._digest = CanonicalDigest(self._schema.columns)
+    def __init__(self, name: str, schema: BookSchema, path: Path, packer: ThreadPoolExecutor) -> None:
+        self._name, self._schema, self._path, self._packer = name, schema, path, packer
+        self._rows = 0
         self._ordered = True
         self._last: Row | None = None
+        self._pending: deque[Future[None]] = deque()
+        self._ended: Future[BookDigest] | None = None
+        # The packer's, while anything is pending.
+        self._writer: Any = None
+        self._digest = CanonicalDigest(schema.columns)
 
     def write(self, cells: list[Any]) -> None:
-        self._append(self._table(cells))
+        """Write whole rows, as their cells end to end. Raises BookRefused, and OSError when there was no room for
+        earlier ones."""
+        if len(self._pending) == PENDING_CHUNKS_MAX:
+            self._pending.popleft().result()
+        self._pending.append(self._packer.submit(self._pack, self._arrays(cells)))
 
-    def close(self, cells: list[Any]) -> BookDigest:
-        shared_key = None
-        if self._writer is None:
-            table = self._table(cells)
-            if not self._ordered:
-                width = len(self._schema.columns)
-                came = (tuple(cells[start : start + width]) for start in range(0, len(cells), width))
-                rows, shared_key = _in_key_order(came, self._schema)
-                self._reset()
-                table = self._table(list(chain.from_iterable(rows)))
-            self._append(table).close()
-        else:
+    def end(self, cells: list[Any]) -> None:
+        """Write the last rows; none may come after them. Raises as `write` does."""
+        if self._ended is not None:
+            return
+        if self._pending:
             if cells:
                 self.write(cells)
-            self._writer.close()
-            if not self._ordered:
-                shared_key = self._rewrite()
-        return BookDigest(self._digest.rows, self._digest.hexdigest(), shared_key)
+            self._ended = self._packer.submit(self._finish)
+        else:
+            self._ended = Future()
+            self._ended.set_result(self._finish_small(cells))
 
-    def _append(self, table: Any) -> Any:
-        import pyarrow.parquet as pq
+    def digest(self) -> BookDigest:
+        """What the file holds, once it is written. Raises OSError when there was no room for it."""
+        for pending in self._pending:
+            pending.result()
+        assert self._ended is not None, "a book ends before it is closed"
+        return self._ended.result()
 
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(str(self._path), table.schema, **_PARQUET)
-            self._writer.add_key_value_metadata(table.schema.metadata)
-        self._writer.write_table(table)
-        return self._writer
-
-    def _rewrite(self) -> Any:
-        rows, shared_key = _in_key_order(read_rows(self._path, self._schema, tuple(self._schema.columns)), self._schema)
-        self._writer = None
-        self._reset()
-        for start in range(0, len(rows), CHUNK_ROWS):
-            self.write(list(chain.from_iterable(rows[start : start + CHUNK_ROWS])))
-        self._writer.close()
-        return shared_key
-
-    def _table(self, cells: list[Any]) -> Any:
-        """The cells of whole rows as an Arrow table, fed to the digest. Raises BookRefused."""
-        import pyarrow as pa
-
-        arrow = arrow_schema(self._schema)
-        if not cells:
-            return pa.Table.from_batches([], schema=arrow)
+    def _arrays(self, cells: list[Any]) -> list[Any]:
+        """The cells of whole rows as Arrow arrays, one a column. Raises BookRefused."""
         kinds = list(self._schema.columns.values())
         columns = [cells[place :: len(kinds)] for place in range(len(kinds))]
         try:
@@ -188,8 +193,51 @@ class _BookFile:
             raise self._value_refused(columns)
         if self._ordered:
             self._ordered, self._last = _ascends([columns[place] for place in places], self._last)
+        self._rows += len(columns[0])
+        return arrays
+
+    def _pack(self, arrays: list[Any]) -> None:
+        import pyarrow as pa
+
         self._digest.feed(arrays)
-        return pa.Table.from_arrays(arrays, schema=arrow)
+        self._open().write_table(pa.Table.from_arrays(arrays, schema=arrow_schema(self._schema)))
+
+    def _open(self) -> Any:
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            schema = arrow_schema(self._schema)
+            self._writer = pq.ParquetWriter(self._path, schema, **_PARQUET)
+            self._writer.add_key_value_metadata(schema.metadata)
+        return self._writer
+
+    def _finish(self) -> BookDigest:
+        self._open().close()
+        return self._rewrite() if not self._ordered else self._told(None)
+
+    def _finish_small(self, cells: list[Any]) -> BookDigest:
+        shared_key = None
+        if cells:
+            arrays = self._arrays(cells)
+            if not self._ordered:
+                width = len(self._schema.columns)
+                came = (tuple(cells[start : start + width]) for start in range(0, len(cells), width))
+                rows, shared_key = _in_key_order(came, self._schema)
+                arrays = self._arrays(list(chain.from_iterable(rows)))
+            self._pack(arrays)
+        self._open().close()
+        return self._told(shared_key)
+
+    def _rewrite(self) -> BookDigest:
+        rows, shared_key = _in_key_order(read_rows(self._path, self._schema, tuple(self._schema.columns)), self._schema)
+        self._writer, self._digest = None, CanonicalDigest(self._schema.columns)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            self._pack(self._arrays(list(chain.from_iterable(rows[start : start + CHUNK_ROWS]))))
+        self._open().close()
+        return self._told(shared_key)
+
+    def _told(self, shared_key: Any) -> BookDigest:
+        return BookDigest(self._digest.rows, self._digest.hexdigest(), shared_key)
 
     def width_refused(self, number: int, row: Sequence[Any]) -> BookRefused:
         columns = self._schema.columns
@@ -201,7 +249,7 @@ class _BookFile:
     def _value_refused(self, columns: Sequence[Sequence[Any]]) -> BookRefused:
         """Name the first value at fault, its row and its column."""
         schema = self._schema
-        for number, row in enumerate(zip(*columns, strict=True), self._digest.rows + 1):
+        for number, row in enumerate(zip(*columns, strict=True), self._rows + 1):
             for (name, kind), value in zip(schema.columns.items(), row, strict=True):
                 where = f"{self._name} row {number}, column {name}"
                 if value is None and name in schema.key:
@@ -219,14 +267,27 @@ class BookSet:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self._books = {name: Book(name, schema, book_path(directory, name)) for name, schema in BOOKS.items()}
+        self._packer = packer = ThreadPoolExecutor(1, "packer")
+        self._books = {name: Book(name, schema, book_path(directory, name), packer) for name, schema in BOOKS.items()}
 
     def __getitem__(self, name: str) -> Book:
         return self._books[name]
 
+    def end(self) -> None:
+        """Hand over what is pending in every book. Raises BookRefused."""
+        for book in self._books.values():
+            book.end()
+
     def close(self) -> dict[str, BookDigest]:
         """Write everything and close the files. Raises BookRefused."""
-        return {name: book.close() for name, book in self._books.items()}
+        self.end()
+        digests = {name: book.close() for name, book in self._books.items()}
+        self._packer.shutdown()
+        return digests
+
+    def abandon(self) -> None:
+        """From here on nothing more is written, whatever was pending."""
+        self._packer.shutdown(cancel_futures=True)
 
 
 def book_path(directory: Path, name: str) -> Path:

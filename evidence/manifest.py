@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import file_digest, sha256
@@ -48,8 +48,9 @@ class Seal:
     books: Mapping[str, BookDigest]
 
     @classmethod
-    def of(cls, run_dir: Path, books: Mapping[str, BookDigest], code_sha256: str) -> Seal:
-        """The seal of the plan and journal in `run_dir`. Raises OSError, and JournalBroken for a journal cut short."""
+    def of(cls, run_dir: Path, close_books: Callable[[], Mapping[str, BookDigest]], code_sha256: str) -> Seal:
+        """The seal of the plan and journal in `run_dir`, and of the books, which may still be on their way to the disk
+        while the journal is hashed. Raises OSError, and JournalBroken for a journal cut short."""
         plan = (run_dir / PLAN).read_bytes()
         plan_sha256 = sha256(plan)
         digest = plan_sha256.copy()
@@ -57,6 +58,7 @@ class Seal:
             while block := file.read(1 << 20):
                 digest.update(block)
         events, head = journal.tail(run_dir / JOURNAL)
+        books = close_books()
         rows = {name: book.sha256 for name, book in books.items()}
         identity = sha256(canonical({"books": rows, "code": code_sha256, "digest": digest.hexdigest()}))
         return cls(digest.hexdigest(), identity.hexdigest(), plan_sha256.hexdigest(), events, head, books)

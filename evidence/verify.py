@@ -157,7 +157,7 @@ def _books(run_dir: Path, stated: Manifest | None, digests: dict[str, BookDigest
 
 def _seal(run_dir: Path, stated: Manifest, digests: dict[str, BookDigest]) -> Iterator[Problem]:
     """The hashes that bind the rest together, once the rest is whole."""
-    found = Seal.of(run_dir, digests, stated.fingerprints.get("code", ""))
+    found = Seal.of(run_dir, lambda: digests, stated.fingerprints.get("code", ""))
     for field in ("plan_sha256", "digest", "identity"):
         actual, said = getattr(found, field), getattr(stated, field)
         if actual != said:

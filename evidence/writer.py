@@ -73,6 +73,7 @@ class RunWriter:
         self.journal: IO[bytes] = (self.path / JOURNAL).open("wb", buffering=_BUFFER_BYTES)
         self._open.callback(self.journal.close)
         self.books = BookSet(self.path / BOOK_DIRECTORY)
+        self._open.callback(self.books.abandon)
         self._sealed: tuple[Seal, Mapping[str, str]] | None = None
 
     def __enter__(self) -> RunWriter:
@@ -101,7 +102,8 @@ class RunWriter:
         if not self._plan_name:
             raise RuntimeError("a run has a plan: call write_plan first")
         self.journal.close()
-        seal = Seal.of(self.path, self.books.close(), fingerprints["code"])
+        self.books.end()
+        seal = Seal.of(self.path, self.books.close, fingerprints["code"])
         self._sealed = seal, fingerprints
         if self._name is None:
             self._name = f"{self._plan_name}-{seal.identity[:10]}"

@@ -239,7 +239,7 @@ class World:
                     f"select {', '.join(schema.columns)} from {name.partition('.')[2]} order by {', '.join(schema.key)}"
                 )
             )
-            self.books[name].close()
+            self.books[name].end()
 
 
 def _build(planned: FaultPlan) -> Fault:

@@ -326,7 +326,7 @@ def test_every_shipped_scenario_passes_its_check_and_is_counted() -> None:
     assert set(told.json) == set(shipped())
     assert told.json["default"]["contests"] == 5
     assert told.json["calm"]["faults"] == 0
-    assert "default: 5 contests, 412 entries" in absence("scenarios", "check", "default").stdout
+    assert "default: 5 contests, 401 entries" in absence("scenarios", "check", "default").stdout
 
 
 def test_a_check_tells_the_mistakes_of_all_files_at_once(mistaken: Path, tmp_path: Path) -> None:

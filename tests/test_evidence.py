@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +34,7 @@ from tests.support.runs import FINGERPRINTS, publish_small, sample_rows, small_p
 ROOT = Path(__file__).resolve().parents[1]
 AUDIT = "platform.audit_log"
 KILL_POINTS = 21
+PACKER = ThreadPoolExecutor(1)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,31 @@ def test_a_numbered_book_counts_on_from_chunk_to_chunk(tmp_path: Path, monkeypat
     assert [n for (n,) in read_rows(book_path(tmp_path, "anchor.heads"), BOOKS["anchor.heads"], ["n"])] == list(
         range(1, 10)
     )
+
+
+def test_a_book_for_which_there_was_no_room_is_not_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "CHUNK_ROWS", 2)
+    written = BookSet(tmp_path / "books")
+    anchor = written["anchor.heads"]
+    shutil.rmtree(tmp_path / "books")
+    anchor.note(1, 1, "h")
+    with pytest.raises(OSError, match="No such file"):  # at once, for nothing is kept back without bound
+        anchor.extend((n, n, n, "h") for n in range(2, 100))
+    with pytest.raises(OSError, match="No such file"):
+        anchor.close()
+
+
+def test_what_is_abandoned_is_not_written_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "CHUNK_ROWS", 2)
+    with RunWriter(tmp_path, "run") as unfinished:
+        anchor = unfinished.books["anchor.heads"]
+        for at in range(2 * books.PENDING_CHUNKS_MAX):
+            anchor.note(at, at, "h")
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        anchor.extend([(9, 9, 9, "h"), (10, 10, 10, "h")])
+    assert not list(tmp_path.iterdir())
 
 
 def test_booleans_may_come_as_sqlite_has_them(tmp_path: Path) -> None:
@@ -231,7 +258,7 @@ def test_no_two_different_books_have_one_digest(tmp_path: Path) -> None:
     )
     digests = []
     for number, rows in enumerate(variants):
-        book = books.Book("test", schema, tmp_path / f"{number}.parquet")
+        book = books.Book("test", schema, tmp_path / f"{number}.parquet", PACKER)
         book.extend(rows)
         digests.append(book.close().sha256)
     assert len(set(digests)) == len(variants)
@@ -511,7 +538,7 @@ def test_a_file_that_was_added_is_named(run_dir: Path) -> None:
 def test_a_book_rewritten_with_one_cell_changed_is_named_though_its_file_hash_was_put_right(run_dir: Path) -> None:
     path = book_path(run_dir / "books", AUDIT)
     rows = sample_rows(BOOKS[AUDIT])
-    changed = books.Book(AUDIT, BOOKS[AUDIT], path)
+    changed = books.Book(AUDIT, BOOKS[AUDIT], path, PACKER)
     changed.extend([*rows[:4], (*rows[4][:3], "forged", *rows[4][4:]), *rows[5:]])
     changed.close()
     _rehash(run_dir)

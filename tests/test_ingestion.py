@@ -187,6 +187,10 @@ def test_each_hole_is_admitted_once_and_the_scores_show_it() -> None:
     ]
 
 
+def sha256_of_json(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
+
+
 def test_a_batch_is_one_transaction_with_one_audit_row_that_binds_its_receipts() -> None:
     world = played()
     world.run_until(END)
@@ -194,11 +198,14 @@ def test_a_batch_is_one_transaction_with_one_audit_row_that_binds_its_receipts()
     audited = world.audited("ingestion.batch")
     assert len(batches) == len(audited) == 6
     for batch, row in zip(batches, audited, strict=True):
-        lines = "".join(
-            f"{r['n']}|{r['golfer_id']}|{r['round']}|{r['hole']}|{r['strokes']}|{r['published_at']}|{r['verdict']}|{r['reason']}\n"
-            for r in world.all("select * from ingestion_receipts where batch_id = ? order by n", batch["batch_id"])
-        )
-        assert batch["receipts_hash"] == hashlib.sha256(lines.encode()).hexdigest()
+        columns = "batch_id, n, tournament_id, golfer_id, round, hole, strokes, published_at, verdict, reason"
+        receipts = [
+            list(row.values())
+            for row in world.all(
+                f"select {columns} from ingestion_receipts where batch_id = ? order by n", batch["batch_id"]
+            )
+        ]
+        assert batch["receipts_hash"] == sha256_of_json(receipts)
         assert json.loads(row["after"]) == {**batch, "full": bool(batch["full"])}
         assert row["subject"] == f"ingestion_batches/{batch['batch_id']}"
     assert world.transactions.count("ingestion.apply") == len(world.polls())
@@ -658,8 +665,9 @@ def test_official_cards_cover_the_whole_field_and_their_hash_can_be_recomputed()
         "g2": ("active", 3),
         "g3": ("did_not_start", 0),
     }
-    lines = "".join(sorted(f"{golfer}|{round_}|{hole}|{strokes}\n" for golfer, round_, hole, strokes in HOLES))
-    assert scores_hash == hashlib.sha256(lines.encode()).hexdigest()
+    assert scores_hash == sha256_of_json(
+        sorted([golfer, round_, hole, strokes] for golfer, round_, hole, strokes in HOLES)
+    )
     early, _ = official(world, PLAYED[1].at)
     assert sum(len(card.holes) for card in early.values()) == 2
 

@@ -157,8 +157,8 @@ def test_a_score_that_was_not_admitted_does_not_count(verdict: str) -> None:
 
 def test_an_outsider_recomputes_the_scores_hash_and_the_evidence_hash() -> None:
     world = settled()
-    lines = [f"{golfer}|1|{hole}|{s}\n" for golfer, card in sorted(CARDS.items()) for hole, s in enumerate(card, 1)]
-    scores_hash = sha256("".join(lines).encode()).hexdigest()
+    played = [[golfer, 1, hole, s] for golfer, card in sorted(CARDS.items()) for hole, s in enumerate(card, 1)]
+    scores_hash = sha256(json.dumps(played, separators=(",", ":")).encode()).hexdigest()
     found = world.rows(
         "select p.pack_id, p.contest_id, p.entry_id, g.outcome_id, o.score, o.place, o.prize_cents, o.scores_hash,"
         " g.settlement_evidence_hash as stated from outcome_settlement_log g"

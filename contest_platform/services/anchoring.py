@@ -43,6 +43,8 @@ class AnchoringService:
         ports = self._ports
         now = ports.runtime.now()
         seq, head, known = await ports.store.transact("anchoring.head", _head)
+        if seq == known["seq"] and not known["paged"]:
+            return
         if seq == known["seq"] or await self._publish(seq, head):
             known = {**known, "seq": seq, "at": now}
         self._told.tell_of(known["at"])
@@ -89,6 +91,10 @@ class AnchoringService:
 
 
 def _head(tx: Tx) -> tuple[int, str, dict[str, Any]]:
-    """(seq, hash) of the last audit row, 0 without any, and what we know of the outside book."""
+    """(seq, hash) of the last audit row, 0 without any, and what we know of the outside book. When that has it all
+    already, this is noted here."""
     seq, head = audit.head(tx)
-    return seq, head, checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}
+    known = checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}
+    if seq == known["seq"] and not known["paged"]:
+        checkpoints.save(tx, CHECKPOINT, {**known, "at": tx.now})
+    return seq, head, known

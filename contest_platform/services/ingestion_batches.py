@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, get_args
 
+import orjson
+
 from contest_platform import audit, checkpoints
 from contest_platform.audit import Context
 from contest_platform.domain import receipts
@@ -206,8 +208,8 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
         last_id = tx.tuples("select coalesce(max(batch_id), 0) from ingestion_batches")[0][0]
     batch_id: int = last_id + 1
     verdicts = [row[5] for row in rows]
-    lines = [
-        f"{n}|{golfer}|{round_}|{hole}|{strokes}|{published_at}|{verdict}|{why}\n"
+    receipt_rows = [
+        (batch_id, n, tournament_id, golfer, round_, hole, strokes, published_at, verdict, why)
         for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1)
     ]
     batch = {
@@ -225,15 +227,11 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
         "corrections": verdicts.count("CORRECTION"),
         "quarantined": verdicts.count("QUARANTINE"),
         "rejected": verdicts.count("REJECT"),
-        "receipts_hash": sha256("".join(lines).encode()).hexdigest(),
+        "receipts_hash": sha256(orjson.dumps(receipt_rows)).hexdigest(),
     }
     tx.insert("ingestion_batches", batch)
     tx.known["ingestion.batch_id"] = batch_id
     if rows:
-        receipt_rows = [
-            (batch_id, n, tournament_id, golfer, round_, hole, strokes, published_at, verdict, why)
-            for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1)
-        ]
         tx.insert_many("ingestion_receipts", _RECEIPT_COLUMNS, receipt_rows)
     audit.append(tx, poll.ctx, "ingestion.batch", f"ingestion_batches/{batch_id}", after=batch, reason=reason)
     return batch_id

@@ -5,7 +5,7 @@ Invariant: a cursor moves only in the transaction that applied what lies before 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -94,16 +94,17 @@ class ReconciliationService:
             if begun.locked or begun.asked:
                 await self._ask_for_unpaid(began_at, begun.asked)
             await self._read_on(BALANCE, begun.balance_after, processor.list_balance_transactions, _apply_balance)
-            await self._ask_about_disputes()
-            next_at = None
+            next_at, asked = None, set[str]()
             while next_at is None:
-                next_at, disputed_at = await transact(
-                    "reconciliation.conclude",
-                    lambda tx: (_conclude(tx, began_at, begun.locked), disputes.newest_open(tx)),
+                concluded = await transact(
+                    "reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked, asked)
                 )
+                await self._ask_about(concluded.unasked)
+                asked.update(concluded.unasked)
+                next_at = concluded.next_at
             self._next_at, self._failed_at = next_at, None
             self._success_gauge.tell_of(began_at)
-            self._dispute_gauge.tell_of(disputed_at)
+            self._dispute_gauge.tell_of(concluded.disputed_at)
             self._up_gauge.tell_of(1)
         except PortError as error:
             self._failed_at = self._ports.runtime.now()
@@ -162,13 +163,9 @@ class ReconciliationService:
         entries = await transact("reconciliation.unpaid", unpaid)
         await self._ask_each(list(entries), lambda intent_id: processor.retrieve_intent(intent_id=intent_id), apply)
 
-    async def _ask_about_disputes(self) -> None:
-        """Ask about each dispute that is open for all we know: no movement of the balance tells whose it is, or that it
-        was lost, and an event may never have been made."""
-
-        def still_open(tx: Tx) -> list[str]:
-            rows = tx.all("select dispute_id from disputes where closed_at is null order by dispute_id")
-            return [row["dispute_id"] for row in rows]
+    async def _ask_about(self, open_disputes: Sequence[str]) -> None:
+        """Ask how disputes stand that are open for all we know: no movement of the balance tells whose one is, or that
+        it was lost, and an event may never have been made."""
 
         async def apply(dispute_id: str, found: Dispute) -> None:
             dispute = replace(found, created_at=payments.whole_seconds(found.created_at))
@@ -176,8 +173,7 @@ class ReconciliationService:
             await transact("reconciliation.dispute", lambda tx: disputes.tell(tx, ctx, dispute))
 
         processor, transact = self._ports.processor, self._ports.store.transact
-        asked = await transact("reconciliation.disputes", still_open)
-        await self._ask_each(asked, lambda dispute_id: processor.retrieve_dispute(dispute_id=dispute_id), apply)
+        await self._ask_each(open_disputes, lambda dispute_id: processor.retrieve_dispute(dispute_id=dispute_id), apply)
 
     async def _ask_each(
         self, ids: Sequence[str], retrieve: Callable[[str], Awaitable[T]], apply: Callable[[str, T], Awaitable[None]]
@@ -249,19 +245,31 @@ def _next_pass(tx: Tx, through: int) -> int:
     return next_hour if lock is None or lock["at"] is None else min(next_hour, int(lock["at"]))
 
 
-def _conclude(tx: Tx, began_at: int, locked: bool) -> int | None:
-    """Post what has become available; with nothing left of that, the pass was good. Returns when the next one is due;
-    None while there is more to post."""
-    if _post_available(tx):
-        return None
+@dataclass(frozen=True, slots=True)
+class _Concluded:
+    """`next_at`: when the next pass is due, None while this one is not over; `unasked`: open disputes still to be asked
+    about in this pass; `disputed_at`: when the newest open dispute was opened."""
+
+    next_at: int | None
+    unasked: list[str]
+    disputed_at: int | None
+
+
+def _conclude(tx: Tx, began_at: int, locked: bool, asked: Container[str]) -> _Concluded:
+    """The pass is over once every open dispute was asked about and all that has become available is posted."""
+    disputed = tx.tuples("select dispute_id, opened_at from disputes where closed_at is null order by dispute_id")
+    disputed_at = max([opened_at for _, opened_at in disputed], default=None)
+    unasked = [dispute_id for dispute_id, _ in disputed if dispute_id not in asked]
+    if unasked or _post_available(tx):
+        return _Concluded(None, unasked, disputed_at)
     webhooks.retry_waiting(tx)
     checkpoints.save(tx, RECONCILED, {"through": began_at})
-    asked = checkpoints.read(tx, ASKED)
-    if asked is not None and asked["at"] <= began_at:
+    by_hand = checkpoints.read(tx, ASKED)
+    if by_hand is not None and by_hand["at"] <= began_at:
         checkpoints.remove(tx, ASKED)
     if locked:
         tx.notify("contests")  # Their entries may be final now.
-    return _next_pass(tx, began_at)
+    return _Concluded(_next_pass(tx, began_at), [], disputed_at)
 
 
 def _apply_event(tx: Tx, listed: ProcessorEvent) -> None:

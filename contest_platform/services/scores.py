@@ -29,8 +29,7 @@ _FOR_EVER = (1 << 63) - 1
 
 def official_cards(tx: Tx, tournament_id: str, cutoff_at: int) -> tuple[dict[str, GolferCard], str]:
     """The card of every golfer of the field by the last scores and status published at or before `cutoff_at`, and the
-    scores_hash:
-    SHA-256 of the lines `golfer_id|round|hole|strokes`, sorted."""
+    scores_hash: SHA-256 of the JSON array of [golfer_id, round, hole, strokes], sorted."""
     field = tx.tuples(
         "select golfer_id, status from golfers where tournament_id = :t order by golfer_id", {"t": tournament_id}
     )
@@ -41,12 +40,12 @@ def official_cards(tx: Tx, tournament_id: str, cutoff_at: int) -> tuple[dict[str
     for golfer, round_, hole, strokes in _admitted(tx, tournament_id, until=cutoff_at):
         holes[golfer][round_, hole] = strokes
     cards = {golfer: GolferCard(cast(GolferStatus, status), holes[golfer]) for golfer, status in field}
-    lines = [
-        f"{golfer}|{round_}|{hole}|{strokes}\n"
+    played = [
+        (golfer, round_, hole, strokes)
         for golfer, card in sorted(holes.items())
         for (round_, hole), strokes in sorted(card.items())
     ]
-    return cards, sha256("".join(lines).encode()).hexdigest()
+    return cards, sha256(orjson.dumps(played)).hexdigest()
 
 
 def _as_of(cutoff_at: int, status: str, late: Sequence[tuple[int, str]]) -> str:

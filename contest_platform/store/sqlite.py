@@ -36,7 +36,12 @@ BUSY_MS = 5_000
 UNKNOWN = -1
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
 """No lock at every call: a connection is used by one thread at a time."""
-_UNNAMED = ("locking_mode = exclusive", "journal_mode = memory", "synchronous = off", "cache_size = -16384")
+_UNNAMED = (
+    "locking_mode = exclusive",
+    "journal_mode = memory",
+    "synchronous = off",
+    "cache_size = -16384",
+)
 
 
 class Connection(apsw.Connection):

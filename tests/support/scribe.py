@@ -83,11 +83,12 @@ class Scribe:
         self, batch_id: int, published_at: int, *receipts: tuple[str, int, int, str], because: str | None = None
     ) -> None:
         """A batch of (golfer, hole, strokes, verdict) of round 1, for one reason or for a reason each."""
-        lines, counts = "", dict.fromkeys(("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT"), 0)
+        rows: list[list[Any]] = []
+        counts = dict.fromkeys(("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT"), 0)
         for n, (golfer, hole, strokes, verdict) in enumerate(receipts, 1):
             reason = because or f"because {verdict}"
             counts[verdict] += 1
-            lines += f"{n}|{golfer}|1|{hole}|{strokes}|{published_at}|{verdict}|{reason}\n"
+            rows.append([batch_id, n, "t1", golfer, 1, hole, strokes, published_at, verdict, reason])
             self.books["platform.ingestion_receipts"].append(
                 {
                     "batch_id": batch_id, "n": n, "tournament_id": "t1", "golfer_id": golfer, "round": 1, "hole": hole,
@@ -99,7 +100,7 @@ class Scribe:
             "received_at": self.now, "since_revision": batch_id - 1, "revision": batch_id, "published_at": published_at,
             "full": False, "admitted": counts["ADMIT"], "duplicates": counts["DUPLICATE"],
             "corrections": counts["CORRECTION"], "quarantined": counts["QUARANTINE"], "rejected": counts["REJECT"],
-            "receipts_hash": sha256(lines.encode()).hexdigest(),
+            "receipts_hash": sha256(encode(rows).encode()).hexdigest(),
         }  # fmt: skip
         self.books["platform.ingestion_batches"].append(row)
         self.audit("system:ingestion", "ingestion.batch", f"ingestion_batches/{batch_id}", row)

@@ -356,7 +356,7 @@ def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
 
 def _scores_hash() -> str:
     scores = {**SCORES, ("g2", 1): 5}
-    return sha256("".join(f"{g}|1|{h}|{s}\n" for (g, h), s in sorted(scores.items())).encode()).hexdigest()
+    return sha256(encode([[golfer, 1, hole, s] for (golfer, hole), s in sorted(scores.items())]).encode()).hexdigest()
 
 
 def _pay_out(scribe: Scribe) -> None:
