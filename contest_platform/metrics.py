@@ -40,6 +40,7 @@ METRICS: dict[str, Metric] = {
     "audit_anchor_last_success_timestamp_seconds": Metric(
         "gauge", "When the audit head was last at the outside anchor"
     ),
+    "backup_last_success_timestamp_seconds": Metric("gauge", "When the last backup was taken"),
     "remediation_orders": Metric("gauge", "Open remediation orders"),
     "remediation_oldest_order_timestamp_seconds": Metric("gauge", "When the oldest open order was issued"),
     "auth_requests_total": Metric("counter", "Introspections by result: ok, denied or failed", ("result",)),

@@ -42,12 +42,12 @@ class Processes:
         driver: Driver,
         draws: Draws,
         database: DatabaseServer,
-        config: Config,
+        config: Callable[[], Config],
         ports: MakePorts,
         deployed: Mapping[str, Unit] = units.UNITS,
         tell: Callable[[str, bool], None] = lambda unit, runs: None,
     ) -> None:
-        """`tell` is told of each unit that begins to run, and that ends."""
+        """`config` is asked at each start. `tell` is told of each unit that begins to run, and that ends."""
         self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
         self._deployed, self._tell = deployed, tell
         self._lives: dict[str, int] = {}
@@ -66,7 +66,7 @@ class Processes:
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         process = Process(definition, life, session)
-        process.app = units.start(definition, self._ports(process), self._config)
+        process.app = units.start(definition, self._ports(process), self._config())
         self._running[unit] = process
         self._tell(unit, True)
         return number

@@ -9,12 +9,16 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+import apsw
+
 import fault_injectors
 from contest_platform import catalogue
 from contest_platform.audit import Context, canonical
 from contest_platform.ports import Ports, Tx
 from contest_platform.service import Config
+from contest_platform.services import configuration
 from contest_platform.store import sqlite
+from contest_platform.store.backup import SqliteBackups
 from evidence.books import BookSet
 from evidence.plan import Contest, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
@@ -61,6 +65,8 @@ class World:
         self.draws = Draws(plan.root_key)
         in_memory = len(plan.entries) <= ENTRIES_IN_MEMORY_MAX
         self.connection = sqlite.connect() if in_memory else sqlite.connect_unnamed(books.directory)
+        self.backups: dict[str, bytes] = {}
+        self.scratch: dict[str, apsw.Connection] = {}
         self._bites = books["injector.bites"]
         self._faults = [_build(fault) for fault in plan.faults]
         self.bus = SeamBus(self._faults, self.runtime.now, self._note_effect)
@@ -74,7 +80,7 @@ class World:
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)
-        self.processes = Processes(driver, self.draws, self.database, self.config, self._ports, tell=self._lives)
+        self.processes = Processes(driver, self.draws, self.database, self._configured, self._ports, tell=self._lives)
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
@@ -119,7 +125,14 @@ class World:
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
             metrics=MonitoringWire(self.monitoring, process.unit.name, guard),
+            backups=SqliteBackups(self.connection, self.backups, self.scratch),
         )
+
+    def _configured(self) -> Config:
+        """What a process that starts now reads: the last version of the configuration, over what was deployed."""
+        return sqlite.transact(
+            self.connection, self.runtime.now(), "", lambda tx: configuration.in_force(tx, self.config)
+        )[0]
 
     def _token(self, principal: str) -> str:
         return self.identity.issue(principal, TOKEN_LIFE_S)

@@ -9,6 +9,7 @@ from contest_platform.jobs import Job
 from contest_platform.ports import Ports
 from contest_platform.service import Config
 from contest_platform.store import sqlite
+from contest_platform.store.backup import SqliteBackups
 from contest_platform.units import Unit
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.hosts import HostsActor
@@ -39,7 +40,7 @@ class Deployment:
             self.world.kernel,
             self.world.draws,
             DatabaseServer(self.world),  # type: ignore[arg-type]
-            Config((), "", {}),
+            lambda: Config((), "", {}),
             self._ports,
             {"settlement": Unit("settlement", "settlement", True, services)},
         )
@@ -68,6 +69,7 @@ class Deployment:
                 pager=PagerWire(world, self._pager, guard),
                 anchor=AnchorWire(world, self._anchor, guard),
                 metrics=MonitoringWire(self._monitoring, process.unit.name, guard),
+                backups=SqliteBackups(self.connection, {}, {}),
             )
         )
         return self.ports[-1]
