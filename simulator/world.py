@@ -9,8 +9,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-import apsw
-
 import fault_injectors
 from contest_platform import catalogue
 from contest_platform.audit import Context, canonical
@@ -39,6 +37,7 @@ from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.backups import BackupWire
 from simulator.wires.control import OpsControl
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
@@ -65,8 +64,7 @@ class World:
         self.draws = Draws(plan.root_key)
         in_memory = len(plan.entries) <= ENTRIES_IN_MEMORY_MAX
         self.connection = sqlite.connect() if in_memory else sqlite.connect_unnamed(books.directory)
-        self.backups: dict[str, bytes] = {}
-        self.scratch: dict[str, apsw.Connection] = {}
+        self.backups = SqliteBackups(self.connection, {}, {})
         self._bites = books["injector.bites"]
         self._faults = [_build(fault) for fault in plan.faults]
         self.bus = SeamBus(self._faults, self.runtime.now, self._note_effect)
@@ -125,7 +123,7 @@ class World:
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
             metrics=MonitoringWire(self.monitoring, process.unit.name, guard),
-            backups=SqliteBackups(self.connection, self.backups, self.scratch),
+            backups=BackupWire(self, self.backups, guard),
         )
 
     def _configured(self) -> Config:

@@ -32,6 +32,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "orders/issue": {"incident_id": "incident_9"},
     "config/apply": {"setting": "colour", "value": 9, "reason": "slow"},
     "config/revert": {"hash": "h9", "reason": "no better"},
+    "hosts/restart": {"host": "host_9", "service": "app", "reason": "stuck"},
     "backups/create": {"reason": "daily"},
     "backups/restore": {"backup_id": "backup_9", "target": "scratch", "reason": "trial"},
 }

@@ -11,7 +11,7 @@ from contest_platform.access import UNREACHABLE
 from contest_platform.admin.actions import actions
 from contest_platform.admin.reading import Answer, Given, read_route
 from contest_platform.admin.reads import READS
-from contest_platform.admin.tasks import Tasks
+from contest_platform.admin.tasks import SERVICES, Tasks
 from contest_platform.audit import GENESIS
 from contest_platform.fields import Field
 from contest_platform.jobs import HOUR_MS, Job
@@ -19,8 +19,6 @@ from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services.healing import HealingService
 
-SERVICES = ("app", "ingestion", "settlement")
-"""The deployable units, as their hosts call them (see units.py)."""
 PAGE = 1_000
 NOBODY = "tok_health"
 """A token id that nobody was ever given: an identity provider that answers says that it is worth nothing."""
@@ -30,7 +28,7 @@ class AdminService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
         self._healing = HealingService(ports, config)
-        self._tasks = Tasks(ports, config)
+        self._tasks = Tasks(ports, config, self._healing)
 
     def jobs(self) -> Sequence[Job]:
         return ()

@@ -16,20 +16,24 @@ from contest_platform.ports import Ports, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import backups, configuration
 from contest_platform.services.configuration import Author
+from contest_platform.services.healing import HealingService
 from contest_platform.store.snapshot import OBJECTS, differences
 
+SERVICES = ("app", "ingestion", "settlement")
+"""The deployable units, as their hosts call them (see units.py)."""
 REASON = Field("reason", "why, for the record")
 BACKUP = Field("backup_id", "the backup")
 DRY_RUN = Field("dry_run", "say what would be done, and do nothing", "boolean", required=False)
 
 
 class Tasks:
-    def __init__(self, ports: Ports, config: Config) -> None:
-        self._ports, self._config = ports, config
+    def __init__(self, ports: Ports, config: Config, healing: HealingService) -> None:
+        self._ports, self._config, self._healing = ports, config, healing
 
     def reads(self) -> Mapping[tuple[str, str], Route]:
         reads = (
             Read("/api/admin/config", "The configuration, and what the platform runs with", (), self._configuration),
+            Read("/api/admin/config/pending", "What the committed profile has otherwise", (), self._pending),
             Read(
                 "/api/admin/config/versions", "Versions of the configuration, newest first", (LIMIT,),
                 listing("select version, hash, created_at, created_by, reason from config_versions"
@@ -68,6 +72,9 @@ class Tasks:
             Action("/api/admin/backups/create", "Take a backup of the whole database", (REASON,), _asked, self._take),
             Action("/api/admin/backups/restore", "Restore a backup to a scratch database, and compare the two",
                    (BACKUP, target, REASON), _asked, self._restore),
+            Action("/api/admin/hosts/restart", "Restart a service on its host",
+                   (Field("host", "the host"), Field("service", "the service", choices=SERVICES), REASON),
+                   self._restart_asked, self._restart),
         )  # fmt: skip
 
     # --- configuration -----------------------------------------------------------------------------------------------
@@ -75,6 +82,11 @@ class Tasks:
     def _configuration(self, tx: Tx, given: Given) -> Answer:
         item = configuration.standing(tx, self._config)
         return {"items": [item], "settings": configuration.settings(tx, self._config)}
+
+    def _pending(self, tx: Tx, given: Given) -> Answer:
+        committed = environments.profile(self._config.environment)["settings"]
+        in_force = configuration.settings_of(configuration.in_force(tx, self._config))
+        return {"items": configuration.changes(in_force, committed), "more": False}
 
     def _apply(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
         given = act.given
@@ -101,22 +113,30 @@ class Tasks:
         given = act.given
         return await backups.restore(self._ports, act.ctx, given["backup_id"], given["target"], act.why)
 
+    # --- services ----------------------------------------------------------------------------------------------------
+
+    def _restart_asked(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        host = act.given["host"]
+        return _asked(tx, act) if host in self._config.hosts else Refusal(404, f"no host {host}")
+
+    async def _restart(self, act: Act) -> dict[str, Any] | Refusal:
+        host, service = act.given["host"], act.given["service"]
+        state, detail = await self._healing.restart(host, service)
+        return {"host": host, "service": service, "state": state, "detail": detail}
+
     # --- environments ------------------------------------------------------------------------------------------------
 
     async def _compare(self, given: Given, principal: str) -> Answer:
         """The schema of the database, the routes of the platform and its settings, each beside what is committed; and
         whether staging and production are apart."""
 
-        def look(tx: Tx) -> tuple[list[str], dict[str, int]]:
-            objects = [(row[0], row[1], row[2]) for row in tx.tuples(OBJECTS)]
-            expected = environments.profile(self._config.environment)["settings"]
-            in_force = configuration.settings_of(configuration.in_force(tx, self._config))
-            last = configuration.standing(tx, self._config)["version"]
-            return differences(objects), in_force if last else expected
+        def look(tx: Tx) -> list[str]:
+            return differences((row[0], row[1], row[2]) for row in tx.tuples(OBJECTS))
 
-        schema, expected = await self._ports.store.transact("admin.env_compare", look)
-        running = configuration.settings_of(self._config)
-        settings = [name for name in sorted(running.keys() | expected) if running.get(name) != expected.get(name)]
+        schema = await self._ports.store.transact("admin.env_compare", look)
+        committed = environments.profile(self._config.environment)["settings"]
+        changed = configuration.changes(committed, configuration.settings_of(self._config))
+        settings = [change["setting"] for change in changed]
         checks = {
             "schema": schema, "openapi": _routes_changed(), "settings": settings, "separation": environments.shared(),
         }  # fmt: skip

@@ -78,7 +78,7 @@ def difference(tx: Tx, from_version: int, to_version: int) -> list[dict[str, Any
         if row is None:
             return Refusal(404, f"no version {version} of the configuration")
         found.append(orjson.loads(row["content"]))
-    return _changes(*found)
+    return changes(*found)
 
 
 def apply(
@@ -155,7 +155,8 @@ def _settings(row: Row, config: Config) -> dict[str, int]:
     return {name: content.get(name, value) for name, value in settings_of(config).items()}
 
 
-def _changes(before: Mapping[str, int], after: Mapping[str, int]) -> list[dict[str, Any]]:
+def changes(before: Mapping[str, int], after: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The settings that differ, in order."""
     names = sorted(before.keys() | after.keys())
     return [
         {"setting": name, "from": before.get(name), "to": after.get(name)}

@@ -54,6 +54,9 @@ RULES = (
     ),
 )  # fmt: skip
 
+RESTARTS = {"windows": ("Restart-Service", "{target}"), "linux": ("systemctl", "restart", "{target}")}
+"""What restarts a service, whether it runs or not."""
+
 
 class HealingService:
     def __init__(self, ports: Ports, config: Config) -> None:
@@ -234,6 +237,12 @@ class HealingService:
             return "unreachable", code_of(error)
         words = stdout.split()
         return "running" if rule.well in words else "stopped", " ".join(words) or "no output"
+
+    async def restart(self, host: str, service: str) -> tuple[str, str]:
+        """Restart a service, and look at it then. Raises PortError when the host does not answer: whether it restarts
+        is unknown then."""
+        await self._send(host, service, RESTARTS[self._config.hosts[host]])
+        return await self.look(host, service)
 
     def _change(self, tx: Tx, order: Mapping[str, Any], status: str | None, detail: str) -> None:
         """Move the order on, or (status None) count a failed attempt."""

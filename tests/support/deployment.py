@@ -19,6 +19,7 @@ from simulator.actors.processor import ProcessorActor
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.backups import BackupWire
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import MonitoringWire
@@ -69,7 +70,7 @@ class Deployment:
                 pager=PagerWire(world, self._pager, guard),
                 anchor=AnchorWire(world, self._anchor, guard),
                 metrics=MonitoringWire(self._monitoring, process.unit.name, guard),
-                backups=SqliteBackups(self.connection, {}, {}),
+                backups=BackupWire(world, SqliteBackups(self.connection, {}, {}), guard),
             )
         )
         return self.ports[-1]
