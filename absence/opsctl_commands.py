@@ -10,7 +10,7 @@ from operations.runbooks.commands import Commands, CommandSpec
 
 NUDGES = frozenset({
     "ingestion poll", "settlement rerun", "transfers retry", "webhooks replay", "scores replay", "quarantine resolve",
-    "orders issue", "payments reconcile", "backup create", "backup restore", "hosts restart",
+    "orders issue", "payments reconcile", "backup create", "backup restore", "services restart",
 })  # fmt: skip
 """Acting commands that have the platform do now what it would do by itself: they leave nothing to undo.
 A backup, and a trial of one outside the platform, leave nothing either."""

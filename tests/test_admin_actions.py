@@ -32,7 +32,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "orders/issue": {"incident_id": "incident_9"},
     "config/apply": {"setting": "colour", "value": 9, "reason": "slow"},
     "config/revert": {"hash": "h9", "reason": "no better"},
-    "hosts/restart": {"host": "host_9", "service": "app", "reason": "stuck"},
+    "services/restart": {"service": "settlement", "reason": "stuck"},
     "backups/create": {"reason": "daily"},
     "backups/restore": {"backup_id": "backup_9", "target": "scratch", "reason": "trial"},
 }
@@ -86,6 +86,7 @@ def test_nobody_acts_outside_a_step_of_an_execution_of_his_own_that_is_in_progre
 
 @pytest.mark.parametrize("path", [path for path, body in BODIES.items() if body and path != "backups/create"])
 def test_what_is_not_there_is_not_found_and_the_attempt_is_on_record(world: AdminWorld, path: str) -> None:
+    world.hosts.stopped = {(host, "settlement") for host in ("win-1", "lin-1")}
     execution_id = world.start()
     before = world.whole()
     response = world.act(path, execution_id, **BODIES[path])

@@ -72,9 +72,8 @@ class Tasks:
             Action("/api/admin/backups/create", "Take a backup of the whole database", (REASON,), _asked, self._take),
             Action("/api/admin/backups/restore", "Restore a backup to a scratch database, and compare the two",
                    (BACKUP, target, REASON), _asked, self._restore),
-            Action("/api/admin/hosts/restart", "Restart a service on its host",
-                   (Field("host", "the host"), Field("service", "the service", choices=SERVICES), REASON),
-                   self._restart_asked, self._restart),
+            Action("/api/admin/services/restart", "Restart a service wherever it runs",
+                   (Field("service", "the service", choices=SERVICES), REASON), _asked, self._restart),
         )  # fmt: skip
 
     # --- configuration -----------------------------------------------------------------------------------------------
@@ -115,14 +114,12 @@ class Tasks:
 
     # --- services ----------------------------------------------------------------------------------------------------
 
-    def _restart_asked(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
-        host = act.given["host"]
-        return _asked(tx, act) if host in self._config.hosts else Refusal(404, f"no host {host}")
-
     async def _restart(self, act: Act) -> dict[str, Any] | Refusal:
-        host, service = act.given["host"], act.given["service"]
-        state, detail = await self._healing.restart(host, service)
-        return {"host": host, "service": service, "state": state, "detail": detail}
+        service = act.given["service"]
+        hosts = await self._healing.restart(service)
+        if not hosts:
+            return Refusal(404, f"no host says that {service} runs there")
+        return {"service": service, "hosts": ",".join(hosts)}
 
     # --- environments ------------------------------------------------------------------------------------------------
 

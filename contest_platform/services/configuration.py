@@ -102,6 +102,10 @@ def revert(
     if (steps is None) == (to_hash is None):
         return Refusal(400, "give either steps or a hash")
     last = tx.one(_LAST)
+    content = settings_of(in_force(tx, running))
+    if to_hash == hash_of(content):
+        version = 0 if last is None else last["version"]
+        return {"to_version": version, **_make(tx, author, running, content, dry_run)}
     if last is None:
         return Refusal(404, "there is no version but what was deployed")
     if steps is not None:
