@@ -8,7 +8,6 @@ from typing import Any
 import apsw
 import pytest
 
-from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.ports import ConnectionLost
 from contest_platform.services import backups, configuration
@@ -167,6 +166,7 @@ def go_unanchored(world: AdminWorld) -> None:
         async def send(self, **event: Any) -> None: ...
 
     world.anchor, world.pager = Silent(), Page()
+    world.offer("c2")
     world.runtime.at += 4 * 3_600_000
 
 
@@ -193,3 +193,114 @@ def test_what_is_not_as_it_should_be_is_handed_on(
     harm(world)
     handed_on(task, tried(world), at)
     assert world.rows("select * from backups") == []
+
+
+# --- configuration, restarts ------------------------------------------------------------------------------------------
+
+CHANGE, RESTART = "configuration_change", "restart_services"
+
+
+@pytest.fixture
+def drifted(world: AdminWorld) -> AdminWorld:
+    """The platform runs with two other timeouts than the committed profile."""
+    for name in ("auth_timeout_ms", "provider_timeout_ms"):
+        world.write(lambda tx, name=name: configuration.apply(tx, ENGINEER, CONFIG, name, 8_000, dry_run=False))
+    world.restart()
+    world.hosts.on_restart = world.restart
+    return world
+
+
+def in_force(world: AdminWorld) -> dict[str, int]:
+    return world.write(lambda tx: configuration.settings_of(configuration.in_force(tx, CONFIG)))
+
+
+def running(world: AdminWorld) -> dict[str, int]:
+    shown = world.opsctl("config show").text.splitlines()[1:]
+    return {line.split()[0].partition("=")[2]: int(line.rpartition("=")[2]) for line in shown}
+
+
+def test_the_committed_profile_is_applied_setting_by_setting_and_runs_after_the_restart(drifted: AdminWorld) -> None:
+    assert running(drifted)["auth_timeout_ms"] == 8_000
+    control = healed(CHANGE, tried(drifted))
+    assert control.steps.count("Steps/3") == 2, "one for each setting"
+    assert in_force(drifted) == running(drifted) == configuration.settings_of(CONFIG)
+    assert {service for _, service in drifted.hosts.restarted} == {"app", "ingestion", "settlement"}
+    authors = drifted.rows("select created_by, reason from config_versions where version > 3 order by version")
+    assert [row["created_by"] for row in authors] == ["ops:kim"] * 2
+    assert all(row["reason"].startswith("runbook step Steps/3") for row in authors)
+
+
+def test_a_profile_that_runs_already_has_nothing_applied_and_nobody_restarted(world: AdminWorld) -> None:
+    before = tables(world)
+    assert "Steps/3" not in healed(CHANGE, tried(world)).steps
+    assert world.hosts.restarted == []
+    del before["checkpoints"]
+    after = tables(world)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("lost", [["Steps/3"], ["Steps/5"], ["Steps/7"], ["Steps/3", "Steps/7"]])
+def test_answers_that_are_lost_leave_no_doubt_what_is_in_force(drifted: AdminWorld, lost: list[str]) -> None:
+    healed(CHANGE, tried(drifted, lost=lost))
+    assert in_force(drifted) == running(drifted) == configuration.settings_of(CONFIG)
+    assert len(drifted.rows("select * from config_versions")) == 5
+
+
+@pytest.mark.parametrize("at", ["Steps/2", "Steps/3", "Steps/4", "Steps/5", "Steps/6", "Steps/7", "Steps/8",
+                                "Verification/1", "Verification/2"])  # fmt: skip
+def test_a_change_that_does_not_go_through_is_taken_back(drifted: AdminWorld, at: str) -> None:
+    before = in_force(drifted), running(drifted)
+    handed_on(CHANGE, tried(drifted, refused={at: REFUSED}), at)
+    assert (in_force(drifted), running(drifted)) == before
+
+
+def test_a_platform_that_already_waits_for_a_restart_is_not_changed(drifted: AdminWorld) -> None:
+    drifted.write(lambda tx: configuration.apply(tx, ENGINEER, CONFIG, "pager_timeout_ms", 9_000, dry_run=False))
+    handed_on(CHANGE, tried(drifted), "Prerequisites/1")
+    assert len(drifted.rows("select * from config_versions")) == 4
+
+
+def test_every_service_is_restarted_once_and_answers(world: AdminWorld) -> None:
+    healed(RESTART, tried(world))
+    both = [("lin-1", "win-1")] * 3
+    assert [tuple(host for host, _ in world.hosts.restarted[n : n + 2]) for n in (0, 2, 4)] == both
+    assert [service for _, service in world.hosts.restarted[::2]] == ["settlement", "ingestion", "app"]
+
+
+def test_the_edge_that_restarts_itself_gives_no_answer_and_is_looked_at(world: AdminWorld) -> None:
+    control = healed(RESTART, tried(world, lost=["Steps/3"]))
+    assert "Verification/1" in control.steps
+    assert len(world.hosts.restarted) == 6
+
+
+@pytest.mark.parametrize("service", ["settlement", "ingestion", "app"])
+def test_a_service_that_runs_nowhere_is_handed_on(world: AdminWorld, service: str) -> None:
+    world.hosts.stopped = {(host, service) for host in CONFIG.hosts}
+    at = f"Steps/{['settlement', 'ingestion', 'app'].index(service) + 1}"
+    before = tables(world)
+    handed_on(RESTART, tried(world), at)
+    after = tables(world)
+    assert {name for name in before if before[name] != after[name]} <= {"checkpoints"}
+
+
+def test_services_are_not_restarted_while_a_settlement_runs(world: AdminWorld) -> None:
+    world.connection.execute(
+        "insert into settlement_audit (run_id, contest_id, status, started_at, packs)"
+        " values ('r1', 'c1', 'RUNNING', 1, 0)"
+    )
+    handed_on(RESTART, tried(world), "Prerequisites/1")
+    assert world.hosts.restarted == []
+
+
+# --- escalation -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_handed_on_has_its_information_on_record(world: AdminWorld) -> None:
+    unbalance(world)
+    before = tables(world)
+    control = healed("escalation_to_engineering", tried(world))
+    told = "".join(record.output for record in control.records)
+    assert "ledger_out_of_balance=1" in told
+    assert "intact=yes" in told
+    after = tables(world)
+    assert {name for name in before if before[name] != after[name]} <= {"checkpoints"}
