@@ -20,7 +20,7 @@ from tests.support.tried import REFUSED, Tried, all_of, handed_on, healed, table
 ENGINEER = Author(Context("system:release", "release 1"), "", "release 1")
 TAKES_A_COPY = {
     "snapshot_ritual": "Steps/3", "backup_contest_data": "Steps/1", "daily_check": "Steps/9",
-    "weekly_maintenance": "Steps/6",
+    "weekly_maintenance": "Steps/6", "backup_too_old": "Recovery/1",
 }  # fmt: skip
 TASKS = [*TAKES_A_COPY, "restore_from_backup"]
 
@@ -80,6 +80,7 @@ def test_an_answer_that_is_lost_has_a_copy_taken_once_more(world: AdminWorld, ta
     control = healed(task, tried(world, lost=[TAKES_A_COPY[task]]))
     section, number = TAKES_A_COPY[task].split("/")
     assert f"{section}/{int(number) + 1}" in control.steps
+    assert world.rows("select * from runbook_executions where status <> 'completed'") == []
     assert len(world.rows("select * from backups")) == 2
 
 
@@ -107,7 +108,7 @@ def lose(world: AdminWorld) -> None:
 @pytest.mark.parametrize("harm", [spoil, lose])
 @pytest.mark.parametrize(
     ("task", "at"),
-    [("snapshot_ritual", "Verification/1"), ("daily_check", "Verification/1"), ("backup_contest_data", "Steps/3"),
+    [("snapshot_ritual", "Verification/1"), ("backup_too_old", "Verification/1"), ("daily_check", "Verification/1"), ("backup_contest_data", "Steps/3"),
      ("weekly_maintenance", "Steps/8"), ("restore_from_backup", "Prerequisites/2")],
 )  # fmt: skip
 def test_a_copy_that_is_spoilt_or_gone_is_noticed(
@@ -290,6 +291,41 @@ def test_services_are_not_restarted_while_a_settlement_runs(world: AdminWorld) -
     )
     handed_on(RESTART, tried(world), "Prerequisites/1")
     assert world.hosts.restarted == []
+
+
+# --- emergency --------------------------------------------------------------------------------------------------------
+
+EMERGENCY = "emergency_rollback"
+
+
+def test_the_last_version_is_taken_back_and_the_one_before_runs(drifted: AdminWorld) -> None:
+    healed(EMERGENCY, tried(drifted))
+    expected = {**configuration.settings_of(CONFIG), "auth_timeout_ms": 8_000}
+    assert in_force(drifted) == running(drifted) == expected
+    assert len(drifted.rows("select * from config_versions")) == 4
+
+
+@pytest.mark.parametrize("lost", [["Steps/2"], ["Steps/4"], ["Steps/6"], ["Steps/2", "Steps/6"]])
+def test_an_answer_that_is_lost_in_an_emergency_takes_back_one_version_only(
+    drifted: AdminWorld, lost: list[str]
+) -> None:
+    healed(EMERGENCY, tried(drifted, lost=lost))
+    assert in_force(drifted) == running(drifted)
+    assert len(drifted.rows("select * from config_versions")) == 4
+
+
+@pytest.mark.parametrize(
+    "at", ["Steps/1", "Steps/2", "Steps/3", "Steps/5", "Steps/7", "Verification/1", "Verification/3"]
+)
+def test_an_emergency_rollback_that_does_not_help_is_itself_taken_back(drifted: AdminWorld, at: str) -> None:
+    before = in_force(drifted), running(drifted)
+    handed_on(EMERGENCY, tried(drifted, refused={at: REFUSED}), at)
+    assert (in_force(drifted), running(drifted)) == before
+
+
+def test_what_was_deployed_cannot_be_taken_back(world: AdminWorld) -> None:
+    handed_on(EMERGENCY, tried(world), "Prerequisites/1")
+    assert world.rows("select * from config_versions") == []
 
 
 # --- escalation -------------------------------------------------------------------------------------------------------

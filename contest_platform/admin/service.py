@@ -17,6 +17,7 @@ from contest_platform.fields import Field
 from contest_platform.jobs import HOUR_MS, Job
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Refusal, Route
+from contest_platform.services import backups
 from contest_platform.services.healing import HealingService
 
 PAGE = 1_000
@@ -31,7 +32,8 @@ class AdminService:
         self._tasks = Tasks(ports, config, self._healing)
 
     def jobs(self) -> Sequence[Job]:
-        return ()
+        """None of its own, but that a new life tells how old the last backup is."""
+        return (Job("backups", "backups", HOUR_MS, partial(backups.tell_age, self._ports), _nothing),)
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
         routes = {("GET", read.path): read.route(self._ports) for read in READS}
@@ -119,6 +121,10 @@ class AdminService:
         item = {"answers": code is None, "code": code, "attempts_1h": attempts, "denied_1h": denied,
                 "unanswered_1h": unreachable}  # fmt: skip
         return {"items": [item]}
+
+
+async def _nothing() -> None:
+    """Never due."""
 
 
 def _page(tx: Tx, after: int) -> list[dict[str, Any]]:

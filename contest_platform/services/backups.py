@@ -39,6 +39,14 @@ async def take(ports: Ports, ctx: Context, backup_id: str, reason: str) -> dict[
     return {**_told(row), "changed": True}
 
 
+async def tell_age(ports: Ports) -> None:
+    """Export when the last backup was taken: a process that has just started knows it only from the list."""
+    [(taken_at,)] = await ports.store.transact(
+        "backups.last", lambda tx: tx.tuples("select max(taken_at) from backups")
+    )
+    export_instant(ports.metrics, "backup_last_success_timestamp_seconds", taken_at)
+
+
 async def verify(ports: Ports, backup_id: str) -> dict[str, Any] | Refusal:
     """Open a backup and read through it: is it what was taken, and could it serve?"""
     row = await ports.store.transact("backups.look", lambda tx: _find(tx, backup_id))

@@ -43,7 +43,11 @@ class SqliteBackups:
         image = self._kept.get(backup_id)
         if image is None:
             return None
-        return _read_through(_opened(image), sha256(image).hexdigest())
+        digest = sha256(image).hexdigest()
+        try:
+            return _read_through(_opened(image), digest)
+        except apsw.Error:  # bytes that are no database, or are damaged
+            return BackupContent(digest, "it cannot be read", 0, 0, 0, audit.GENESIS, "")
 
     async def restore(self, *, backup_id: str, target: str) -> BackupContent | None:
         image = self._kept.get(backup_id)
@@ -69,13 +73,12 @@ def _head(connection: apsw.Connection) -> tuple[int, str]:
 
 
 def _read_through(connection: apsw.Connection, digest: str) -> BackupContent:
-    try:
-        problem = _problem(connection)
-        tables, rows, content = _content(connection)
-        seq, head = _head(connection)
-    except apsw.Error as error:  # bytes that are no database, or are damaged
-        return BackupContent(digest, f"cannot be read: {type(error).__name__}", 0, 0, 0, audit.GENESIS, "")
-    return BackupContent(digest, problem, tables, rows, seq, head, content)
+    problem = _problem(connection)
+    if problem is not None:
+        return BackupContent(digest, problem, 0, 0, 0, audit.GENESIS, "")
+    tables, rows, content = _content(connection)
+    seq, head = _head(connection)
+    return BackupContent(digest, None, tables, rows, seq, head, content)
 
 
 def _problem(connection: apsw.Connection) -> str | None:
