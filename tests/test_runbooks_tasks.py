@@ -108,7 +108,8 @@ def lose(world: AdminWorld) -> None:
 @pytest.mark.parametrize("harm", [spoil, lose])
 @pytest.mark.parametrize(
     ("task", "at"),
-    [("snapshot_ritual", "Verification/1"), ("backup_too_old", "Verification/1"), ("daily_check", "Verification/1"), ("backup_contest_data", "Steps/3"),
+    [("snapshot_ritual", "Verification/1"), ("backup_too_old", "Verification/1"),
+     ("daily_check", "Verification/1"), ("backup_contest_data", "Steps/3"),
      ("weekly_maintenance", "Steps/8"), ("restore_from_backup", "Prerequisites/2")],
 )  # fmt: skip
 def test_a_copy_that_is_spoilt_or_gone_is_noticed(
