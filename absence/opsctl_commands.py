@@ -10,9 +10,11 @@ from operations.runbooks.commands import Commands, CommandSpec
 
 NUDGES = frozenset({
     "ingestion poll", "settlement rerun", "transfers retry", "webhooks replay", "scores replay", "quarantine resolve",
-    "orders issue", "payments reconcile", "payouts start", "refunds retry",
+    "orders issue", "payments reconcile", "payouts start", "refunds retry", "backup create", "backup restore",
+    "services restart",
 })  # fmt: skip
-"""Acting commands that have the platform do now what it would do by itself: they leave nothing to undo."""
+"""Acting commands that have the platform do now what it would do by itself: they leave nothing to undo.
+A backup, and a trial of one outside the platform, leave nothing either."""
 
 
 def known_commands() -> Commands:
@@ -25,7 +27,7 @@ def _spec(command: Command) -> CommandSpec:
     return CommandSpec(
         "reads" if not command.acting else "nudges" if " ".join(command.words) in NUDGES else "acts",
         tuple(option.name for option in command.options if option not in named),
-        tuple(option.name for option in named),
-        (),
+        tuple(option.name for option in named if option.kind != "boolean"),
+        tuple(option.name for option in named if option.kind == "boolean"),
         tuple(option.name for option in named if option.required),
     )

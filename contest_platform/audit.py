@@ -70,6 +70,18 @@ def append(
     tx.memo["audit.head"] = tx.known["audit.head"] = (seq, digest)
 
 
+def chain_problem(row: Mapping[str, Any], seq: int, prev_hash: str) -> str | None:
+    """What is wrong with a row of the audit log that should be number `seq`, after one with `prev_hash`."""
+    if row["seq"] != seq:
+        return f"row {seq} is missing"
+    if row["prev_hash"] != prev_hash:
+        return f"row {seq} does not carry the hash of the row before it"
+    told = {name: value for name, value in row.items() if name != "hash"}
+    if sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest() != row["hash"]:
+        return f"row {seq} is not what was hashed"
+    return None
+
+
 # --- audited writes of table rows ---------------------------------------------------------------------------------
 
 

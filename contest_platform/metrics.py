@@ -124,6 +124,7 @@ METRICS: dict[str, Metric] = {
     "audit_anchor_last_success_timestamp_seconds": Metric(
         "gauge", "When the audit head was last at the outside anchor"
     ),
+    "backup_last_success_timestamp_seconds": Metric("gauge", "When the last backup was taken"),
 }
 
 

@@ -71,10 +71,20 @@ def document() -> dict[str, Any]:
     }
 
 
+def committed() -> dict[str, Any]:
+    """The description that openapi.json holds."""
+    found: dict[str, Any] = json.loads(OPENAPI_JSON.read_text())
+    return found
+
+
 class _Nowhere:
-    """Stands for ports while a route table is built: whatever is taken of it is not there to be used."""
+    """Stands for ports while a route table is built: whatever is taken of it takes note of everything and does
+    nothing."""
 
     def __getattr__(self, name: str) -> Any:
+        return _Nowhere()
+
+    def __call__(self, *_: Any, **__: Any) -> None:
         return None
 
 

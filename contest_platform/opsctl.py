@@ -89,7 +89,10 @@ def parse(argv: Sequence[str]) -> Call:
             option = named.get(name)
             if option is None:
                 raise UsageError(f"unknown option {name}; usage: {command.usage}")
-            if not has_value:
+            if option.kind == "boolean":
+                if has_value:
+                    raise UsageError(f"{name} takes no value; usage: {command.usage}")
+            elif not has_value:
                 if not rest:
                     raise UsageError(f"{name} needs a value; usage: {command.usage}")
                 value = rest.pop(0)
@@ -99,7 +102,7 @@ def parse(argv: Sequence[str]) -> Call:
             option, value = arguments.pop(0), word
         else:
             raise UsageError(f"unexpected {quoted(word)}; usage: {command.usage}")
-        given[option.field] = _value(option, value, command)
+        given[option.field] = True if option.kind == "boolean" else _value(option, value, command)
     missing = [option.name for option in command.options if option.required and option.field not in given]
     if missing:
         raise UsageError(f"missing {', '.join(missing)}; usage: {command.usage}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from contest_platform.opsctl_printing import Outcome, Pairs, Printer, Records
+from contest_platform.services.backups import TARGETS
 from contest_platform.statuses import (
     CONTEST_STATUSES,
     EXECUTION_STATUSES,
@@ -25,12 +26,13 @@ ADMIN = "/api/admin/"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`--name VALUE`, or an argument in its place when the name has no dashes. `field` is the endpoint's."""
+    """`--name VALUE`, or an argument in its place when the name has no dashes. `field` is the endpoint's.
+    A `boolean` one takes no value: it is there or not."""
 
     name: str
     field: str
     help: str
-    kind: Literal["text", "integer"] = "text"
+    kind: Literal["text", "integer", "boolean"] = "text"
     required: bool = False
     choices: tuple[str, ...] = ()
 
@@ -58,7 +60,8 @@ class Command:
     def usage(self) -> str:
         parts = []
         for option in self.options:
-            shown = f"{option.name} VALUE" if option.name.startswith("--") else option.name
+            takes_value = option.name.startswith("--") and option.kind != "boolean"
+            shown = f"{option.name} VALUE" if takes_value else option.name
             parts.append(shown if option.required else f"[{shown}]")
         return " ".join(("opsctl", *self.words, *parts))
 
@@ -77,6 +80,7 @@ CONTEST = _argument("contest_id", "the contest")
 TOURNAMENT = _argument("tournament_id", "the tournament")
 TRANSFER = _argument("transfer_id", "the transfer")
 ENTRY = _argument("entry_id", "the entry")
+DRY_RUN = Option("--dry-run", "dry_run", "say what would be done, and do nothing", "boolean")
 DONE, ACCEPTED = Outcome("done"), Outcome("accepted")
 
 _TRANSFERS = "transfer_id status contest_id entry_id cents:amount_cents attempts reason next_attempt_at done_at"
@@ -257,6 +261,37 @@ _ALL = (
               steps="step:n section number exit_status ok matched next at file line sent output"),
         _argument("execution_id", "the execution"), example="runbooks show execution_1",
     ),
+    _act("services restart", "services/restart", "Restart a service wherever it runs", DONE,
+         Option("SERVICE", "service", "the service", required=True, choices=("app", "ingestion", "settlement")), REASON,
+         example='app --reason "new configuration"'),
+    _read("config show", "config", "The configuration, and what the platform runs with",
+          _list("version hash running_hash restart_needed created_at created_by reason",
+                settings="setting value running")),
+    _read("config list", "config/versions", "Versions of the configuration, newest first",
+          _list("version hash created_at created_by reason"), LIMIT),
+    _read("config pending", "config/pending", "What the committed profile has otherwise", _list("setting from to")),
+    _read("config diff", "config/diff", "The settings in which two versions differ", _list("setting from to"),
+          _argument("from_version", "the one version", "FROM", "integer"),
+          _argument("to_version", "the other version", "TO", "integer"), example="config diff 1 2"),
+    _act("config apply", "config/apply", "Make a version of the configuration with one setting changed", DONE,
+         _argument("setting", "the setting"), _argument("value", "what it shall be", kind="integer"), REASON, DRY_RUN,
+         example='auth_timeout_ms 8000 --reason "slow at night"'),
+    _act("config revert", "config/revert", "Make a version of the configuration that is as an earlier one", DONE,
+         Option("--steps", "steps", "so many versions back", "integer"), Option("--hash", "hash", "the one with this"),
+         REASON, DRY_RUN, example='--steps 1 --reason "no better"'),
+    _read("backup list", "backups", "Backups that were taken, newest first",
+          _list("backup_id taken_at taken_by size_bytes audit_seq sha256 reason"), LIMIT),
+    _act("backup create", "backups/create", "Take a backup of the whole database", DONE, REASON,
+         example='--reason "daily"'),
+    _read("backup verify", "backups/verify", "Open a backup and read through it",
+          _list("backup_id intact tables rows audit_seq problem"), _argument("backup_id", "the backup"),
+          example="backup verify backup_1"),
+    _act("backup restore", "backups/restore", "Restore a backup to a scratch database, and compare the two", DONE,
+         _argument("backup_id", "the backup"),
+         Option("--to", "target", "which database", required=True, choices=TARGETS), REASON,
+         example='backup_1 --to scratch --reason "weekly trial"'),
+    _read("env compare", "env/compare", "What runs, beside what is committed",
+          _list("check equal differences first")),
 )  # fmt: skip
 
 COMMANDS: dict[tuple[str, ...], Command] = {command.words: command for command in _ALL}

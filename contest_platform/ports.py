@@ -382,6 +382,43 @@ class Anchor(Protocol):
     def publish(self, *, head_seq: int, head_hash: str) -> Awaitable[None]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What was put aside: its size and SHA-256, and the last row of the audit log that is in it."""
+
+    size_bytes: int
+    sha256: str
+    audit_seq: int
+    audit_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackupContent:
+    """What a backup, or a database restored from one, holds when it is opened and read through. `problem`: why it could
+    not serve as the platform's database, or None. `content_sha256` is over every row of every table."""
+
+    sha256: str
+    problem: str | None
+    tables: int
+    rows: int
+    audit_seq: int
+    audit_hash: str
+    content_sha256: str
+
+
+class Backups(Protocol):
+    """The store's own backups, kept where the store is not. Any call may raise PortError."""
+
+    def create(self, *, backup_id: str) -> Awaitable[Backup]:
+        """Put a consistent copy of the whole store aside. The same id again replaces it."""
+
+    def inspect(self, *, backup_id: str) -> Awaitable[BackupContent | None]:
+        """Open and read through what lies under this id; None: nothing does."""
+
+    def restore(self, *, backup_id: str, target: str) -> Awaitable[BackupContent | None]:
+        """Make the scratch database `target` anew from a backup, and read through it. Never the one in service."""
+
+
 class Metrics(Protocol):
     """What monitoring scrapes of this process; names, labels and units as in contest_platform.metrics. A process that
     has ended tells nothing any more, and a new one tells only what it has set itself."""
@@ -412,3 +449,4 @@ class Ports:
     pager: Pager
     anchor: Anchor
     metrics: Metrics
+    backups: Backups

@@ -55,6 +55,8 @@ class Config:
     """HS256 key of API tokens."""
     hosts: Mapping[str, str]
     """The fleet: host -> operating system, windows or linux."""
+    environment: str = "production"
+    """Whose profile it is (environments/*.json)."""
     processor_timeout_ms: int = 80_000
     """stripe-python's default read timeout."""
     provider_timeout_ms: int = 30_000

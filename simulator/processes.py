@@ -46,17 +46,15 @@ class Processes:
         driver: Driver,
         draws: Draws,
         database: DatabaseServer,
-        config: Config,
+        config: Callable[[], Config],
         ports: MakePorts,
         deployed: Mapping[str, Unit] = units.UNITS,
         tell: Callable[[str, bool], None] = lambda *_: None,
         bus: SeamBus | None = None,
     ) -> None:
-        """`tell` is told of each unit that begins to run, and that ends. `bus`: where faults act on what comes to the
-        platform's address; None where the plan has none for it."""
-        self._driver, self._draws, self._database, self._ports = driver, draws, database, ports
-        self.config = config
-        """What a unit is started with from now on."""
+        """`config` is asked at each start. `tell` is told of each unit that begins to run, and that ends. `bus`: where
+        faults act on what comes to the platform's address; None where the plan has none for it."""
+        self._driver, self._draws, self._database, self._config, self._ports = driver, draws, database, config, ports
         self._deployed, self._tell, self._bus = deployed, tell, bus
         self._lives: dict[str, int] = {}
         self._running: dict[str, Process] = {}
@@ -74,7 +72,7 @@ class Processes:
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         process = Process(definition, life, session)
-        process.app = units.start(definition, self._ports(process), self.config)
+        process.app = units.start(definition, self._ports(process), self._config())
         self._running[unit] = process
         self._tell(unit, True)
         return number

@@ -14,7 +14,9 @@ from contest_platform import catalogue
 from contest_platform.audit import Context, canonical
 from contest_platform.ports import Ports, Store, Tx
 from contest_platform.service import Config
+from contest_platform.services import configuration
 from contest_platform.store import sqlite
+from contest_platform.store.backup import SqliteBackups
 from evidence.books import BookSet
 from evidence.plan import Contest, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
@@ -37,6 +39,7 @@ from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.backups import BackupWire
 from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.control import OpsControl
 from simulator.wires.database import DatabaseLine
@@ -66,6 +69,7 @@ class World:
         self.draws = Draws(plan.root_key)
         in_memory = len(plan.entries) <= ENTRIES_IN_MEMORY_MAX
         self.connection = sqlite.connect() if in_memory else sqlite.connect_unnamed(books.directory)
+        self.backups = SqliteBackups(self.connection, {}, {})
         self._bites = books["injector.bites"]
         self._faults = [_build(fault) for fault in plan.faults]
         self.bus = SeamBus(self._faults, self.runtime.now, self._note_effect)
@@ -73,7 +77,7 @@ class World:
         webhook_secret = f"whsec_{self.draws.hex('secret.webhook')}"
         self._next_secret = f"whsec_{self.draws.hex('secret.webhook', 'next')}"
         token_key = self.draws.hex("secret.tokens") * 2
-        config = Config(
+        self.config = Config(
             webhook_secrets=(webhook_secret, self._next_secret),
             token_key=token_key,
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
@@ -81,15 +85,15 @@ class World:
         self.database = DatabaseServer(self)
         acts_at = self.bus.acts_at
         broken = acts_at("store", "transact")
-        self._database_line = DatabaseLine(self, self.database, config.database_timeout_ms) if broken else None
+        self._database_line = DatabaseLine(self, self.database, self.config.database_timeout_ms) if broken else None
         self.processes = Processes(
-            driver, self.draws, self.database, config, self._ports,
+            driver, self.draws, self.database, self._configured, self._ports,
             tell=self._lives, bus=self.bus if acts_at("edge", "request") else None,
         )  # fmt: skip
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
-        self.deployed = DeployedActor(self, self.processes, self.hosts, self.connection)
+        self.deployed = DeployedActor(self, self.hosts, self.connection)
         self.processor = ProcessorActor(
             self, opening_balance_cents=plan.owner_capital_cents, webhook_secret=webhook_secret
         )
@@ -151,7 +155,14 @@ class World:
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
             metrics=MonitoringWire(self.monitoring, process.unit.name, guard),
+            backups=BackupWire(self, self.backups, guard),
         )
+
+    def _configured(self) -> Config:
+        """What a process that starts now reads: the last version of the configuration, over what was deployed."""
+        return sqlite.transact(
+            self.connection, self.runtime.now(), "", lambda tx: configuration.in_force(tx, self.config)
+        )[0]
 
     def _token(self, principal: str) -> str:
         return self.identity.issue(principal, TOKEN_LIFE_S)

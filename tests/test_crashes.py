@@ -314,6 +314,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "set": {"name": "remediation_orders", "value": 1},
     "add": {"name": "webhook_signature_failures_total"},
     "remove": {"name": "remediation_orders"},
+    "create": {"backup_id": "b"},
+    "inspect": {"backup_id": "b"},
+    "restore": {"backup_id": "b", "target": "scratch"},
 }  # fmt: skip
 """A call of each method of each port that reaches anything outside; Runtime and Signals have tests of their own."""
 

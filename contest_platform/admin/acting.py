@@ -6,7 +6,7 @@ not done is refused on record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from contest_platform import audit
@@ -37,12 +37,14 @@ class Act(NamedTuple):
 
 
 class Action(NamedTuple):
-    """`take` answers what was done, or why it was not."""
+    """`take` answers what was done, or why it was not. What asks elsewhere does so in `follow`, once it is on record
+    that it was asked for, and answers in the place of `take`."""
 
     path: str
     summary: str
     fields: tuple[Field, ...]
     take: Callable[[Tx, Act], dict[str, Any] | Refusal]
+    follow: Callable[[Act], Awaitable[dict[str, Any] | Refusal]] | None = None
 
     @property
     def name(self) -> str:
@@ -53,25 +55,34 @@ class Action(NamedTuple):
 
     def _handler(self, ports: Ports) -> Handler:
         async def handle(request: Request, principal: str) -> Response:
-            return await ports.store.transact(f"admin.{self.name}", lambda tx: self._run(tx, request, principal))
+            store, operation = ports.store, f"admin.{self.name}"
+            response, act = await store.transact(operation, lambda tx: self._run(tx, request, principal))
+            if act is None or self.follow is None:
+                return response
+            answer = await self.follow(act)
+            if isinstance(answer, Refusal):
+                refusal = answer
+                return await store.transact(operation, lambda tx: self._refuse(tx, act.ctx, refusal))
+            return Response(200, answer)
 
         return handle
 
-    def _run(self, tx: Tx, request: Request, principal: str) -> Response:
+    def _run(self, tx: Tx, request: Request, principal: str) -> tuple[Response, Act | None]:
+        """The answer and, unless it was refused, what is done."""
         execution_id, step, problem = runbooks.execution_problem(tx, principal, request)
         ctx = Context(principal, execution_id or "runbooks")
         if problem is not None:
-            return self._refuse(tx, ctx, Refusal(409, problem))
+            return self._refuse(tx, ctx, Refusal(409, problem)), None
         try:
             act = Act(principal, execution_id, step, checked(self.fields, request.body))
         except BadFieldError as bad:
-            return self._refuse(tx, ctx, Refusal(400, str(bad)), field=bad.field)
+            return self._refuse(tx, ctx, Refusal(400, str(bad)), field=bad.field), None
         runbooks.note_acting(tx, execution_id, step)
         audit.append(tx, ctx, f"ops.{self.name}", f"admin{request.path}", after=act.given, reason=act.why)
         answer = self.take(tx, act)
         if isinstance(answer, Refusal):
-            return self._refuse(tx, ctx, answer)
-        return Response(200, answer)
+            return self._refuse(tx, ctx, answer), None
+        return Response(200, answer), act
 
     def _refuse(self, tx: Tx, ctx: Context, refusal: Refusal, **more: str) -> Response:
         audit.append(tx, ctx, f"refuse.{self.name}", f"admin{self.path}", reason=refusal.reason)

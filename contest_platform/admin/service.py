@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
-import orjson
-
+from contest_platform import audit
 from contest_platform.access import UNREACHABLE
 from contest_platform.admin.actions import actions
 from contest_platform.admin.reading import Answer, Given, read_route
 from contest_platform.admin.reads import READS
+from contest_platform.admin.tasks import SERVICES, Tasks
 from contest_platform.audit import GENESIS
 from contest_platform.fields import Field
 from contest_platform.jobs import HOUR_MS, Job
 from contest_platform.ports import PortError, Ports, Tx
 from contest_platform.service import Config, Refusal, Route
+from contest_platform.services import backups
 from contest_platform.services.healing import HealingService
 
-SERVICES = ("app", "ingestion", "settlement")
-"""The deployable units, as their hosts call them (see units.py)."""
 PAGE = 1_000
 NOBODY = "tok_health"
 """A token id that nobody was ever given: an identity provider that answers says that it is worth nothing."""
@@ -31,16 +29,22 @@ class AdminService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
         self._healing = HealingService(ports, config)
+        self._tasks = Tasks(ports, config, self._healing)
 
     def jobs(self) -> Sequence[Job]:
-        return ()
+        """None of its own, but that a new life tells how old the last backup is."""
+        return (Job("backups", "backups", HOUR_MS, partial(backups.tell_age, self._ports), _nothing),)
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
         routes = {("GET", read.path): read.route(self._ports) for read in READS}
-        routes |= {("POST", action.path): action.route(self._ports) for action in actions(self._healing)}
+        routes |= {
+            ("POST", action.path): action.route(self._ports)
+            for action in (*actions(self._healing), *self._tasks.actions())
+        }
         host = (Field("host", "the host"),)
         return {
             **routes,
+            **self._tasks.reads(),
             ("GET", "/api/admin/hosts"): read_route("The fleet", (), self._hosts),
             ("GET", "/api/admin/hosts/services"): read_route("The services of a host", host, self._services),
             ("GET", "/api/admin/audit/verify"): read_route("Recompute the chain of the audit log", (), self._verify),
@@ -87,7 +91,7 @@ class AdminService:
         while problem is None:
             page = await self._ports.store.transact("admin.audit_verify", partial(_page, after=rows))
             for row in page:
-                problem = _problem(row, rows + 1, head)
+                problem = audit.chain_problem(row, rows + 1, head)
                 if problem is not None:
                     break
                 rows, head = row["seq"], row["hash"]
@@ -119,18 +123,10 @@ class AdminService:
         return {"items": [item]}
 
 
+async def _nothing() -> None:
+    """Never due."""
+
+
 def _page(tx: Tx, after: int) -> list[dict[str, Any]]:
     sql = "select * from audit_log where seq > :after order by seq limit :page"
     return [dict(row) for row in tx.all(sql, {"after": after, "page": PAGE})]
-
-
-def _problem(row: Mapping[str, Any], seq: int, prev_hash: str) -> str | None:
-    """What is wrong with a row of the audit log that should be number `seq`, after one with `prev_hash`."""
-    if row["seq"] != seq:
-        return f"row {seq} is missing"
-    if row["prev_hash"] != prev_hash:
-        return f"row {seq} does not carry the hash of the row before it"
-    told = {name: value for name, value in row.items() if name != "hash"}
-    if sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest() != row["hash"]:
-        return f"row {seq} is not what was hashed"
-    return None

@@ -64,6 +64,9 @@ RULES = (
     ),
 )  # fmt: skip
 
+RESTARTS = {"windows": ("Restart-Service", "{target}"), "linux": ("systemctl", "restart", "{target}")}
+"""What restarts a service, whether it runs or not."""
+
 
 class HealingService:
     def __init__(self, ports: Ports, config: Config) -> None:
@@ -271,6 +274,14 @@ class HealingService:
             return "unreachable", code_of(error)
         words = stdout.split()
         return "running" if rule.well in words else "stopped", " ".join(words) or "no output"
+
+    async def restart(self, service: str) -> list[str]:
+        """Restart a service on every host on which it runs; which these are. Raises PortError when one of them stops
+        answering: whether it restarts is unknown then, and the next have not been asked."""
+        found = [host for host in sorted(self._config.hosts) if (await self.look(host, service))[0] == "running"]
+        for host in found:
+            await self._send(host, service, RESTARTS[self._config.hosts[host]])
+        return found
 
     def _change(self, tx: Tx, order: Mapping[str, Any], status: str | None, detail: str) -> None:
         """Move the order on, or (status None) count a failed attempt."""

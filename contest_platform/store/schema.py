@@ -50,6 +50,8 @@ APPEND_ONLY = (
     "outcome_settlement_log",
     "quarantine_resolutions",
     "runbook_execution_steps",
+    "config_versions",
+    "backups",
 )
 """Tables in which a row, once written, is neither changed nor removed nor replaced."""
 
@@ -561,6 +563,35 @@ _table(
     """,
     CheckConstraint("n >= 1", name="steps_count_from_one"),
     rowid=False,
+)
+_table(
+    "config_versions",
+    """
+    version
+    version int
+    hash text
+    content text
+    created_at at
+    created_by text
+    execution_id text null
+    step text null
+    reason text
+    """,
+)
+_table(
+    "backups",
+    """
+    backup_id
+    backup_id text
+    taken_at at
+    taken_by text
+    execution_id text
+    reason text
+    size_bytes int
+    sha256 text
+    audit_seq int
+    audit_hash text
+    """,
 )
 _table(
     "audit_log",

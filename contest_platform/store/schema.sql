@@ -27,11 +27,36 @@ CREATE TABLE audit_log (
     PRIMARY KEY (seq)
 );
 
+CREATE TABLE backups (
+    backup_id TEXT NOT NULL,
+    taken_at BIGINT NOT NULL,
+    taken_by TEXT NOT NULL,
+    execution_id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    audit_seq INTEGER NOT NULL,
+    audit_hash TEXT NOT NULL,
+    PRIMARY KEY (backup_id)
+);
+
 CREATE TABLE checkpoints (
     name TEXT NOT NULL,
     value TEXT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (name)
+);
+
+CREATE TABLE config_versions (
+    version INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    content TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    execution_id TEXT,
+    step TEXT,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (version)
 );
 
 CREATE TABLE contests (
@@ -515,6 +540,18 @@ begin select raise(abort, 'runbook_execution_steps is append-only'); end;
 
 create trigger runbook_execution_steps_refuses_delete before delete on runbook_execution_steps
 begin select raise(abort, 'runbook_execution_steps is append-only'); end;
+
+create trigger config_versions_refuses_update before update on config_versions
+begin select raise(abort, 'config_versions is append-only'); end;
+
+create trigger config_versions_refuses_delete before delete on config_versions
+begin select raise(abort, 'config_versions is append-only'); end;
+
+create trigger backups_refuses_update before update on backups
+begin select raise(abort, 'backups is append-only'); end;
+
+create trigger backups_refuses_delete before delete on backups
+begin select raise(abort, 'backups is append-only'); end;
 
 create trigger access_log_refuses_replace before insert on access_log
 when exists (select 1 from access_log where n = new.n)

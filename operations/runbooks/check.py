@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from operations.runbooks import flow
-from operations.runbooks.commands import Commands, find, misused
+from operations.runbooks.commands import Commands, effect, misused
 from operations.runbooks.document import MAY_CHANGE, NEEDS_STEPS, ROLLBACK, SECTIONS, Prose, Runbook, Section
 from operations.runbooks.problems import Place, Problem, did_you_mean
 from operations.runbooks.rules import Link
@@ -98,16 +98,11 @@ def _emptiness(section: Section) -> Iterator[Problem]:
 
 def _commands(runbook: Runbook, known: Commands) -> Iterator[Problem]:
     undone = {str(step.after) for step in runbook.path(rollback=True) if step.after}
-    always = any(
-        (spec := find(step.command, known)) is not None and spec.effect != "reads"
-        for step in runbook.path(rollback=True)
-        if step.after is None
-    )
+    always = any(effect(step.command, known) != "reads" for step in runbook.path(rollback=True) if step.after is None)
     for step in runbook.steps():
         yield from misused(step.command, known)
-        spec = find(step.command, known)
-        effect = spec.effect if spec else "reads"
-        if effect == "reads":
+        does = effect(step.command, known)
+        if does == "reads":
             continue
         if step.section not in MAY_CHANGE:
             where = next((name for name in ("Recovery", "Steps", "Promotion") if runbook.section(name)), "Recovery")
@@ -116,7 +111,7 @@ def _commands(runbook: Runbook, known: Commands) -> Iterator[Problem]:
             yield Problem(
                 step.expectation.place, "only a command that reads is sent again until it fits: leave `every` out"
             )
-        if effect == "acts" and step.section != ROLLBACK and not always and step.id not in undone:
+        if does == "acts" and step.section != ROLLBACK and not always and step.id not in undone:
             yield Problem(
                 step.command.place,
                 "this changes what there is, and Rollback has no step for it: "

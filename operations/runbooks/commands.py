@@ -33,6 +33,16 @@ class CommandSpec:
 
 
 Commands = Mapping[tuple[str, ...], CommandSpec]
+DRY_RUN = "--dry-run"
+"""The flag with which a command that acts says what it would do, and does not."""
+
+
+def effect(command: Command, known: Commands) -> Literal["reads", "nudges", "acts"]:
+    """What a command line does; one that is no command does nothing, which is said elsewhere."""
+    spec = find(command, known)
+    if spec is None or (DRY_RUN in spec.flags and any(word.text == DRY_RUN for word in tokens(command.template))):
+        return "reads"
+    return spec.effect
 
 
 def find(command: Command, known: Commands) -> CommandSpec | None:

@@ -21,8 +21,8 @@ RESTARTED = "app"
 PATCHED = "services/payouts.py"
 
 
-class Configured(Protocol):
-    """The processes, as far as they are configured: what is set holds from the next start of a unit."""
+class Configured(World, Protocol):
+    """The world with what the platform's units are configured with: what is set holds from the next start of a unit."""
 
     config: Config
 
@@ -30,8 +30,8 @@ class Configured(Protocol):
 class DeployedActor:
     """`patches` holds what was changed of the released source, by path: the bytes appended to the file."""
 
-    def __init__(self, world: World, configured: Configured, hosts: HostsActor, connection: apsw.Connection) -> None:
-        self._world, self._configured, self._hosts, self._connection = world, configured, hosts, connection
+    def __init__(self, world: Configured, hosts: HostsActor, connection: apsw.Connection) -> None:
+        self._world, self._hosts, self._connection = world, hosts, connection
         self._fingerprints, self._changes = world.books["deployment.fingerprints"], world.books["deployment.changes"]
         self.patches: dict[str, bytes] = {}
 
@@ -45,7 +45,7 @@ class DeployedActor:
     def _running(self) -> dict[str, str]:
         return {
             "code": deployment.code_sha256(self.patches),
-            "configuration": deployment.config_sha256(self._configured.config),
+            "configuration": deployment.config_sha256(self._world.config),
         }
 
     def change(self, principal: str, what: str, timeout_ms: int) -> int:
@@ -55,7 +55,7 @@ class DeployedActor:
         if what == "code":
             self.patches[PATCHED] = b"\n# fixed on the host\n"
         else:
-            self._configured.config = replace(self._configured.config, processor_timeout_ms=timeout_ms)
+            self._world.config = replace(self._world.config, processor_timeout_ms=timeout_ms)
         after = self._running()[what]
         self._world.record(principal, "deployment.changed", what, before=before, after=after)
         row = self._changes.note(self._world.runtime.now(), principal, what, before, after)

@@ -6,6 +6,7 @@ Invariant: what ops does goes through the platform's edge with a token, as a req
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -39,13 +40,18 @@ class Fleet:
         self.stopped: set[tuple[str, str]] = set()
         self.broken: set[tuple[str, str]] = set()
         self.down: dict[str, Exception] = {}
+        self.restarted: list[tuple[str, str]] = []
+        self.on_restart: Callable[[], None] = lambda: None
 
     async def run(self, *, host: str, command: str, args: Any) -> CommandResult:
         if host in self.down:
             raise self.down[host]
-        if command == "Start-Service" or args[0] == "start":
+        if command in ("Start-Service", "Restart-Service") or args[0] in ("start", "restart"):
             if (host, args[-1]) not in self.broken:
                 self.stopped.discard((host, args[-1]))
+            if command == "Restart-Service" or args[0] == "restart":
+                self.restarted.append((host, args[-1]))
+                self.on_restart()
             return CommandResult(0, "", "")
         words = {"systemctl": ("active", "inactive"), "Get-Service": ("Running", "Stopped")}[command]
         return CommandResult(0, words[(host, args[-1]) in self.stopped] + "\n", "")
@@ -57,6 +63,10 @@ class AdminWorld(ContestWorld):
         self.auth, self.hosts = FakeAuth(), Fleet()
         for principal in (KIM, LEE, EVE):
             self.auth.answers[f"tok-{principal}"] = Introspection(True, principal, "")
+        self.restart()
+
+    def restart(self) -> None:
+        """A new life of the edge: it reads its configuration."""
         self.app: App = self.life(
             lambda ports, config: App(ports, config, [RunbooksService(ports, config), AdminService(ports, config)])
         )

@@ -24,10 +24,11 @@ from contest_platform.ports import (
     Tx,
 )
 from contest_platform.service import Config
-from contest_platform.services import payments
+from contest_platform.services import configuration, payments
 from contest_platform.services.ingestion_batches import full_poll_name
 from contest_platform.services.reconciliation import RECONCILED
 from contest_platform.store import sqlite
+from contest_platform.store.backup import SqliteBackups
 from tests.support.metrics import KeptMetrics
 from tests.support.platform_ports import START, FakeRuntime, FakeSignals
 
@@ -214,6 +215,8 @@ class ContestWorld:
         self.pager: Any = None
         self.anchor: Any = None
         self.metrics = KeptMetrics()
+        self.backups: dict[str, bytes] = {}
+        self.scratch: dict[str, Any] = {}
         self.auth: Any = None
         self.provider: Any = None
         self._lives = 0
@@ -233,9 +236,9 @@ class ContestWorld:
             runtime=self.runtime, signals=self.signals, store=self.store, ids=LifeIds(self._lives),
             entropy=self.entropy, processor=self.processor,  # type: ignore[arg-type]
             provider=self.provider, hosts=self.hosts, auth=self.auth, pager=self.pager, anchor=self.anchor,
-            metrics=self.metrics,
+            metrics=self.metrics, backups=SqliteBackups(self.connection, self.backups, self.scratch),
         )  # fmt: skip
-        return make(ports, CONFIG)
+        return make(ports, self.write(lambda tx: configuration.in_force(tx, CONFIG)))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         try:

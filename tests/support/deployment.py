@@ -9,6 +9,7 @@ from contest_platform.jobs import Job
 from contest_platform.ports import Ports
 from contest_platform.service import Config
 from contest_platform.store import sqlite
+from contest_platform.store.backup import SqliteBackups
 from contest_platform.units import Unit
 from seams.faults import Fault
 from simulator.actors.database_server import DatabaseServer
@@ -19,6 +20,7 @@ from simulator.actors.processor import ProcessorActor
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
+from simulator.wires.backups import BackupWire
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import MonitoringWire
@@ -40,7 +42,7 @@ class Deployment:
             self.world.kernel,
             self.world.draws,
             DatabaseServer(self.world),  # type: ignore[arg-type]
-            Config((), "", {}),
+            lambda: Config((), "", {}),
             self._ports,
             {"settlement": Unit("settlement", "settlement", True, services)},
             bus=self.world.bus,
@@ -70,6 +72,7 @@ class Deployment:
                 pager=PagerWire(world, self._pager, guard),
                 anchor=AnchorWire(world, self._anchor, guard),
                 metrics=MonitoringWire(self._monitoring, process.unit.name, guard),
+                backups=BackupWire(world, SqliteBackups(self.connection, {}, {}), guard),
             )
         )
         return self.ports[-1]

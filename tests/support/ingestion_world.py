@@ -135,7 +135,7 @@ class IngestionWorld(FakeWorld):
             provider=Tampered(self, ProviderWire(cast(Any, self), self.provider, life.guard)),
             pager=self.pager,
             metrics=KeptMetrics(),
-            **dict.fromkeys(("ids", "entropy", "processor", "hosts", "auth", "anchor"), cast(Any, None)),
+            **dict.fromkeys(("ids", "entropy", "processor", "hosts", "auth", "anchor", "backups"), cast(Any, None)),
         )
         for service in (IngestionService(ports, CONFIG), ScoreAuditService(ports, CONFIG)):
             for job in service.jobs():

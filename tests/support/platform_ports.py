@@ -367,7 +367,7 @@ class Platform:
         unused: Any = None
         self.ports = Ports(
             self.runtime, self.signals, self.store, FakeIds(), FakeEntropy(), self.processor, unused, unused, self.auth,
-            unused, unused, self.metrics,
+            unused, unused, self.metrics, unused,
         )  # fmt: skip
         self.config = Config(webhook_secrets=(SECRET, OLD_SECRET), token_key=TOKEN_KEY, hosts={})
         self.restart()

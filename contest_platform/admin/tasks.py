@@ -1,0 +1,167 @@
+"""What ops needs for its tasks: the configuration in versions, backups, and what runs beside what is committed.
+
+Invariant: the database in service is only read from here: a backup is a copy, and a restore goes to a scratch database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from contest_platform import environments
+from contest_platform.admin.acting import Act, Action
+from contest_platform.admin.reading import LIMIT, Answer, Given, Read, listing, read_route
+from contest_platform.fields import Field
+from contest_platform.ports import Ports, Tx
+from contest_platform.service import Config, Refusal, Route
+from contest_platform.services import backups, configuration
+from contest_platform.services.configuration import Author
+from contest_platform.services.healing import HealingService
+from contest_platform.store.snapshot import OBJECTS, differences
+
+SERVICES = ("app", "ingestion", "settlement")
+"""The deployable units, as their hosts call them (see units.py)."""
+REASON = Field("reason", "why, for the record")
+BACKUP = Field("backup_id", "the backup")
+DRY_RUN = Field("dry_run", "say what would be done, and do nothing", "boolean", required=False)
+
+
+class Tasks:
+    def __init__(self, ports: Ports, config: Config, healing: HealingService) -> None:
+        self._ports, self._config, self._healing = ports, config, healing
+
+    def reads(self) -> Mapping[tuple[str, str], Route]:
+        reads = (
+            Read("/api/admin/config", "The configuration, and what the platform runs with", (), self._configuration),
+            Read("/api/admin/config/pending", "What the committed profile has otherwise", (), self._pending),
+            Read(
+                "/api/admin/config/versions", "Versions of the configuration, newest first", (LIMIT,),
+                listing("select version, hash, created_at, created_by, reason from config_versions"
+                        " order by version desc"),
+            ),
+            Read(
+                "/api/admin/config/diff", "The settings in which two versions differ",
+                (Field("from_version", "the one version", "integer", least=1),
+                 Field("to_version", "the other version", "integer", least=1)), _difference,
+            ),
+            Read(
+                "/api/admin/backups", "Backups that were taken, newest first", (LIMIT,),
+                listing("select backup_id, taken_at, taken_by, size_bytes, audit_seq, sha256, reason from backups"
+                        " order by taken_at desc, backup_id"),
+            ),
+        )  # fmt: skip
+        return {
+            **{("GET", read.path): read.route(self._ports) for read in reads},
+            ("GET", "/api/admin/backups/verify"): read_route(
+                "Open a backup and read through it", (BACKUP,), self._verify
+            ),
+            ("GET", "/api/admin/env/compare"): read_route("What runs, beside what is committed", (), self._compare),
+        }
+
+    def actions(self) -> tuple[Action, ...]:
+        setting = Field("setting", "the setting")
+        value = Field("value", "what it shall be", "integer")
+        steps = Field("steps", "so many versions back", "integer", required=False, least=1)
+        to_hash = Field("hash", "the one with this", required=False)
+        target = Field("target", "which database", choices=backups.TARGETS)
+        return (
+            Action("/api/admin/config/apply", "Make a version of the configuration with one setting changed",
+                   (setting, value, REASON, DRY_RUN), self._apply),
+            Action("/api/admin/config/revert", "Make a version of the configuration that is as an earlier one",
+                   (steps, to_hash, REASON, DRY_RUN), self._revert),
+            Action("/api/admin/backups/create", "Take a backup of the whole database", (REASON,), _asked, self._take),
+            Action("/api/admin/backups/restore", "Restore a backup to a scratch database, and compare the two",
+                   (BACKUP, target, REASON), _asked, self._restore),
+            Action("/api/admin/services/restart", "Restart a service wherever it runs",
+                   (Field("service", "the service", choices=SERVICES), REASON), _asked, self._restart),
+        )  # fmt: skip
+
+    # --- configuration -----------------------------------------------------------------------------------------------
+
+    def _configuration(self, tx: Tx, given: Given) -> Answer:
+        item = configuration.standing(tx, self._config)
+        return {"items": [item], "settings": configuration.settings(tx, self._config)}
+
+    def _pending(self, tx: Tx, given: Given) -> Answer:
+        committed = environments.profile(self._config.environment)["settings"]
+        in_force = configuration.settings_of(configuration.in_force(tx, self._config))
+        return {"items": configuration.changes(in_force, committed), "more": False}
+
+    def _apply(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        given = act.given
+        return configuration.apply(
+            tx, _author(act), self._config, given["setting"], given["value"], dry_run=bool(given["dry_run"])
+        )
+
+    def _revert(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        given = act.given
+        return configuration.revert(
+            tx, _author(act), self._config, given["steps"], given["hash"], dry_run=bool(given["dry_run"])
+        )
+
+    # --- backups -----------------------------------------------------------------------------------------------------
+
+    async def _take(self, act: Act) -> dict[str, Any] | Refusal:
+        backup_id = self._ports.ids.new("backup", act.execution_id, act.step)
+        return await backups.take(self._ports, act.ctx, backup_id, act.why)
+
+    async def _verify(self, given: Given, principal: str) -> Answer:
+        return await backups.verify(self._ports, given["backup_id"])
+
+    async def _restore(self, act: Act) -> dict[str, Any] | Refusal:
+        given = act.given
+        return await backups.restore(self._ports, act.ctx, given["backup_id"], given["target"], act.why)
+
+    # --- services ----------------------------------------------------------------------------------------------------
+
+    async def _restart(self, act: Act) -> dict[str, Any] | Refusal:
+        service = act.given["service"]
+        hosts = await self._healing.restart(service)
+        if not hosts:
+            return Refusal(404, f"no host says that {service} runs there")
+        return {"service": service, "hosts": ",".join(hosts)}
+
+    # --- environments ------------------------------------------------------------------------------------------------
+
+    async def _compare(self, given: Given, principal: str) -> Answer:
+        """The schema of the database, the routes of the platform and its settings, each beside what is committed; and
+        whether staging and production are apart."""
+
+        def look(tx: Tx) -> list[str]:
+            return differences((row[0], row[1], row[2]) for row in tx.tuples(OBJECTS))
+
+        schema = await self._ports.store.transact("admin.env_compare", look)
+        committed = environments.profile(self._config.environment)["settings"]
+        changed = configuration.changes(committed, configuration.settings_of(self._config))
+        settings = [change["setting"] for change in changed]
+        checks = {
+            "schema": schema, "openapi": _routes_changed(), "settings": settings, "separation": environments.shared(),
+        }  # fmt: skip
+        items = [
+            {"check": name, "equal": not found, "differences": len(found), "first": found[0] if found else None}
+            for name, found in checks.items()
+        ]
+        return {"items": items, "more": False}
+
+
+def _routes_changed() -> list[str]:
+    """The paths whose description is not the committed one."""
+    # The description is made of all units, and this is part of one.
+    from contest_platform import openapi
+
+    committed, running = openapi.committed()["paths"], openapi.document()["paths"]
+    return [path for path in sorted(committed.keys() | running) if committed.get(path) != running.get(path)]
+
+
+def _difference(tx: Tx, given: Given) -> Answer:
+    found = configuration.difference(tx, given["from_version"], given["to_version"])
+    return found if isinstance(found, Refusal) else {"items": found, "more": False}
+
+
+def _asked(tx: Tx, act: Act) -> dict[str, Any]:
+    """That it is asked for is on record; what is done follows outside of the transaction."""
+    return {}
+
+
+def _author(act: Act) -> Author:
+    return Author(act.ctx, act.step, act.why)

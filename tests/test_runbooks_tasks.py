@@ -1,0 +1,343 @@
+"""The runbooks of tasks, each carried out on a platform on which it is due, and on one on which it must not go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import pytest
+
+from contest_platform.audit import Context
+from contest_platform.ports import ConnectionLost
+from contest_platform.services import backups, configuration
+from contest_platform.services.anchoring import AnchoringService
+from contest_platform.services.configuration import Author
+from tests.support.admin_world import AdminWorld
+from tests.support.contest_world import CONFIG
+from tests.support.tried import REFUSED, Tried, all_of, handed_on, healed, tables
+
+ENGINEER = Author(Context("system:release", "release 1"), "", "release 1")
+TAKES_A_COPY = {
+    "snapshot_ritual": "Steps/3", "backup_contest_data": "Steps/1", "daily_check": "Steps/9",
+    "weekly_maintenance": "Steps/6", "backup_too_old": "Recovery/1",
+}  # fmt: skip
+TASKS = [*TAKES_A_COPY, "restore_from_backup"]
+
+
+class Witness:
+    """An anchor that takes everything."""
+
+    async def publish(self, *, head_seq: int, head_hash: str) -> None: ...
+
+
+@pytest.fixture
+def world() -> AdminWorld:
+    """A platform that runs, with a contest, an entry and an audit log that is anchored outside."""
+    world = AdminWorld()
+    world.anchor = Witness()
+    world.offer()
+    world.enter("ann")
+    world.work(world.life(AnchoringService))
+    return world
+
+
+def tried(world: AdminWorld, **how: Any) -> Tried:
+    return Tried(world, all_of(world.life(AnchoringService)), **how)
+
+
+def take(world: AdminWorld, backup_id: str = "backup_1") -> None:
+    ctx = Context("system:test", "test")
+    world.life(lambda ports, _: world.run(backups.take(ports, ctx, backup_id, "before")))
+
+
+def untouched(world: AdminWorld) -> dict[str, Any]:
+    """Everything but the list of backups, and how far the log is anchored."""
+    rows = tables(world)
+    del rows["backups"], rows["checkpoints"]
+    return rows
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_carried_out_to_its_end_and_changes_nothing_else(world: AdminWorld, task: str) -> None:
+    if task == "restore_from_backup":
+        take(world)
+    before = untouched(world)
+    healed(task, tried(world))
+    assert untouched(world) == before
+    [row] = world.rows("select * from backups")
+    assert list(world.backups) == [row["backup_id"]]
+    copy = apsw.Connection(":memory:")
+    copy.deserialize("main", world.backups[row["backup_id"]])
+    assert list(copy.execute("select entry_id from entries")) == [("c1-ann",)]
+
+
+@pytest.mark.parametrize("task", TAKES_A_COPY)
+def test_an_answer_that_is_lost_has_a_copy_taken_once_more(world: AdminWorld, task: str) -> None:
+    control = healed(task, tried(world, lost=[TAKES_A_COPY[task]]))
+    section, number = TAKES_A_COPY[task].split("/")
+    assert f"{section}/{int(number) + 1}" in control.steps
+    assert world.rows("select * from runbook_executions where status <> 'completed'") == []
+    assert len(world.rows("select * from backups")) == 2
+
+
+@pytest.mark.parametrize("task", TAKES_A_COPY)
+def test_a_copy_that_cannot_be_taken_is_handed_on_and_leaves_all_as_it_was(world: AdminWorld, task: str) -> None:
+    before = untouched(world)
+    at = TAKES_A_COPY[task]
+    handed_on(task, tried(world, refused={at: REFUSED}), at)
+    assert untouched(world) == before
+    assert world.rows("select * from backups") == []
+
+
+def spoil(world: AdminWorld) -> None:
+    """The copy that was taken last is no longer what it was."""
+    backup_id = list(world.backups)[-1]
+    image = bytearray(world.backups[backup_id])
+    image[len(image) // 2] ^= 0xFF
+    world.backups[backup_id] = bytes(image)
+
+
+def lose(world: AdminWorld) -> None:
+    world.backups.clear()
+
+
+@pytest.mark.parametrize("harm", [spoil, lose])
+@pytest.mark.parametrize(
+    ("task", "at"),
+    [("snapshot_ritual", "Verification/1"), ("backup_too_old", "Verification/1"),
+     ("daily_check", "Verification/1"), ("backup_contest_data", "Steps/3"),
+     ("weekly_maintenance", "Steps/8"), ("restore_from_backup", "Prerequisites/2")],
+)  # fmt: skip
+def test_a_copy_that_is_spoilt_or_gone_is_noticed(
+    world: AdminWorld, task: str, at: str, harm: Callable[[AdminWorld], None]
+) -> None:
+    if task == "restore_from_backup":
+        take(world)
+    handed_on(task, tried(world, meanwhile={at: lambda: harm(world)}), at)
+
+
+@pytest.mark.parametrize("task", ["backup_contest_data", "weekly_maintenance", "restore_from_backup"])
+def test_a_trial_goes_to_the_scratch_database_and_is_on_record(world: AdminWorld, task: str) -> None:
+    if task == "restore_from_backup":
+        take(world)
+    healed(task, tried(world))
+    [row] = world.rows("select subject from audit_log where action = 'backups.restore'")
+    assert row["subject"] == f"backups/{next(iter(world.backups))}"
+    assert list(world.scratch) == ["scratch"]
+    assert list(world.scratch["scratch"].execute("select entry_id from entries")) == [("c1-ann",)]
+
+
+def test_nothing_to_restore_is_handed_on(world: AdminWorld) -> None:
+    handed_on("restore_from_backup", tried(world), "Prerequisites/1")
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def break_the_chain(world: AdminWorld) -> None:
+    world.connection.execute("drop trigger audit_log_refuses_update")
+    world.connection.execute("update audit_log set reason = 'nothing' where seq = 1")
+
+
+def add_a_table(world: AdminWorld) -> None:
+    world.connection.execute("create table spare (x)")
+
+
+def unbalance(world: AdminWorld) -> None:
+    world.connection.execute("insert into ledger_postings values ('t', 1, 'assets:x', 5)")
+
+
+def fail_a_contest(world: AdminWorld) -> None:
+    world.connection.execute("update contests set status = 'ERROR'")
+
+
+def fall_silent(world: AdminWorld) -> None:
+    world.auth.answers["tok_health"] = ConnectionLost("down")
+
+
+def go_unanchored(world: AdminWorld) -> None:
+    class Silent:
+        async def publish(self, *, head_seq: int, head_hash: str) -> None:
+            raise ConnectionLost("down")
+
+    class Page:
+        async def send(self, **event: Any) -> None: ...
+
+    world.anchor, world.pager = Silent(), Page()
+    world.offer("c2")
+    world.runtime.at += 4 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("task", "harm", "at"),
+    [
+        ("daily_check", fail_a_contest, "Prerequisites/1"),
+        ("daily_check", unbalance, "Steps/1"),
+        ("daily_check", break_the_chain, "Steps/2"),
+        ("daily_check", go_unanchored, "Steps/3"),
+        ("daily_check", fall_silent, "Steps/5"),
+        ("daily_check", add_a_table, "Steps/8"),
+        ("snapshot_ritual", fail_a_contest, "Prerequisites/1"),
+        ("snapshot_ritual", add_a_table, "Steps/1"),
+        ("snapshot_ritual", break_the_chain, "Steps/1"),
+        ("weekly_maintenance", unbalance, "Prerequisites/1"),
+        ("weekly_maintenance", break_the_chain, "Steps/4"),
+        ("backup_contest_data", break_the_chain, "Prerequisites/2"),
+    ],
+)  # fmt: skip
+def test_what_is_not_as_it_should_be_is_handed_on(
+    world: AdminWorld, task: str, harm: Callable[[AdminWorld], None], at: str
+) -> None:
+    harm(world)
+    handed_on(task, tried(world), at)
+    assert world.rows("select * from backups") == []
+
+
+# --- configuration, restarts ------------------------------------------------------------------------------------------
+
+CHANGE, RESTART = "configuration_change", "restart_services"
+
+
+@pytest.fixture
+def drifted(world: AdminWorld) -> AdminWorld:
+    """The platform runs with two other timeouts than the committed profile."""
+    for name in ("auth_timeout_ms", "provider_timeout_ms"):
+        world.write(lambda tx, name=name: configuration.apply(tx, ENGINEER, CONFIG, name, 8_000, dry_run=False))
+    world.restart()
+    world.hosts.on_restart = world.restart
+    return world
+
+
+def in_force(world: AdminWorld) -> dict[str, int]:
+    return world.write(lambda tx: configuration.settings_of(configuration.in_force(tx, CONFIG)))
+
+
+def running(world: AdminWorld) -> dict[str, int]:
+    shown = world.opsctl("config show").text.splitlines()[1:]
+    return {line.split()[0].partition("=")[2]: int(line.rpartition("=")[2]) for line in shown}
+
+
+def test_the_committed_profile_is_applied_setting_by_setting_and_runs_after_the_restart(drifted: AdminWorld) -> None:
+    assert running(drifted)["auth_timeout_ms"] == 8_000
+    control = healed(CHANGE, tried(drifted))
+    assert control.steps.count("Steps/3") == 2, "one for each setting"
+    assert in_force(drifted) == running(drifted) == configuration.settings_of(CONFIG)
+    assert {service for _, service in drifted.hosts.restarted} == {"app", "ingestion", "settlement"}
+    authors = drifted.rows("select created_by, reason from config_versions where version > 3 order by version")
+    assert [row["created_by"] for row in authors] == ["ops:kim"] * 2
+    assert all(row["reason"].startswith("runbook step Steps/3") for row in authors)
+
+
+def test_a_profile_that_runs_already_has_nothing_applied_and_nobody_restarted(world: AdminWorld) -> None:
+    before = tables(world)
+    assert "Steps/3" not in healed(CHANGE, tried(world)).steps
+    assert world.hosts.restarted == []
+    del before["checkpoints"]
+    after = tables(world)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("lost", [["Steps/3"], ["Steps/5"], ["Steps/7"], ["Steps/3", "Steps/7"]])
+def test_answers_that_are_lost_leave_no_doubt_what_is_in_force(drifted: AdminWorld, lost: list[str]) -> None:
+    healed(CHANGE, tried(drifted, lost=lost))
+    assert in_force(drifted) == running(drifted) == configuration.settings_of(CONFIG)
+    assert len(drifted.rows("select * from config_versions")) == 5
+
+
+@pytest.mark.parametrize("at", ["Steps/2", "Steps/3", "Steps/4", "Steps/5", "Steps/6", "Steps/7", "Steps/8",
+                                "Verification/1", "Verification/2"])  # fmt: skip
+def test_a_change_that_does_not_go_through_is_taken_back(drifted: AdminWorld, at: str) -> None:
+    before = in_force(drifted), running(drifted)
+    handed_on(CHANGE, tried(drifted, refused={at: REFUSED}), at)
+    assert (in_force(drifted), running(drifted)) == before
+
+
+def test_a_platform_that_already_waits_for_a_restart_is_not_changed(drifted: AdminWorld) -> None:
+    drifted.write(lambda tx: configuration.apply(tx, ENGINEER, CONFIG, "pager_timeout_ms", 9_000, dry_run=False))
+    handed_on(CHANGE, tried(drifted), "Prerequisites/1")
+    assert len(drifted.rows("select * from config_versions")) == 4
+
+
+def test_every_service_is_restarted_once_and_answers(world: AdminWorld) -> None:
+    healed(RESTART, tried(world))
+    both = [("lin-1", "win-1")] * 3
+    assert [tuple(host for host, _ in world.hosts.restarted[n : n + 2]) for n in (0, 2, 4)] == both
+    assert [service for _, service in world.hosts.restarted[::2]] == ["settlement", "ingestion", "app"]
+
+
+def test_the_edge_that_restarts_itself_gives_no_answer_and_is_looked_at(world: AdminWorld) -> None:
+    control = healed(RESTART, tried(world, lost=["Steps/3"]))
+    assert "Verification/1" in control.steps
+    assert len(world.hosts.restarted) == 6
+
+
+@pytest.mark.parametrize("service", ["settlement", "ingestion", "app"])
+def test_a_service_that_runs_nowhere_is_handed_on(world: AdminWorld, service: str) -> None:
+    world.hosts.stopped = {(host, service) for host in CONFIG.hosts}
+    at = f"Steps/{['settlement', 'ingestion', 'app'].index(service) + 1}"
+    before = tables(world)
+    handed_on(RESTART, tried(world), at)
+    after = tables(world)
+    assert {name for name in before if before[name] != after[name]} <= {"checkpoints"}
+
+
+def test_services_are_not_restarted_while_a_settlement_runs(world: AdminWorld) -> None:
+    world.connection.execute(
+        "insert into settlement_audit (run_id, contest_id, status, started_at, packs)"
+        " values ('r1', 'c1', 'RUNNING', 1, 0)"
+    )
+    handed_on(RESTART, tried(world), "Prerequisites/1")
+    assert world.hosts.restarted == []
+
+
+# --- emergency --------------------------------------------------------------------------------------------------------
+
+EMERGENCY = "emergency_rollback"
+
+
+def test_the_last_version_is_taken_back_and_the_one_before_runs(drifted: AdminWorld) -> None:
+    healed(EMERGENCY, tried(drifted))
+    expected = {**configuration.settings_of(CONFIG), "auth_timeout_ms": 8_000}
+    assert in_force(drifted) == running(drifted) == expected
+    assert len(drifted.rows("select * from config_versions")) == 4
+
+
+@pytest.mark.parametrize("lost", [["Steps/2"], ["Steps/4"], ["Steps/6"], ["Steps/2", "Steps/6"]])
+def test_an_answer_that_is_lost_in_an_emergency_takes_back_one_version_only(
+    drifted: AdminWorld, lost: list[str]
+) -> None:
+    healed(EMERGENCY, tried(drifted, lost=lost))
+    assert in_force(drifted) == running(drifted)
+    assert len(drifted.rows("select * from config_versions")) == 4
+
+
+@pytest.mark.parametrize(
+    "at", ["Steps/1", "Steps/2", "Steps/3", "Steps/5", "Steps/7", "Verification/1", "Verification/3"]
+)
+def test_an_emergency_rollback_that_does_not_help_is_itself_taken_back(drifted: AdminWorld, at: str) -> None:
+    before = in_force(drifted), running(drifted)
+    handed_on(EMERGENCY, tried(drifted, refused={at: REFUSED}), at)
+    assert (in_force(drifted), running(drifted)) == before
+
+
+def test_what_was_deployed_cannot_be_taken_back(world: AdminWorld) -> None:
+    handed_on(EMERGENCY, tried(world), "Prerequisites/1")
+    assert world.rows("select * from config_versions") == []
+
+
+# --- escalation -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_handed_on_has_its_information_on_record(world: AdminWorld) -> None:
+    unbalance(world)
+    before = tables(world)
+    control = healed("escalation_to_engineering", tried(world))
+    told = "".join(record.output for record in control.records)
+    assert "ledger_out_of_balance=1" in told
+    assert "intact=yes" in told
+    after = tables(world)
+    assert {name for name in before if before[name] != after[name]} <= {"checkpoints"}
