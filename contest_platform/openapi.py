@@ -84,8 +84,8 @@ class _Nowhere:
     def __getattr__(self, name: str) -> Any:
         return _Nowhere()
 
-    def __call__(self, *_: Any, **__: Any) -> None:
-        return None
+    def __call__(self, *_: Any, **__: Any) -> int:
+        return 0
 
 
 def _operation(method: str, path: str, route: Route) -> dict[str, Any]:
