@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from fault_injectors import provider
 from fault_injectors.moments import DAY_MS, MINUTE_MS, a_founder_after, a_payment, a_transfer, in_play
 from seams.draws import Draws
 from seams.faults import (
@@ -19,6 +20,7 @@ from seams.faults import (
     Guarantees,
     LoseAnswer,
     LoseRequest,
+    Occasion,
     Parameters,
     RecoverySpec,
 )
@@ -393,3 +395,34 @@ class AdminApi(_OnAttempt):
 
     def concerns(self, call: Call) -> bool:
         return call.entity.startswith("/api/admin/")
+
+
+COMPLETE = "/api/admin/runbooks/complete"
+
+
+class CompleteAnswerLost(Fault):
+    """It brings an outage of the score provider, long enough for somebody to be paged and to open a runbook."""
+
+    id = "timeouts.complete_answer_lost"
+    title = "Ops ends a runbook execution, and the platform's answer is lost"
+    seam = "edge"
+    operation = "request"
+    imitates = (
+        "A client that sees its connection end before the answer cannot know whether a request was served; it may"
+        " repeat one of which it knows that it is idempotent (RFC 9110, section 9.2.2)."
+    )
+    exercises = "An execution that ends twice, or one that its executor hands on although it went as written."
+    recovery = RecoverySpec("itself", "The same end is told again, and is answered as the first time.", within_s=600)
+    bite = BiteSpec("operator.notebook", {"action": "unanswered", "detail": "$entity"})
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        given = provider.OutageParams(outage_min=170)
+        outage = provider.Outage.bind(guarantees, draws, given)
+        if outage is None or not guarantees.on_call():
+            return None
+        occasion = Occasion(provider.Outage.id, outage, given.model_dump())
+        return Binding(entity=COMPLETE, occurrence=1, occasion=(occasion,))
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.is_bound_to(call) else None

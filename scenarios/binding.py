@@ -58,6 +58,8 @@ class Offer:
     """By tournament, who is active to the end and has played every hole."""
     sure_winners: Sequence[tuple[str, str]]
     """(contest, customer) of those who hold the best roster."""
+    operations: bool = False
+    """Whether somebody is on call."""
     _paying: dict[str, int] = field(default_factory=dict)
     _lists: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -235,6 +237,9 @@ class Offer:
 
     def engineers(self) -> Sequence[str]:
         return [principal.id for principal in self.principals if principal.role == "engineer"]
+
+    def on_call(self) -> Sequence[str]:
+        return [principal.id for principal in self.principals if principal.role == "ops"] if self.operations else []
 
 
 def _second_rounds(tournament: Tournament) -> dict[str, list[int]]:

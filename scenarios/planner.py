@@ -109,6 +109,7 @@ class _Planner:
             frozenset(reserved),
             {week.tournament.id: week.finishers for week in weeks},
             winners,
+            self.model.operations,
         )
         faults, errors = bind_faults(self.scenario, offer, self.draws.derive("faults"))
         if self.errors or errors:

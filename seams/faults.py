@@ -268,6 +268,9 @@ class Guarantees(Protocol):
     def engineers(self) -> Sequence[str]:
         """The principals who are engineers, revoked too."""
 
+    def on_call(self) -> Sequence[str]:
+        """The principals who are paged and carry runbooks out; nobody in a plan without operations."""
+
 
 class Fault:
     """A misbehaviour of the world (kind "fault") or a breach of the absence promise (kind "violation").

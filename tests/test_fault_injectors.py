@@ -64,6 +64,7 @@ class Offer:
     )
     some_founders: list[str] = field(default_factory=lambda: ["founder:ada"])
     some_engineers: list[str] = field(default_factory=lambda: ["engineer:grace"])
+    some_on_call: list[str] = field(default_factory=lambda: ["ops:kim"])
     some_cancellations: list[str] = field(default_factory=lambda: ["c1/u3", "c3/u3"])
     some_payouts: list[tuple[str, int]] = field(
         default_factory=lambda: [("c1", PLAY[1] + DAY_MS), ("c3", PLAY[1] + DAY_MS)]
@@ -114,6 +115,9 @@ class Offer:
 
     def engineers(self) -> list[str]:
         return self.some_engineers
+
+    def on_call(self) -> list[str]:
+        return self.some_on_call
 
     def cancellations(self) -> list[str]:
         return self.some_cancellations

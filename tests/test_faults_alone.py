@@ -13,7 +13,7 @@ from tests.support.command import Ran, SharedRuns, bitten, run_into, scenario_wi
 FAULTS = [name for name, fault in registry().items() if fault.kind == "fault"]
 HOMES = {
     fault.fault: name
-    for name in ("violations", "platform", "webhooks", "provider", "customers", "default")
+    for name in ("violations", "platform", "webhooks", "provider", "customers", "operated", "default")
     for fault in load(name).model.faults
 }
 """Fault -> the shipped scenario that has it; the default, where it is one of several."""

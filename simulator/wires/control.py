@@ -123,6 +123,7 @@ class OpsControl:
                 answer = await self._world.runtime.deadline(asking, ANSWER_WITHIN_MS)
             except PortError as error:
                 problem = error.code
+                self._note("unanswered", str(body.get("execution_id", "")), detail=path)
             else:
                 if answer.status == 200:
                     return answer

@@ -1,0 +1,66 @@
+"""Faults that only a run with somebody on call can meet: each through the runbook that it opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contest_platform.service import Refusal
+from contest_platform.services import runbooks
+from scenarios import load
+from scenarios.errors import ScenarioInvalid
+from scenarios.planner import make_plan
+from tests.support.command import ROOT, Ran, SharedRuns, bitten, run_into
+
+COMPLETE = "/api/admin/runbooks/complete"
+
+
+def alone(runs: SharedRuns, name: str) -> Ran:
+    return runs("operated", "--only", name)
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(fault.fault for fault in load("operated").model.faults))
+def test_what_needs_somebody_on_call_is_not_planned_where_nobody_is(name: str, tmp_path: Path) -> None:
+    text = (ROOT / "scenarios" / "operated.yaml").read_text().replace("operations: true\n", "")
+    (tmp_path / "alone.yaml").write_text(text)
+    with pytest.raises(ScenarioInvalid):
+        make_plan(load(str(tmp_path / "alone.yaml")).with_faults([name]), 1)
+
+
+# --- the record of an execution --------------------------------------------------------------------------------------
+
+
+def ends_asked(ran: Ran) -> list[Any]:
+    return [row for row in ran.rows("platform.access_log", allowed=True) if row.resource == f"POST {COMPLETE}"]
+
+
+def test_an_end_whose_answer_is_lost_is_told_again_and_stays_the_one_it_was(runs: SharedRuns) -> None:
+    ran = alone(runs, "timeouts.complete_answer_lost")
+    [fault] = [fault for fault in ran.evidence.plan.faults if fault.fault == "timeouts.complete_answer_lost"]
+    [lost] = bitten(ran, fault)
+    [ended] = [row for row in ran.rows("platform.runbook_executions") if row.id == lost.execution_id]
+    assert ended.status == "completed"
+    assert ended.end_time < lost.at, "it was applied before its answer was lost"
+    first, second = [row for row in ends_asked(ran) if row.at <= lost.at + 3_600_000][:2]
+    assert first.at <= ended.end_time < second.at
+    said = [row for row in ran.rows("operator.notebook", execution_id=lost.execution_id) if row.action == "completed"]
+    assert len(said) == 1
+
+
+def test_a_platform_that_refused_the_same_end_again_would_be_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = runbooks._complete
+
+    def once(tx: Any, given: Any) -> Any:
+        row = runbooks._own(tx, given)
+        if not isinstance(row, Refusal) and row["status"] != "in_progress":
+            return Refusal(409, "it has ended")
+        return end(tx, given)
+
+    monkeypatch.setattr(runbooks, "_complete", once)
+    ran = run_into(tmp_path, "operated", "--only", "timeouts.complete_answer_lost")
+    assert ran.exit_code == 10
+    assert ran.status("runbooks.nothing_escalated") == "FAIL"
