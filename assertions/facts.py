@@ -16,6 +16,7 @@ from assertions.official import Official, Published
 from assertions.once import once
 from assertions.oracles import prizes, scoring
 from assertions.rows import ContestRow, Intent, Refund, Standing, Transfer, TransferRequest, apart, read
+from assertions.unpaid import given_up, taken_back
 from assertions.windows import Span, deadline, spans
 from assertions.words import MINUTE_MS
 
@@ -29,11 +30,6 @@ COMPLETE_WITHIN_MS = 15 * MINUTE_MS
 """How long after the official end a contest may take to be COMPLETE: one poll of 10 minutes and one transition tick."""
 ANSWERED_WITHIN_MS = MINUTE_MS
 """How long after the platform agreed to something its customer may note that it did."""
-NOBODY_FAILS_TWICE = frozenset({
-    "account_closed", "account_invalid", "insufficient_capabilities_for_transfer", "no_account", "resource_missing",
-    "transfers_not_allowed",
-})  # fmt: skip
-"""Error codes of the processor after which a payout cannot succeed: closed account, missing capability (SPEC 1.6)."""
 
 _OBJECT = TransferRequest._fields.index("object_id")
 
@@ -358,23 +354,14 @@ class Facts:
         return left
 
     @cached_property
+    def taken_back(self) -> set[tuple[str, str]]:
+        """Winners whose payout the processor took back, and somebody has looked into: what they won stays owed."""
+        return taken_back(self.evidence, self)
+
+    @cached_property
     def unpayable(self) -> set[tuple[str, str]]:
-        """Winners whose payout ended FAILED_TERMINAL with a reason, and whose account the processor refused for good or
-        who had left: documented, so not forgotten."""
-        failed = {
-            transfer: ((contest, entry), user)
-            for transfer, contest, entry, user, status, reason in self.evidence.rows(
-                "platform.transfers", "transfer_id", "contest_id", "entry_id", "user_id", "status", "reason"
-            )
-            if status == "FAILED_TERMINAL" and reason
-        }
-        found = {entry for entry, user in failed.values() if user in self.left_at}
-        if failed:
-            for transfer, key in self.evidence.rows("platform.transfer_attempts", "transfer_id", "idempotency_key"):
-                requests = self.transfer_requests.get(key, ())
-                if transfer in failed and any(request.error_code in NOBODY_FAILS_TWICE for request in requests):
-                    found.add(failed[transfer][0])
-        return found
+        """Winners who are rightly not paid, for a documented reason: what they won stays owed, and is not forgotten."""
+        return given_up(self.evidence, self) | self.taken_back
 
 
 def facts(evidence: Evidence) -> Facts:

@@ -119,11 +119,14 @@ def converged(evidence: Evidence) -> Finding:
         transfer: code or outcome
         for transfer, outcome, code in evidence.rows("platform.transfer_attempts", "transfer_id", "outcome", "code")
     }
-    for transfer, user, cents, status, reason, attempts, at in evidence.rows(
-        "platform.transfers", "transfer_id", "user_id", "amount_cents", "status", "reason", "attempts", "created_at"
-    ):
+    for transfer, contest, entry, user, cents, status, reason, attempts, at in evidence.rows(
+        "platform.transfers",
+        "transfer_id", "contest_id", "entry_id", "user_id", "amount_cents", "status", "reason", "attempts",
+        "created_at",
+    ):  # fmt: skip
         found.saw += 1
-        if status not in ("PAID", "FAILED_TERMINAL"):
+        is_looked_into = status == "REVERSED" and (contest, entry) in known.taken_back
+        if status not in ("PAID", "FAILED_TERMINAL") and not is_looked_into:
             why = reason or codes.get(transfer) or "no reason given"
             pending(
                 f"transfers/{transfer}",

@@ -285,10 +285,7 @@ class TransferReversedParams(Parameters):
     transfer: int = Field(ge=1, le=1)
 
 
-class _TransferReversed(Fault):
-    """Not in the registry yet (its name begins with an underscore): the money is back with us and the prize unpaid, and
-    whether it is sent again, and whereto, is for a runbook to say."""
-
+class TransferReversed(Fault):
     id = "processor.transfer_reversed"
     title = "The processor takes a payout back from the winner's account"
     seam = "processor"
@@ -299,8 +296,9 @@ class _TransferReversed(Fault):
     )
     exercises = "Believing that a payout that was paid stays paid."
     recovery = RecoverySpec(
-        "runbook", "The prize is owed to the winner again; the runbook for reversed payouts decides and pays.", 86_400
-    )
+        "runbook", "The prize is owed to its winner again, and somebody has looked into why.", 86_400,
+        "payout_transfer_reversed",
+    )  # fmt: skip
     bite = BiteSpec("processor.balance", {"n": "$victim", "kind": "transfer_reversal"})
     Params = TransferReversedParams
     params: TransferReversedParams
@@ -308,6 +306,8 @@ class _TransferReversed(Fault):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, TransferReversedParams)
+        if not guarantees.on_call():
+            return None
         binding = as_payouts_begin(guarantees, draws, params.after_h * HOUR_MS)
         return None if binding is None else Binding(entity=binding.entity, from_at=binding.until_at)
 

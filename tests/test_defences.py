@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import fault_injectors
 import simulator.world
 from contest_platform import errors
 from contest_platform.access import AccessControl, DeniedError
@@ -25,7 +24,6 @@ from contest_platform.services import payouts, refunds
 from contest_platform.services.entries import EntriesService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.refunds import RefundsService
-from fault_injectors.processor import _TransferReversed
 from tests.support.command import run_into, scenario_with
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -196,14 +194,10 @@ def test_silence_from_the_database_kills_no_process_and_doubles_nothing_wherever
     assert "unit.failed" not in (ran.path / "journal.jsonl").read_text()
 
 
-def test_a_reversed_payout_is_booked_and_stays_pending_until_a_runbook_pays_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Why it is not in the registry yet: the money comes back, and nobody is there to send it again."""
-    known = {**fault_injectors.registry(), _TransferReversed.id: _TransferReversed}
-    monkeypatch.setattr(fault_injectors, "_registry", lambda: known)
-    fault_injectors.check(_TransferReversed)
-    ran = run_into(tmp_path / "out", scenario_with(tmp_path, _TransferReversed.id))
+def test_a_reversed_payout_is_booked_and_stays_pending_where_nobody_is_on_call(tmp_path: Path) -> None:
+    """The money comes back, and nobody is there to look into it."""
+    bound = "processor.transfer_reversed, bind: {entity: short-strokes, from: day 8 12:00}"
+    ran = run_into(tmp_path / "out", scenario_with(tmp_path, bound))
     assert ran.status("recovery.every_fault_bit") == "PASS"
     [reversed_transfer] = ran.rows("platform.transfers", status="REVERSED")
     assert {result.id for result in ran.verdict.results if result.status.value == "FAIL"} == {

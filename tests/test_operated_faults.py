@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from contest_platform import audit, checkpoints, ledger
 from contest_platform.service import Refusal
-from contest_platform.services import runbooks
+from contest_platform.services import payout_resolutions, runbooks
 from scenarios import load
 from scenarios.errors import ScenarioInvalid
 from scenarios.planner import make_plan
@@ -64,3 +65,56 @@ def test_a_platform_that_refused_the_same_end_again_would_be_caught(
     ran = run_into(tmp_path, "operated", "--only", "timeouts.complete_answer_lost")
     assert ran.exit_code == 10
     assert ran.status("runbooks.nothing_escalated") == "FAIL"
+
+
+# --- a payout that comes back ----------------------------------------------------------------------------------------
+
+REVERSED = "processor.transfer_reversed"
+
+
+def test_a_payout_that_was_taken_back_is_looked_into_and_stays_owed(runs: SharedRuns) -> None:
+    ran = alone(runs, REVERSED)
+    [fault] = ran.evidence.plan.faults
+    [back] = bitten(ran, fault)
+    [payout] = ran.rows("platform.transfers", status="REVERSED")
+    [taken] = [row for row in ran.rows("processor.transfers") if row.reversed_cents]
+    assert taken.entry_id == payout.entry_id
+    assert taken.reversed_cents == payout.amount_cents == back.amount_cents
+    [done] = ran.rows("platform.runbook_executions")
+    assert (done.runbook_name, done.status) == (fault.recovery.runbook, "completed")
+    assert back.created_at < done.end_time <= back.created_at + fault.recovery.within_s * 1_000
+    account = f"liabilities:prize_payable:{payout.contest_id}:{payout.user_id}"
+    assert (
+        sum(row.amount_cents for row in ran.rows("platform.ledger_postings", account=account)) == -payout.amount_cents
+    )
+
+
+def test_a_payout_that_came_back_and_of_which_nobody_could_take_note_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payout_resolutions, "resolve", lambda *_: Refusal(409, "not now"))
+    ran = run_into(tmp_path, "operated", "--only", REVERSED)
+    assert ran.exit_code == 10
+    for promise in ("recovery.converged", "payouts.right_people_right_amounts", "runbooks.faults_recovered"):
+        assert ran.status(promise) == "FAIL", promise
+
+
+def test_money_that_came_back_and_is_owed_to_nobody_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever noted that it was looked into: the ledger has to owe it."""
+    move = ledger.move
+
+    def kept_by_us(tx: Any, ctx: Any, kind: str, key: str, **rest: Any) -> Any:
+        kept = {"credit": ledger.CAPITAL} if kind == "reversed" else {}
+        return move(tx, ctx, kind, key, **{**rest, **kept})
+
+    def noted(tx: Any, ctx: Any, transfer_id: str, reason: str) -> bool:
+        checkpoints.save(tx, payout_resolutions.RESOLVED + transfer_id, {"at": tx.now})
+        audit.append(tx, ctx, "transfers.resolve", f"transfers/{transfer_id}", reason=reason)
+        return True
+
+    monkeypatch.setattr(ledger, "move", kept_by_us)
+    monkeypatch.setattr(payout_resolutions, "resolve", noted)
+    ran = run_into(tmp_path, "operated", "--only", REVERSED)
+    assert ran.exit_code == 10
+    assert ran.status("recovery.converged") == "PASS", "it was noted"
+    assert ran.status("ledger.participants_balances") == "FAIL"
