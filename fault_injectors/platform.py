@@ -14,6 +14,7 @@ from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_founder_after, a_trans
 from fault_injectors.violations import RevokedProbe
 from seams.draws import Draws
 from seams.faults import (
+    Abort,
     Action,
     Binding,
     BiteSpec,
@@ -203,6 +204,43 @@ class PoolExhausted(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(0, "too_many_connections") if self.in_window(call) else None
+
+
+class LockTransitionFailsParams(Parameters):
+    minutes: int = Field(ge=35, le=55)
+    """Longer than it takes to wake somebody who locks the contest by hand."""
+
+
+class LockTransitionFails(Fault):
+    id = "platform.lock_transition_fails"
+    title = "The database cancels each attempt to lock a contest as its lock time comes"
+    seam = "store"
+    operation = "transact"
+    imitates = (
+        "A statement that takes longer than statement_timeout is cancelled, and its transaction rolled back, however"
+        " often it is begun again (PostgreSQL manual, client connection defaults; error 57014, query_canceled)."
+    )
+    exercises = "Entries made and taken back while play is on, because nobody locks what a job could not lock."
+    recovery = RecoverySpec(
+        "runbook", "Ops locks the contest by hand, the same step as the job's own.", 3_600, "contest_lock_failed"
+    )
+    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
+    Params = LockTransitionFailsParams
+    params: LockTransitionFailsParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, LockTransitionFailsParams)
+        locks = guarantees.locks()
+        if not locks or not guarantees.on_call():
+            return None
+        _, lock_at = draws.choice(locks, "lock")
+        return Binding(
+            entity="contests.advance", from_at=lock_at - MINUTE_MS, until_at=lock_at + params.minutes * MINUTE_MS
+        )
+
+    def effect(self, call: Call) -> Effect | None:
+        return Abort(1) if self.in_window(call) else None
 
 
 # --- who watches -----------------------------------------------------------------------------------------------------
