@@ -1,6 +1,6 @@
 """The four dashboards: how things stand at one instant, on one page each, for whoever looks in from outside.
 
-Invariant: nothing is worked out here that a list of opsctl tells already, it is asked for there; all of a page is of one
+Invariant: nothing is worked out here that a list of opsctl tells already, it is asked for there; a page is of one
 transaction, whose place in the audit log it names (`audit_seq`), but for the alerts, which only the pager knows of.
 """
 
