@@ -37,6 +37,7 @@ def acts_in_steps(evidence: Evidence) -> Finding:
     found = Finding("calls of ops")
     if not observed_from(evidence.plan):
         return found
+    found.owed = _looks(evidence)
     ops = {principal.id for principal in evidence.plan.principals if principal.role == "ops"}
     executions, steps = _executions(evidence)
     trail: dict[tuple[str, str], list[tuple[int, str, str]]] = {}
@@ -124,6 +125,10 @@ def calls_on_record(evidence: Evidence) -> Finding:
                 f"the platform asked about {principal} at {instant(at)}, and has no call of his on record",
                 f"identity.events/{n}", at,
             )  # fmt: skip
-    # Somebody looked at the dashboards with a token of ops: by the observer's book, at least so often was asked.
-    found.owed = sum(status == 200 for (status,) in evidence.rows("observer.dashboards", "status"))
+    found.owed = _looks(evidence)
     return found
+
+
+def _looks(evidence: Evidence) -> int:
+    """How often somebody looked at a dashboard with a token of ops, by the observer's book: so many calls there are."""
+    return sum(status == 200 for (status,) in evidence.rows("observer.dashboards", "status"))

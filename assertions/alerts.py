@@ -29,6 +29,8 @@ WOKEN_WITHIN_MS = 20 * MINUTE_MS
 """From a page to its acknowledgement, for somebody who has nothing else in hand."""
 NOTICED_WITHIN_MS = 2 * HOUR_MS
 """Until the platform exports what a fault did, before its rule begins to count: it looks at most things every hour."""
+ATTACK_MS = HOUR_MS
+"""For how long an attack explains an alert: what somebody copied at a fault's bite may come much later than that."""
 _UNITS_MS = {"s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": 24 * HOUR_MS}
 _AGE = re.compile(r"time\(\)\s*-.*>\s*([0-9]+)\s*$", re.DOTALL)
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -189,11 +191,13 @@ def resolved(evidence: Evidence) -> Finding:
 def none_without_incident(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("alerts")
+    attacks = [at for (at,) in evidence.rows("attacker.posts", "at")] if changes(evidence) else []
     for change in changes(evidence):
         if change.state != "firing" or not change.pages:
             continue
         found.saw += 1
-        if not any(span.is_active(change.active_at) for span in known.spans):
+        attacked = any(at <= change.active_at <= at + ATTACK_MS for at in attacks)
+        if not attacked and not any(span.is_active(change.active_at) for span in known.spans):
             found.breaks(
                 f"{change.dedup_key} fired at {instant(change.at)}, active since {instant(change.active_at)}, and "
                 f"nothing was out of order",

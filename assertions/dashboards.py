@@ -7,11 +7,11 @@ knows it, else from the audit trail up to the row that the page names; never fro
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assertions.facts import PLATFORM_KEY, facts
 from assertions.model import Finding, assertion
-from assertions.outlook import LAST_BEFORE_MS, Look, answered, looks, observed_from, outlook, platform_starts
+from assertions.outlook import LAST_BEFORE_MS, Look, answered, due, looks, observed_from, outlook
 from assertions.trail import trail
 from assertions.words import DAY_MS, HOUR_MS, MINUTE_MS, duration, instant
 
@@ -74,13 +74,13 @@ def of_one_instant(evidence: Evidence) -> Finding:
                 f"it was not then",
                 look.subject, at,
             )  # fmt: skip
-    found.owed = _due(evidence)
+    found.owed = due(evidence)
     return found
 
 
 @assertion("dashboards.state_as_audited", "How much stands where is what the audit trail up to that instant comes to")
 def state_as_audited(evidence: Evidence) -> Finding:
-    found = Finding("numbers", 0, _due(evidence))
+    found = Finding("numbers", 0, due(evidence))
     for look in answered(evidence, "operational"):
         truth = outlook(evidence)[look.audit_seq]
         for name, count in truth.state.items():
@@ -100,7 +100,7 @@ def state_as_audited(evidence: Evidence) -> Finding:
 )
 def money_as_at_the_processor(evidence: Evidence) -> Finding:
     known = facts(evidence)
-    found = Finding("amounts of things", 0, _due(evidence))
+    found = Finding("amounts of things", 0, due(evidence))
     learnt = {at: known.deadline(at, LEARNT_WITHIN_MS)[0] for at in _processor_instants(evidence)}
     paid = [transfer.created_at for transfer in known.transfers if transfer.caller == PLATFORM_KEY]
     disputes = list(evidence.rows("processor.disputes", "created_at", "closed_at"))
@@ -134,7 +134,7 @@ def _processor_instants(evidence: Evidence) -> set[int]:
 
 @assertion("dashboards.contests_as_audited", "Every contest that is not over is shown, in the state that it was in")
 def contests_as_audited(evidence: Evidence) -> Finding:
-    found = Finding("contests", 0, _due(evidence) and len(evidence.plan.contests))
+    found = Finding("contests", 0, due(evidence) and len(evidence.plan.contests))
     transitions = trail(evidence).transitions if observed_from(evidence.plan) else {}
     for look in answered(evidence, "contests"):
         told = {row["contest_id"]: row["status"] for row in look.body["contests"]} if look.body else {}
@@ -189,7 +189,7 @@ def lag_as_polled(evidence: Evidence) -> Finding:
 @assertion("dashboards.alerts_are_the_pagers", "The open alerts shown are the incidents that were open at the pager")
 def alerts_are_the_pagers(evidence: Evidence) -> Finding:
     known = facts(evidence)
-    found = Finding("pages of alerts", 0, _due(evidence))
+    found = Finding("pages of alerts", 0, due(evidence))
     events = list(evidence.rows("pager.events", "at", "action", "dedup_key")) if observed_from(evidence.plan) else []
     firing = list(evidence.rows("monitoring.alerts", "at", "dedup_key", "labels", "state")) if events else []
     for look in answered(evidence, "operational"):
@@ -250,7 +250,7 @@ def _firing_at(changes: list[tuple[int, str, str, str]], until_at: int) -> dict[
     "dashboards.executions_as_noted", "The runbook executions shown, and the escalations, are those of ops' notebook"
 )
 def executions_as_noted(evidence: Evidence) -> Finding:
-    found = Finding("lists of executions", 0, 2 * _due(evidence))
+    found = Finding("lists of executions", 0, 2 * due(evidence))
     notes = list(evidence.rows("operator.notebook", "at", "execution_id", "action", "runbook"))
     for look in answered(evidence, "audit", "operational"):
         found.saw += 1
@@ -303,7 +303,7 @@ def _escalations(look: Look, started: _Noted, ended: _Noted) -> list[str]:
 
 @assertion("dashboards.trail_as_audited", "The operations and changes of state shown are the last of the audit trail")
 def trail_as_audited(evidence: Evidence) -> Finding:
-    found = Finding("lists of audit rows", 0, _due(evidence))
+    found = Finding("lists of audit rows", 0, due(evidence))
     for look in answered(evidence, "audit"):
         truth = outlook(evidence)[look.audit_seq]
         for name, rows in (("operations", truth.operations), ("state_changes", truth.changes)):
@@ -320,79 +320,3 @@ def trail_as_audited(evidence: Evidence) -> Finding:
 
 
 _TOLD = ("seq", "at", "actor", "action", "subject")
-
-
-@assertion(
-    "dashboards.errors_as_others_saw", "The errors shown are those that processor, identity provider and trail know of"
-)
-def errors_as_others_saw(evidence: Evidence) -> Finding:
-    known = facts(evidence)
-    found = Finding("pages of errors", 0, _due(evidence))
-    pages = answered(evidence, "errors")
-    deliveries = [
-        (at, status)
-        for at, status in evidence.rows("processor.deliveries", "at", "status")
-        if status is not None and at is not None
-    ] if pages else []  # fmt: skip
-    starts = platform_starts(evidence)
-    first_at = min((span.from_at for span in known.spans), default=None)
-    for look in pages:
-        found.saw += 1
-        for problem in _errors(evidence, look, deliveries, starts, first_at):
-            found.breaks(f"the error dashboard of {instant(look.told_at)} {problem}", look.subject, look.told_at)
-    return found
-
-
-def _errors(
-    evidence: Evidence, look: Look, deliveries: list[tuple[int, int]], starts: list[int], first_at: int | None
-) -> list[str]:
-    at, page = look.told_at, look.summary
-    problems = []
-    since_at, asked, failed = page["since_at"], page["requests"], page["failures"]
-    begun = [start for start in starts if start <= at]
-    if begun and since_at < begun[-1] - MINUTE_MS:
-        problems.append(f"counts from {instant(since_at)}, before the process began at {instant(begun[-1])}")
-    seen = [status for made, status in deliveries if since_at < made <= at - POLL_TAKEN_WITHIN_MS]
-    unserved = sum(status == 503 for status in seen)
-    if asked < len(seen):
-        problems.append(f"counts {asked} requests; the processor alone had {len(seen)} answered")
-    if failed < unserved:
-        problems.append(f"counts {failed} failures; the processor alone met with {unserved}")
-    if failed and (first_at is None or first_at > at):
-        problems.append(f"counts {failed} failures while nothing had gone wrong yet")
-    left_bp = 10_000 - failed * 1_000_000 // max(asked, 1_000)
-    if (page["budget_remaining_bp"], page["burn_rate_bp"]) != (left_bp, failed * 1_000_000 // max(asked, 1)):
-        problems.append(f"has {page['budget_remaining_bp']} bp of the budget left; {failed} of {asked} leave {left_bp}")
-    told: dict[str, dict[str, Any]] = {}
-    for row in (look.body or {}).get("errors", ()):
-        told.setdefault(row["source"], {})[row["code"]] = row["errors"]
-    refused = outlook(evidence)[look.audit_seq].refusals(at - DAY_MS)
-    if told.get("refused", {}) != refused:
-        problems.append(f"counts refusals {told.get('refused', {})}; the trail has {refused}")
-    for principal, (fewest, highest) in _denials(evidence, at).items():
-        said = told.get("denied", {}).get(principal, 0)
-        if not fewest <= said <= highest:
-            problems.append(f"counts {said} denials of {principal}; the identity provider told of {highest}")
-    return problems
-
-
-def _denials(evidence: Evidence, at: int) -> dict[str, tuple[int, int]]:
-    """How often in the day before the identity provider told the platform that a principal's token is worth nothing.
-    Where the way to either book was broken that day, how often it was cannot be known."""
-    found: dict[str, tuple[int, int]] = {}
-    broken = {fault.id for fault in evidence.plan.faults if fault.seam in ("auth", "store")}
-    for span in facts(evidence).spans:
-        if span.fault_id in broken and span.from_at <= at and (span.over_at is None or span.over_at > at - DAY_MS):
-            return found
-    for made, action, principal, allowed in evidence.rows("identity.events", "at", "action", "principal", "allowed"):
-        if action == "introspected" and not allowed and principal and at - DAY_MS - MINUTE_MS < made <= at:
-            surely = at - DAY_MS < made <= at - MINUTE_MS
-            fewest, highest = found.get(principal, (0, 0))
-            found[principal] = (fewest + surely, highest + 1)
-    return found
-
-
-def _due(evidence: Evidence) -> int:
-    """What each check has to see at least: one page, once a whole day of the run has passed."""
-    plan = evidence.plan
-    return int(observed_from(plan) and facts(evidence).ended_at >= plan.starts_at + DAY_MS)

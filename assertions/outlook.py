@@ -10,7 +10,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from assertions.facts import facts
 from assertions.once import once
+from assertions.words import DAY_MS
 
 if TYPE_CHECKING:
     from evidence.plan import Plan
@@ -84,6 +86,12 @@ def answered(evidence: Evidence, *dashboards: str) -> list[Look]:
     return [
         look for look in looks(evidence) if look.body is not None and (not dashboards or look.dashboard in dashboards)
     ]
+
+
+def due(evidence: Evidence) -> int:
+    """What each claim about pages has to see at least: one page, once a whole day of the run has passed."""
+    plan = evidence.plan
+    return int(observed_from(plan) and facts(evidence).ended_at >= plan.starts_at + DAY_MS)
 
 
 def platform_starts(evidence: Evidence) -> list[int]:
