@@ -109,6 +109,8 @@ def calls_on_record(evidence: Evidence) -> Finding:
     for at, principal in evidence.rows("platform.access_log", "at", "principal"):
         if principal in ops:
             logged[principal].append(at)
+    for rows in logged.values():
+        rows.sort()
     used = dict.fromkeys(ops, 0)
     for n, at, action, principal, allowed in evidence.rows(
         "identity.events", "n", "at", "action", "principal", "allowed"

@@ -83,7 +83,8 @@ def _rejections(evidence: Evidence, at: int) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for key in facts(evidence).transfer_requests.values():
         for request in key:
-            if request.error_code and request.answered and at - DAY_MS - TAKEN_WITHIN_MS < request.at <= at:
+            sure = request.error_code and request.answered and request.status < 500  # after a 500 nothing is sure
+            if sure and at - DAY_MS - TAKEN_WITHIN_MS < request.at <= at:
                 surely = at - DAY_MS < request.at <= at - TAKEN_WITHIN_MS
                 fewest, highest = found.get(request.error_code, (0, 0))
                 found[request.error_code] = (fewest + surely, highest + 1)
