@@ -246,16 +246,21 @@ def acknowledged(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("pages")
     ends: dict[str, list[int]] = {}
-    notes = evidence.rows("operator.notebook", "at", "incident", "action") if pages(evidence) else ()
-    for at, incident, action in notes:
+    busy: dict[str, tuple[int, int]] = {}
+    notes = evidence.rows("operator.notebook", "at", "incident", "action", "execution_id") if pages(evidence) else ()
+    for at, incident, action, execution_id in notes:
         if action not in ("started", "step"):
             ends.setdefault(incident, []).append(at)
+        busy[execution_id] = (min(at, busy.get(execution_id, (at, at))[0]), at)
     free_at = 0
     for opened, taken_at, closed_at in _incidents(pages(evidence)):
         if opened.runbook_url is None:
             continue
         found.saw += 1
         until_at = known.deadline(max(opened.at, free_at), WOKEN_WITHIN_MS)[0]
+        for from_at, done_at in sorted(busy.values()):
+            if from_at <= until_at and done_at >= opened.at:  # whoever is called first ends what he is at
+                until_at = max(until_at, done_at + WOKEN_WITHIN_MS)
         over_at = closed_at if closed_at is not None else known.ended_at
         if (over_at if taken_at is None else taken_at) > until_at:
             when = "not at all" if taken_at is None else f"only at {instant(taken_at)}"
