@@ -58,10 +58,14 @@ class Page(NamedTuple):
     details: str | None
 
     @property
-    def runbook_url(self) -> str | None:
-        """The link that an alert's page carries; None for a page that is no alert's."""
-        details = json.loads(self.details or "{}")
-        return str(details.get("runbook_url", "")) if "labels" in details else None
+    def link(self) -> str:
+        """Where it leads: the runbook's address, "" for none."""
+        return str(json.loads(self.details or "{}").get("runbook_url", ""))
+
+    @property
+    def alert(self) -> str:
+        """The alert that it tells of; "" for a page that somebody else than monitoring sent."""
+        return str(json.loads(self.details or "{}").get("labels", {}).get("alertname", ""))
 
 
 def _changes(evidence: Evidence) -> list[Change]:
@@ -231,7 +235,7 @@ def pager_agrees(evidence: Evidence) -> Finding:
                 f"monitoring.alerts/{change.n}", change.at,
             )  # fmt: skip
     for page in pages(evidence):
-        if page.action != "trigger" or page.runbook_url is None:
+        if page.action != "trigger" or page.alert not in rules(evidence):
             continue
         if not any(state == "firing" and at <= page.at for at, state in fired.get(page.dedup_key, ())):
             found.breaks(
@@ -254,7 +258,7 @@ def acknowledged(evidence: Evidence) -> Finding:
         busy[execution_id] = (min(at, busy.get(execution_id, (at, at))[0]), at)
     free_at = 0
     for opened, taken_at, closed_at in _incidents(pages(evidence)):
-        if opened.runbook_url is None:
+        if not opened.link:
             continue
         found.saw += 1
         until_at = known.deadline(max(opened.at, free_at), WOKEN_WITHIN_MS)[0]
@@ -296,7 +300,7 @@ def _incidents(pages: list[Page]) -> list[tuple[Page, int | None, int | None]]:
 @assertion("alerts.link_to_runbooks", "Every alert that fired leads to a runbook that there is")
 def link_to_runbooks(evidence: Evidence) -> Finding:
     found = Finding("alerts")
-    there = {f"runbooks/{name}" for name in evidence.documents("runbooks")} if changes(evidence) else set()
+    there = {f"runbooks/{name}" for name in evidence.documents("runbooks")} if pages(evidence) else set()
     for change in changes(evidence):
         if change.state != "firing":
             continue
@@ -310,9 +314,10 @@ def link_to_runbooks(evidence: Evidence) -> Finding:
                 f"monitoring.alerts/{change.n}", change.at,
             )  # fmt: skip
     for page in pages(evidence):
-        if page.action == "trigger" and page.runbook_url is not None and page.runbook_url not in there:
+        leads = page.link or page.alert in rules(evidence)
+        if page.action == "trigger" and leads and page.link not in there:
             found.breaks(
-                f"{page.dedup_key} was paged at {instant(page.at)} with the link {page.runbook_url!r}, which is no "
+                f"{page.dedup_key} was paged at {instant(page.at)} with the link {page.link!r}, which is no "
                 f"runbook of this run",
                 f"pager.events/{page.n}", page.at,
             )  # fmt: skip

@@ -81,10 +81,11 @@ def _rejections(evidence: Evidence, at: int) -> dict[str, tuple[int, int]]:
     """How often in the day before the processor answered the platform's request for a transfer with each error, at
     least and at most."""
     found: dict[str, tuple[int, int]] = {}
-    for key in facts(evidence).transfer_requests.values():
-        for request in key:
-            sure = request.error_code and request.answered and request.status < 500  # after a 500 nothing is sure
-            if sure and at - DAY_MS - TAKEN_WITHIN_MS < request.at <= at:
+    for requests in facts(evidence).transfer_requests.values():
+        for request in requests:
+            if request.error_code is None or not request.answered or request.status >= 500:
+                continue  # after a 500 nothing is sure
+            if at - DAY_MS - TAKEN_WITHIN_MS < request.at <= at:
                 surely = at - DAY_MS < request.at <= at - TAKEN_WITHIN_MS
                 fewest, highest = found.get(request.error_code, (0, 0))
                 found[request.error_code] = (fewest + surely, highest + 1)

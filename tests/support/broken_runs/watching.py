@@ -72,7 +72,8 @@ def an_end_that_never_reached_the_pager(evidence: FakeEvidence) -> None:
 
 @breaks("alerts.pager_agrees")
 def a_page_for_what_had_not_fired(evidence: FakeEvidence) -> None:
-    details = json.dumps({"labels": {}, "runbook_url": "runbooks/payout_stuck.md"})
+    labels = {"alertname": "PayoutTransferStuck"}
+    details = json.dumps({"labels": labels, "runbook_url": "runbooks/payout_stuck.md"})
     add(evidence, "pager.events", at=T0 + DAY, action="trigger", dedup_key="IngestionLag", severity="error",
         details=details)  # fmt: skip
 
@@ -91,7 +92,7 @@ def a_page_that_was_taken_after_hours(evidence: FakeEvidence) -> None:
 
 @breaks("alerts.link_to_runbooks")
 def a_page_without_a_link(evidence: FakeEvidence) -> None:
-    row(evidence, "pager.events", dedup_key=INCIDENT)["details"] = '{"labels":{}}'
+    row(evidence, "pager.events", dedup_key=INCIDENT)["details"] = '{"labels":{"alertname":"PayoutTransferStuck"}}'
 
 
 @breaks("alerts.link_to_runbooks")
