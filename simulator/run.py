@@ -98,6 +98,8 @@ async def begin(world: World) -> None:
         world.go_on_call(on_call, tokens[on_call])
     await _preflight(world)
     world.record("harness", "absence.begins", plan.scenario)
+    if plan.operations and on_call is not None:
+        world.watch(on_call)
     world.entrants.start()
     world.schedule_actions()
 
