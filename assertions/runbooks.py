@@ -53,11 +53,9 @@ def _notebook(evidence: Evidence) -> list[_Step]:
 
 
 def _executions(notebook: Sequence[_Step]) -> dict[str, list[_Step]]:
-    """By execution, what was done in it: that an answer did not come is no deed."""
     found: dict[str, list[_Step]] = defaultdict(list)
     for step in notebook:
-        if step.action != "unanswered":
-            found[step.execution_id].append(step)
+        found[step.execution_id].append(step)
     return found
 
 

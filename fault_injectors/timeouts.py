@@ -413,7 +413,7 @@ class CompleteAnswerLost(Fault):
     )
     exercises = "An execution that ends twice, or one that its executor hands on although it went as written."
     recovery = RecoverySpec("itself", "The same end is told again, and is answered as the first time.", within_s=600)
-    bite = BiteSpec("operator.notebook", {"action": "unanswered", "detail": "$entity"})
+    bite = BiteSpec("operator.unanswered", {"resource": "$entity", "error": "deadline_exceeded"})
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:

@@ -38,7 +38,10 @@ def carried_out(
     runtime = SimpleNamespace(now=lambda: world.runtime.at, deadline=deadline, sleep_until=sleep_until)
     around: Any = SimpleNamespace(
         runtime=runtime, edge=SimpleNamespace(request=handle), call=lambda call, _: call,
-        books={"operator.notebook": SimpleNamespace(note=lambda *row: notebook.append(row))},
+        books={
+            "operator.notebook": SimpleNamespace(note=lambda *row: notebook.append(row)),
+            "operator.unanswered": SimpleNamespace(note=lambda *row: None),
+        },
         record=lambda *_, **__: None, draws=SimpleNamespace(between=lambda *bounds: bounds[0]),
     )  # fmt: skip
     bearer = world.headers()["Authorization"].removeprefix("Bearer ")

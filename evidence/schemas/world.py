@@ -388,6 +388,17 @@ BOOKS: dict[str, BookSchema] = {
         ok=B,
         detail=S,
     ),
+    "operator.unanswered": _book(
+        "operator",
+        "what ops told the platform of an execution and got no answer to; resource is a path",
+        "n",
+        n=INT,
+        at=AT,
+        principal=S,
+        execution_id=S,
+        resource=S,
+        error=S,
+    ),
     "operator.escalations": _book(
         "operator",
         "what ops could not do with a runbook: from here on the platform stood alone",

@@ -35,7 +35,7 @@ class OpsControl:
     def __init__(self, world: World, principal: str, token: str, runbook: Runbook, incident: str, visit: int) -> None:
         self._world, self._principal, self._token = world, principal, token
         self._runbook, self._incident, self._visit = runbook, incident, visit
-        self._book = world.books["operator.notebook"]
+        self._book, self._unanswered = world.books["operator.notebook"], world.books["operator.unanswered"]
         self._thoughts = self._steps = 0
 
     def now(self) -> int:
@@ -123,7 +123,7 @@ class OpsControl:
                 answer = await self._world.runtime.deadline(asking, ANSWER_WITHIN_MS)
             except PortError as error:
                 problem = error.code
-                self._note("unanswered", str(body.get("execution_id", "")), detail=path)
+                self._unanswered.note(self.now(), self._principal, str(body.get("execution_id", "")), path, problem)
             else:
                 if answer.status == 200:
                     return answer
