@@ -93,6 +93,9 @@ LEVERS: dict[str, str] = {
     "dashboard.refund": "entity: principal; params contest_id, user_id, amount_cents: a payment refunded there",
     "dashboard.intent": "entity: principal; params amount_cents: a payment begun there",
     "dashboard.webhook_endpoint": "entity: principal; params what: an endpoint created, or the platform's updated",
+    "ops.call": "entity: principal of ops; params path, body: an admin call, with no execution open",
+    "ops.pretend": "entity: principal of ops; params path, body, runbook: it is called in an execution that he begins",
+    "ops.alter": "entity: principal of ops; params runbook (its link), written, altered: a line of it, from then on",
     "deployment.change": "entity: principal; params what, timeout_ms: code or configuration changed, the app restarted",
 }
 """What a timed action can pull on the world. A lever notes its own bite with the key of the row it left behind."""

@@ -30,6 +30,7 @@ from simulator.actors.deployed import DeployedActor
 from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
+from simulator.actors.insider import InsiderActor
 from simulator.actors.monitoring import MonitoringActor
 from simulator.actors.observer import ObserverActor
 from simulator.actors.operator import OperatorActor
@@ -125,6 +126,9 @@ class World:
             "dashboard.intent": self.processor.dashboard.pull_intent,
             "dashboard.webhook_endpoint": self.processor.dashboard.pull_webhook_endpoint,
             "deployment.change": self.deployed.pull_change,
+            "ops.call": self._pull_call,
+            "ops.pretend": self._pull_pretend,
+            "ops.alter": self._pull_alter,
         }
 
     def _lives(self, unit: str, runs: bool) -> None:
@@ -193,7 +197,9 @@ class World:
         def control(runbook: Runbook, incident: str, visit: int) -> OpsControl:
             return OpsControl(self, principal, token, runbook, incident, visit)
 
-        self.pager.on_call = OperatorActor(self, principal, self.pager, self.operations.runbooks, control).paged
+        library = dict(self.operations.runbooks)
+        self.pager.on_call = OperatorActor(self, principal, self.pager, library, control).paged
+        self._insider = InsiderActor(self, principal, token, library, self.operations.documents)
 
     def watch(self, principal: str) -> None:
         """Somebody outside looks at the dashboards from now on, with a token of this principal of ops."""
@@ -232,6 +238,15 @@ class World:
 
     async def _pull_run(self, action: Action, note: NoteAction) -> None:
         await self.database.pull_run(action, note, self.connection)
+
+    async def _pull_call(self, action: Action, note: NoteAction) -> None:
+        await self._insider.pull_call(action, note)
+
+    async def _pull_pretend(self, action: Action, note: NoteAction) -> None:
+        await self._insider.pull_pretend(action, note)
+
+    async def _pull_alter(self, action: Action, note: NoteAction) -> None:
+        await self._insider.pull_alter(action, note)
 
     async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])

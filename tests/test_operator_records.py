@@ -40,7 +40,7 @@ def carried_out(
         runtime=runtime, edge=SimpleNamespace(request=handle), call=lambda call, _: call,
         books={
             "operator.notebook": SimpleNamespace(note=lambda *row: notebook.append(row)),
-            "operator.unanswered": SimpleNamespace(note=lambda *row: None),
+            "operator.unanswered": SimpleNamespace(note=lambda *_: None),
         },
         record=lambda *_, **__: None, draws=SimpleNamespace(between=lambda *bounds: bounds[0]),
     )  # fmt: skip
