@@ -23,6 +23,7 @@ from seams.faults import (
     Effect,
     Fault,
     Guarantees,
+    Hang,
     LoseRequest,
     Occasion,
     Parameters,
@@ -204,6 +205,55 @@ class PoolExhausted(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(0, "too_many_connections") if self.in_window(call) else None
+
+
+class SchedulerStopped(Fault):
+    id = "platform.scheduler_stopped"
+    title = "The settlement daemon lives, and waits for ever on a connection that is gone"
+    seam = "store"
+    operation = "transact"
+    imitates = (
+        "statement_timeout is the server's; a client whose connection is half-open waits in recv() for as long as TCP"
+        " lets it, for ever without keepalives (PostgreSQL manual, libpq: keepalives, tcp_user_timeout)."
+    )
+    exercises = "Watching that a daemon lives, and not that it does its work."
+    recovery = RecoverySpec(
+        "runbook", "Ops wakes the daemon, sees that it does not wake, and restarts it.", 4 * 3_600, "settlement_overdue"
+    )
+    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        if not guarantees.settlements() or not guarantees.on_call():
+            return None
+        return Binding(entity="settlement.ready", occurrence=1)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Hang() if self.is_bound_to(call) else None
+
+
+class LeaseStale(Fault):
+    id = "platform.lease_stale"
+    title = "The settlement daemon dies with the lease in its hand"
+    seam = "store"
+    operation = "commit"
+    imitates = (
+        "A lease outlives its holder until it expires, and with its next holder the epoch goes up, so that the first one"
+        " can do nothing if he wakes (Gray and Cheriton, Leases, SOSP 1989; Kleppmann, fencing tokens, 2016)."
+    )
+    exercises = "Two daemons that settle at once, or none because one that is dead holds the lease."
+    recovery = RecoverySpec("itself", "The next daemon waits until the lease has expired, and takes it.", 3_600)
+    bite = BiteSpec("hosts.services", {"n": "$victim", "service": "settlement", "state": "stopped", "by": "crash"})
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        if not guarantees.settlements():
+            return None
+        # Opening takes the lease, whatever there is to pay.
+        return Binding(entity="settlement.open", occurrence=draws.between(1, len(guarantees.settlements()), "contest"))
+
+    def effect(self, call: Call) -> Effect | None:
+        return Die(committed=True) if self.is_bound_to(call) else None
 
 
 class LockTransitionFailsParams(Parameters):

@@ -65,6 +65,11 @@ class Abort(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Hang(Effect):
+    """The connection is half-open: neither an answer nor an error comes, and the caller waits for as long as it lives."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stall(Effect):
     """The callee begins at once and takes `by_ms` over it; whoever asks the same meanwhile is told that it is at it."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from contest_platform.ports import DeadlineExceeded, Tx
-from seams.faults import Abort, Effect, LoseAnswer
+from seams.faults import Abort, Effect, Hang, LoseAnswer
 from simulator.actors.context import World
 from simulator.actors.database_server import DatabaseServer, Session
 
@@ -48,6 +48,9 @@ class DatabaseLine:
                     commit(operation, lambda tx: _break(fn, tx, k))
                 except _BrokeError:
                     self._server.broke(session, operation, ROLLED_BACK)
+            case Hang():
+                self._server.broke(session, operation, ROLLED_BACK)
+                await self._world.never()
             case _:
                 raise TypeError(f"the seam store does not carry out {effect}: see seams.catalogue")
         await self._world.runtime.sleep_until(self._world.runtime.now() + self._timeout_ms)
