@@ -238,8 +238,8 @@ class LeaseStale(Fault):
     seam = "store"
     operation = "commit"
     imitates = (
-        "A lease outlives its holder until it expires, and with its next holder the epoch goes up, so that the first one"
-        " can do nothing if he wakes (Gray and Cheriton, Leases, SOSP 1989; Kleppmann, fencing tokens, 2016)."
+        "A lease outlives its holder until it expires, and with its next holder the epoch goes up, so the first can"
+        " do nothing if he wakes (Gray and Cheriton, Leases, SOSP 1989; Kleppmann, fencing tokens, 2016)."
     )
     exercises = "Two daemons that settle at once, or none because one that is dead holds the lease."
     recovery = RecoverySpec("itself", "The next daemon waits until the lease has expired, and takes it.", 3_600)

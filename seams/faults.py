@@ -66,7 +66,7 @@ class Abort(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Hang(Effect):
-    """The connection is half-open: neither an answer nor an error comes, and the caller waits for as long as it lives."""
+    """The connection is half-open: neither answer nor error comes, and the caller waits for as long as it lives."""
 
 
 @dataclass(frozen=True, slots=True)

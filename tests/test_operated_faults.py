@@ -9,11 +9,12 @@ import pytest
 
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.service import Refusal
-from contest_platform.services import payout_resolutions, runbooks
+from contest_platform.services import payout_resolutions, runbooks, settlement
+from contest_platform.services.settlement import LEASE_MS
 from scenarios import load
 from scenarios.errors import ScenarioInvalid
 from scenarios.planner import make_plan
-from tests.support.command import ROOT, Ran, SharedRuns, bitten, run_into
+from tests.support.command import ROOT, Ran, SharedRuns, bitten, run_into, scenario_with
 
 COMPLETE = "/api/admin/runbooks/complete"
 
@@ -118,3 +119,60 @@ def test_money_that_came_back_and_is_owed_to_nobody_is_told_of(tmp_path: Path, m
     assert ran.exit_code == 10
     assert ran.status("recovery.converged") == "PASS", "it was noted"
     assert ran.status("ledger.participants_balances") == "FAIL"
+
+
+# --- what does not happen by itself ----------------------------------------------------------------------------------
+
+
+def test_a_daemon_that_lives_and_hangs_is_restarted_by_its_runbook_and_settles(runs: SharedRuns) -> None:
+    ran = alone(runs, "platform.scheduler_stopped")
+    [fault] = ran.evidence.plan.faults
+    [hung] = bitten(ran, fault)
+    states = [(row.state, row.by) for row in ran.rows("hosts.services", service="settlement")]
+    assert states == [("running", "boot"), ("stopped", "command"), ("running", "command")], "nothing else stopped it"
+    [restarted] = [row for row in ran.rows("operator.notebook") if (row.sent or "").startswith("opsctl services")]
+    assert restarted.runbook == fault.recovery.runbook
+    settled = [row.terminalized_at for row in ran.rows("platform.settlement_packs")]
+    assert hung.at < restarted.at <= min(settled)
+
+
+def test_a_daemon_that_hangs_with_nobody_on_call_settles_nothing(tmp_path: Path) -> None:
+    """The restart is ops' doing: nothing else gets over it."""
+    bound = "platform.scheduler_stopped, bind: {entity: settlement.ready, occurrence: 1}"
+    ran = run_into(tmp_path / "out", scenario_with(tmp_path, bound))
+    assert ran.exit_code == 10
+    assert ran.status("lifecycle.every_contest_ends") == "FAIL"
+    assert ran.rows("platform.settlement_packs") == []
+
+
+def test_a_contest_that_the_job_cannot_lock_is_locked_by_hand(runs: SharedRuns) -> None:
+    ran = alone(runs, "platform.lock_transition_fails")
+    [fault] = ran.evidence.plan.faults
+    assert len(bitten(ran, fault)) > 10
+    [lock] = [row for row in ran.rows("platform.audit_log", action="contests.update") if '"LOCKED"' in row.after]
+    [locked] = [row for row in ran.rows("operator.notebook") if (row.sent or "").startswith("opsctl contests lock")]
+    assert (lock.actor, lock.correlation) == (locked.principal, locked.execution_id)
+    assert fault.until_at is not None
+    assert lock.at < fault.until_at, "the job could not have"
+
+
+def test_the_next_daemon_waits_for_the_lease_of_the_dead_one_and_takes_it(runs: SharedRuns) -> None:
+    ran = runs("platform", "--only", "platform.lease_stale")
+    [fault] = ran.evidence.plan.faults
+    [died] = bitten(ran, fault)
+    after = [row for row in ran.rows("platform.settlement_packs") if row.terminalized_at > died.at]
+    assert min(row.terminalized_at for row in after) == died.at + LEASE_MS
+    before = {row.lease_epoch for row in ran.rows("platform.settlement_packs") if row.terminalized_at < died.at}
+    assert {row.lease_epoch for row in after}.isdisjoint(before)
+
+
+def test_with_no_lease_to_wait_for_the_next_daemon_settles_sooner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the wait is for the lease, and for nothing else."""
+    monkeypatch.setattr(settlement, "LEASE_MS", 1_000)
+    ran = run_into(tmp_path / "out", "platform", "--only", "platform.lease_stale")
+    [fault] = ran.evidence.plan.faults
+    [died] = bitten(ran, fault)
+    settled = [row.terminalized_at for row in ran.rows("platform.settlement_packs")]
+    assert min(at for at in settled if at > died.at) < died.at + LEASE_MS

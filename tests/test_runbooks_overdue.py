@@ -201,7 +201,7 @@ def test_a_contest_that_is_settled_between_looking_and_acting_is_left_alone() ->
 def test_a_settlement_that_no_daemon_makes_is_handed_on_as_it_was() -> None:
     world = unsettled(official=True)
     before = tables(world)
-    outcome = handed_on(SETTLEMENT, Tried(world), "Recovery/4")
+    outcome = handed_on(SETTLEMENT, Tried(world), "Recovery/6")
     assert tables(world) == before
     assert outcome.escalation is not None
     assert outcome.escalation.affected_contests == ("c1", "c2")
