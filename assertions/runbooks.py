@@ -78,12 +78,19 @@ def nothing_escalated(evidence: Evidence) -> Finding:
 
 @assertion("runbooks.sent_as_written", "What was sent is what the runbook says, with values from alert and outputs")
 def sent_as_written(evidence: Evidence) -> Finding:
-    documents = {name: text.split("\n") for name, text in evidence.documents("runbooks").items()}
+    texts = evidence.documents("runbooks")
+    opened = {name: sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    documents = {name: text.split("\n") for name, text in texts.items()}
     labels = _labels(evidence)
     found = Finding("steps sent")
     for execution_id, steps in _executions(_notebook(evidence)).items():
         captured: dict[str, str] = {}
         for step in steps:
+            if step.action == "started" and step.detail != opened.get(f"{step.runbook}.md"):
+                found.breaks(
+                    f"{step.principal} opened {step.runbook} at {instant(step.at)}, not the document in force",
+                    f"runbook_executions/{execution_id}", step.at,
+                )  # fmt: skip
             if step.action != "step" or not step.sent:
                 continue
             found.saw += 1

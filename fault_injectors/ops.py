@@ -90,11 +90,18 @@ class StartsByHand(_ByHand):
     bite = BiteSpec("platform.runbook_executions", {"id": "$victim", "executed_by": "$entity"})
 
 
+RUNBOOK = "runbooks/ingestion_lag.md"
+LINES: dict[str, tuple[str, str]] = {
+    # The scores are not looked at any more.
+    "command": ("opsctl scores audit", "opsctl db health"),
+    # It is waited longer than reviewed for what ought to be so at once.
+    "expectation": ("within 1800s every 300s", "within 18000s every 300s"),
+}
+"""A line of RUNBOOK that is come to whatever happens, and what stands in its place afterwards."""
+
+
 class RunbookAlteredParams(Parameters):
-    runbook: str = "runbooks/ingestion_lag.md"
-    written: str = "opsctl scores audit"
-    altered: str = "opsctl db health"
-    """A command of the runbook, and what stands in its place afterwards: the scores are not looked at any more."""
+    line: Literal["command", "expectation"] = "command"
 
 
 class RunbookAltered(Fault):
@@ -102,7 +109,7 @@ class RunbookAltered(Fault):
 
     id = "ops.runbook_altered"
     kind = "violation"
-    title = "Ops alters a command of a runbook, and carries it out so when it is next needed"
+    title = "Ops alters a line of a runbook, and carries it out so when it is next needed"
     seam = "ops"
     operation = "alter"
     imitates = (
@@ -111,7 +118,7 @@ class RunbookAltered(Fault):
     )
     exercises = "Judging what was done by a document that says something else."
     recovery = CAUGHT
-    bite = BiteSpec("operator.notebook", {"principal": "$entity", "action": "step", "template_sha256": "$victim"})
+    bite = BiteSpec("operator.notebook", {"principal": "$entity", "action": "started", "detail": "$victim"})
     Params = RunbookAlteredParams
     params: RunbookAlteredParams
 
@@ -128,4 +135,6 @@ class RunbookAltered(Fault):
     def actions(self) -> Sequence[Action]:
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
-        return [Action(self.binding.from_at, "ops.alter", self.binding.entity, self.params.model_dump())]
+        written, altered = LINES[self.params.line]
+        params = {"runbook": RUNBOOK, "written": written, "altered": altered}
+        return [Action(self.binding.from_at, "ops.alter", self.binding.entity, params)]

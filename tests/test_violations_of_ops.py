@@ -10,8 +10,9 @@ import pytest
 from assertions.words import instant
 from evidence.plan import FaultPlan
 from fault_injectors import registry
+from fault_injectors.ops import LINES
 from scenarios import load
-from tests.support.command import Ran, SharedRuns, bitten, run_into
+from tests.support.command import ROOT, Ran, SharedRuns, bitten, run_into
 
 SCENARIO = "violations_of_ops"
 BY_OPS = [name for name in registry() if name.startswith("ops.")]
@@ -91,13 +92,31 @@ def test_an_execution_of_which_no_notebook_tells_is_told_of(runs: SharedRuns) ->
 
 def test_a_command_that_is_not_the_documents_is_told_with_both(runs: SharedRuns) -> None:
     ran = alone(runs, "ops.runbook_altered")
-    [fault] = violations(ran)
-    [broken] = told(ran, "runbooks.sent_as_written")
-    assert f"sent {fault.params['altered']!r}" in broken.message
-    assert f"says {fault.params['written']!r}" in broken.message
-    [step] = bitten(ran, fault)
-    assert (step.sent, step.at) == (fault.params["altered"], broken.at)
+    written, altered = LINES["command"]
+    opened, sent = told(ran, "runbooks.sent_as_written")
+    assert "not the document in force" in opened.message
+    assert instant(opened.at) in opened.message
+    assert f"sent {altered!r}" in sent.message
+    assert f"says {written!r}" in sent.message
+    [step] = [row for row in ran.rows("operator.notebook") if row.at == sent.at and row.action == "step"]
+    assert step.sent == altered
     assert ran.status("runbooks.nothing_escalated") == "PASS", "it went as altered"
+
+
+def test_an_expectation_that_is_not_the_documents_is_told_though_every_command_is(tmp_path: Path) -> None:
+    text = (ROOT / "scenarios" / f"{SCENARIO}.yaml").read_text()
+    assert "line: command" in text
+    (tmp_path / "altered.yaml").write_text(text.replace("line: command", "line: expectation"))
+    ran = run_into(tmp_path / "out", tmp_path / "altered.yaml", "--only", "ops.runbook_altered")
+    assert ran.exit_code == 10
+    [broken] = told(ran, "runbooks.sent_as_written")
+    [violation] = violations(ran)
+    [opened] = bitten(ran, violation)
+    assert (broken.at, broken.message.split()[0]) == (opened.at, violation.entity)
+    assert "not the document in force" in broken.message
+    assert {result.id for result in ran.verdict.results if result.status.value == "FAIL"} == {
+        "runbooks.sent_as_written"
+    }
 
 
 def test_all_of_them_at_once_fail(tmp_path: Path) -> None:

@@ -52,20 +52,21 @@ class InsiderActor:
         note(action, execution_id)
 
     async def pull_alter(self, action: Action, note: NoteAction) -> None:
-        """The lever ops.alter. Notes the hash of the line as it stands then. Raises LookupError where there is no such
-        line, or the document would not be a runbook any more."""
+        """The lever ops.alter. Notes the hash of the document as it stands then. Raises LookupError where there is no
+        such line, or the document would not be a runbook any more."""
         link, written, altered = (action.params[name] for name in ("runbook", "written", "altered"))
         lines = self._documents[link].decode().split("\n")
         place = next((n for n, line in enumerate(lines) if line.strip() == written), None)
         if place is None:
             raise LookupError(f"{link} has no line {written!r}")
         lines[place] = lines[place].replace(written, altered)
-        runbook, problems = parse("\n".join(lines), link)
+        text = "\n".join(lines)
+        runbook, problems = parse(text, link)
         if problems:
             raise LookupError(f"{link} would be no runbook: {problems[0]}")
         self._library[link] = runbook
         self._world.record(self._principal, "runbook.altered", link, line=place + 1)
-        note(action, sha256(altered.encode()).hexdigest())
+        note(action, sha256(text.encode()).hexdigest())
 
     async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
         world, headers = self._world, {**(headers or {}), "Authorization": f"Bearer {self._token}"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from contest_platform import opsctl
@@ -50,7 +51,8 @@ class OpsControl:
         }
         answer = await self._tell(START, body, {"idempotency-key": f"{self._incident}:{self._visit}"})
         execution_id = str(answer.body["execution_id"])
-        self._note("started", execution_id)
+        # The document as it lies open, by its hash.
+        self._note("started", execution_id, detail=sha256(self._runbook.source.encode()).hexdigest())
         return execution_id
 
     async def send(self, execution_id: str, step: str, argv: Sequence[str], timeout_s: int) -> Output:

@@ -77,7 +77,7 @@ def operate(scribe: Scribe) -> None:
         status="in_progress", start_time=scribe.now, created_at=scribe.now, updated_at=scribe.now,
     )  # fmt: skip
     _of_the_execution(scribe)
-    _note(scribe, "started")
+    _note(scribe, "started", detail=sha256(DOCUMENT.encode()).hexdigest())
     bindings = {f"alert.{name}": value for name, value in LABELS.items()}
     for n, (section, template, sent, output) in enumerate(STEPS, 1):
         told = {
@@ -124,5 +124,5 @@ def _of_the_execution(scribe: Scribe) -> None:
 def _note(scribe: Scribe, action: str, **columns: object) -> None:
     scribe.note(
         "operator.notebook", at=scribe.now, principal=OPS, action=action, incident=INCIDENT, runbook="payout_stuck",
-        version="1.0.0", execution_id=EXECUTION, detail="", **columns,
+        version="1.0.0", execution_id=EXECUTION, **{"detail": "", **columns},
     )  # fmt: skip
