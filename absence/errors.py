@@ -73,6 +73,7 @@ def _database(error: Exception) -> _Handled:
 _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
     "operations.runbooks.problems.RunbooksInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.problems))),
+    "operations.alerts.located.RulesInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.mistakes))),
     # The platform let somebody in, or does not run: that is the platform's failure, not the input's.
     "simulator.run.PreflightFailed": lambda e: (
         ExitCode.BUSINESS_REJECT,
