@@ -299,8 +299,9 @@ class _TransferReversed(Fault):
     )
     exercises = "Believing that a payout that was paid stays paid."
     recovery = RecoverySpec(
-        "runbook", "The prize is owed to the winner again; the runbook for reversed payouts decides and pays.", 86_400
-    )
+        "runbook", "The prize is owed to the winner again; the runbook for reversed payouts decides and pays.", 86_400,
+        "payout_transfer_reversed",
+    )  # fmt: skip
     bite = BiteSpec("processor.balance", {"n": "$victim", "kind": "transfer_reversal"})
     Params = TransferReversedParams
     params: TransferReversedParams
