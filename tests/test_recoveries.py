@@ -26,6 +26,11 @@ runbook happens to those whose recovery is one."""
 OPENED = {**BESIDE, **HEALED_BY}
 NEVER = "this is never said"
 
+_UNLINKED = pytest.mark.xfail(strict=True, reason="a page of the platform's own links to no runbook")
+WITHOUT_A_PAGE = dict.fromkeys(
+    ("corrections.after_cutoff", "corrections.after_settled", "golfers.disqualified_late", "platform.anchor_down"),
+    _UNLINKED,
+)
 Make = Callable[[str], Run]
 
 
@@ -48,10 +53,10 @@ def attended(alone: Make, tmp_path_factory: pytest.TempPathFactory) -> Make:
 
     @cache
     def make(name: str) -> Run:
-        return alone(name) if name in HEALED_BY else simulated(on_call(alone(name).evidence.plan), tmp_path())
-
-    def tmp_path() -> Path:
-        return tmp_path_factory.mktemp("attended")
+        if name in HEALED_BY:
+            return alone(name)
+        folder = tmp_path_factory.mktemp("attended")
+        return simulated(on_call(plan_of(name, folder)), folder)
 
     return make
 
@@ -82,10 +87,18 @@ def test_it_is_got_over_in_the_way_that_it_declares(name: str, alone: Make) -> N
         assert order.status == "COMPLETED"
 
 
-@pytest.mark.parametrize("name", HEALED_BY)
-def test_what_a_runbook_heals_is_not_healed_with_nobody_on_call(name: str, alone: Make, tmp_path: Path) -> None:
-    plan = alone(name).evidence.plan.model_copy(update={"operations": False})
-    assert simulated(plan, tmp_path).status == "FAIL"
+@pytest.mark.parametrize("name", [pytest.param(name, marks=WITHOUT_A_PAGE.get(name, ())) for name in FAULTS])
+def test_with_ops_on_call_it_is_got_over_and_nothing_is_handed_on(name: str, attended: Make) -> None:
+    run = attended(name)
+    assert run.status == "PASS", (run.broken(), run.verdict.not_exercised)
+    assert run.rows("operator.escalations") == []
+    assert {one.status for one in run.rows("platform.runbook_executions")} <= {"completed"}
+
+
+def test_what_a_runbook_heals_is_not_healed_with_nobody_on_call(alone: Make, tmp_path: Path) -> None:
+    for name in HEALED_BY:
+        plan = alone(name).evidence.plan.model_copy(update={"operations": False})
+        assert simulated(plan, tmp_path / name).status == "FAIL", name
 
 
 @pytest.mark.parametrize("name", OPENED)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from contest_platform import opsctl
+from contest_platform.access import UNREACHABLE
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError
 from operations.runbooks.document import Runbook
@@ -126,8 +127,9 @@ class OpsControl:
             else:
                 if answer.status == 200:
                     return answer
-                problem = f"HTTP {answer.status}: {answer.body.get('error', '')}"
-                if answer.status < 500:
+                error = str(answer.body.get("error", ""))
+                problem = f"HTTP {answer.status}: {error}"
+                if answer.status < 500 and not error.startswith(UNREACHABLE):
                     raise Unrecorded(f"POST {path}: {problem}")
             if self.now() + RETRY_MS > given_up_at:
                 raise Unrecorded(f"POST {path}: {problem}")
