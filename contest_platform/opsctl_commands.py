@@ -160,8 +160,8 @@ _ALL = (
          example='payout_1 --reason "account closed"'),
     _act("transfers resolve", "transfers/resolve", "Note that a transfer that failed or was reversed is looked into",
          DONE, TRANSFER, REASON, example='payout_1 --reason "the account is closed"'),
-    _act("transfers unresolve", "transfers/unresolve", "Take that note back", DONE, TRANSFER, REASON,
-         example='payout_1 --reason "not looked into after all"'),
+    _act("transfers unresolve", "transfers/unresolve", "Take back every such note of this execution", DONE, REASON,
+         example='--reason "not looked into after all"'),
     _act("payouts start", "payouts/start", "Have the payout of a settled contest begin", ACCEPTED, CONTEST,
          example="c1"),
     _read(

@@ -50,10 +50,6 @@ TAKEN_FURTHER = {
 }  # fmt: skip
 """A lock is not taken back, and the documents say so: its time had come, and entries made after it must not count."""
 LEFT: Mapping[str, set[Difference]] = {**ASKED, **TAKEN_FURTHER}
-ONLY_THE_LAST = {
-    "payout_destination_invalid", "payout_transfer_failed", "payout_transfer_reversed", "user_deleted_after_settlement",
-}  # fmt: skip
-"""They note one transfer after another, and take back the last note only. Open: nothing takes back all of them."""
 
 
 def carry_out(name: str, case: Case, control: Tried) -> Outcome:
@@ -169,10 +165,7 @@ def test_whichever_step_fails_the_platform_is_as_it_was(name: str) -> None:
                 assert outcome.escalation.rolled_back, f"{where}: {outcome.escalation.reason}"
                 if found:
                     left[where] = found
-    if name in ONLY_THE_LAST:
-        assert set().union(*left.values()) == {("checkpoints", "payouts.resolved")}
-    else:
-        assert left == {}
+    assert left == {}
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,9 @@ class OpsControl:
             else:
                 if answer.status == 200:
                     return answer
-                error = str(answer.body.get("error", ""))
-                problem = f"HTTP {answer.status}: {error}"
-                if answer.status < 500 and not error.startswith(UNREACHABLE):
+                said = str(answer.body.get("error", ""))
+                problem = f"HTTP {answer.status}: {said}"
+                if answer.status < 500 and not said.startswith(UNREACHABLE):
                     raise Unrecorded(f"POST {path}: {problem}")
             if self.now() + RETRY_MS > given_up_at:
                 raise Unrecorded(f"POST {path}: {problem}")

@@ -53,6 +53,15 @@ def _paid_out(*script: str, then: tuple[str, ...] = ()) -> Callable[[], Tried]:
     return begin
 
 
+def _one_noted_before() -> Tried:
+    """Somebody has looked into ann's transfer already: that note is none of this execution's business."""
+    world = payouts.refused_for_good("resource_missing")
+    payouts.healed("payout_transfer_failed", payouts.tried(world), contest_id="c1", reason="resource_missing")
+    bob = world.row("transfers", user_id="bob")["transfer_id"]
+    world.connection.execute("delete from checkpoints where name = ?", (f"payouts.resolved:{bob}",))
+    return payouts.tried(world)
+
+
 def _not_triggered() -> Tried:
     world = payouts.settled()
     return Tried(world, meanwhile={"Recovery/2": lambda: world.work(world.life(PayoutsService))})
@@ -279,6 +288,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "payout_transfer_failed": (
         _case(lambda: payouts.tried(payouts.refused_for_good("resource_missing")), contest_id="c1",
               reason="resource_missing"),
+        _case(_one_noted_before, contest_id="c1", reason="resource_missing"),
     ),
     "payout_transfer_reversed": (_case(lambda: payouts.tried(payouts.taken_back()), contest_id="c1"),),
     "payout_transfer_stuck_in_retryable": (
