@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reports.coverage import Coverage
 
 ALL = "all"
+NAMED_MAX = 3
+"""So many faults does a line of the terminal name; --json has them all."""
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 _PERCENT = click.FloatRange(0, 100)
 
@@ -131,14 +133,14 @@ def _enough(covered: Coverage, wanted: dict[str, float | None]) -> bool:
 
 def _print(covered: Coverage, made: list[Made]) -> None:
     for one in made:
-        click.echo(f"{one.verdict:<12}  {one.scenario} --seed {one.seed}" + (f"  {one.first_broken}"[:160]))
+        click.echo(f"{one.verdict:<12}  {one.scenario} --seed {one.seed}  {one.first_broken}"[:160].rstrip())
     click.echo(f"{covered.runs:,} runs, {covered.with_operations:,} of them with ops on call")
     click.echo()
     for what, share in covered.shares.items():
         click.echo(f"{what:<14}  {share}")
     _table("Failure modes", ("failure mode", "runbook", "opened", "alerts that fired", "faults at work"), [
         (mode.name, ", ".join(mode.runbooks), f"{mode.completed}/{mode.opened}",
-         f"{len(mode.fired)}/{len(mode.alerts)} {', '.join(mode.fired)}".rstrip(), ", ".join(mode.faults) or "none")
+         f"{len(mode.fired)}/{len(mode.alerts)} {', '.join(mode.fired)}".rstrip(), _some(mode.faults))
         for mode in covered.modes
     ])  # fmt: skip
     _table("Runbooks", ("runbook", "opened", "steps", "branches"), [
@@ -156,6 +158,11 @@ def _print(covered: Coverage, made: list[Made]) -> None:
             click.echo(f"\nNever exercised: {len(names):,} {what}")
             for name in names:
                 click.echo(f"  {name}")
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return (", ".join(names[:NAMED_MAX]) or "none") + more
 
 
 def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from absence import collecting
 from absence.coverage import Seen, seen
+from absence.errors import explain
+from absence.exit_codes import ExitCode
 
 
 class Task(NamedTuple):
@@ -35,6 +37,14 @@ class Made(NamedTuple):
     seen: Seen
 
 
+class RunFailed(Exception):
+    """A run could not be made: the exit code to end with, and what to say."""
+
+    def __init__(self, code: ExitCode, lines: list[str]) -> None:
+        super().__init__(code, lines)
+        self.code, self.lines = code, lines
+
+
 def tasks(scenarios: Iterable[str], seeds: int, on_call: bool, out: Path) -> list[Task]:
     """Every scenario under the seeds 1 to `seeds`."""
     return [Task(scenario, seed, on_call, out) for seed in range(1, seeds + 1) for scenario in scenarios]
@@ -48,7 +58,15 @@ def with_operations(scenarios: Iterable[str]) -> list[str]:
 
 
 def make(task: Task) -> Made:
-    """Simulate and judge one. Raises ScenarioInvalid, PreflightFailed."""
+    """Simulate and judge one. Raises RunFailed, which unlike other exceptions finds its way out of a process."""
+    try:
+        return _made(task)
+    except Exception as error:
+        code, lines = explain(error)
+        raise RunFailed(code, [f"{task.scenario} --seed {task.seed}: {line}" for line in lines]) from None
+
+
+def _made(task: Task) -> Made:
     from absence.pipeline import execute
     from evidence.run import Evidence
     from scenarios import load, make_plan
@@ -65,7 +83,7 @@ def make(task: Task) -> Made:
 
 
 def make_all(todo: Sequence[Task], processes: int, done: Callable[[int, int], None]) -> list[Made]:
-    """All of them, in their order; `done(how many, of how many)` is called as they come in."""
+    """All of them, in their order. Raises RunFailed. `done(how many, of how many)` is called as they come in."""
     found = []
     done(0, len(todo))
     for made in _each(todo, processes):

@@ -165,6 +165,17 @@ def test_scenarios_are_simulated_side_by_side_with_the_same_result(ran: Ran, tmp
     assert [made.seen.with_operations for made in alone] == [1, 1]
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_scenario_that_cannot_be_planned_is_told_as_everywhere(tmp_path: Path, processes: int) -> None:
+    for name, faults in (("one", "\nfaults: [{fault: platform.user_deleted}]\n"), ("two", "\n")):
+        (tmp_path / f"{name}.yaml").write_text((ROOT / "scenarios" / "small.yaml").read_text() + faults)
+    both = [part for name in ("one", "two") for part in ("--scenarios", tmp_path / f"{name}.yaml")]
+    told = absence("coverage", *both, "--on-call", "--processes", str(processes))
+    assert told.exit_code == 20
+    assert "one.yaml --seed 1: " in told.stderr
+    assert "platform.user_deleted cannot be bound" in told.stderr
+
+
 def test_the_reports_tell_it_if_somebody_was_on_call(ran: Ran, small_run: Ran, covered: Coverage) -> None:
     page, text = (ran.path / "report.html").read_text(), (ran.path / "report.md").read_text()
     assert 'id="coverage"' in page
