@@ -233,12 +233,14 @@ _ALL = (
     _read("hosts services", "hosts/services", "The services of a host, asked of the host itself",
           _list("host service state detail"), _argument("host", "the host"), example="hosts services win-ingest-1"),
     _read("hosts clocks", "hosts/clocks", "How far the clock of each host is ahead of the database's",
-          _list("host ahead_s problem")),
+          _list("host ahead_s problem"),
+          Option("--off", "off_s", "only those so many seconds off, and those not known", "integer")),
     _act("hosts sync", "hosts/sync", "Have a host take the time from its source", DONE,
          _argument("host", "the host"), REASON, example='lin-app-1 --reason "two minutes behind"'),
     _read(
         "incidents list", "incidents", "What the agents of the hosts reported",
-        _list("incident_id status host check:check_name target orders reported_at resolved_at observed"),
+        _list("incident_id status host check:check_name target orders reported_at resolved_at resolved_s "
+              "observed"),
         _one_of("status", INCIDENT_STATUSES), Option("--host", "host", "only of this"),
         Option("--check", "check", "only of this"), LIMIT, example="incidents list --status OPEN",
     ),

@@ -21,6 +21,7 @@ REASON = Field("reason", "why, for the record")
 INCIDENT = Field("incident_id", "the incident")
 _INCIDENTS = """
     select incident_id, status, host, check_name, target, observed, reported_at, resolved_at,
+           (:now - resolved_at) / 1000 as resolved_s,
            (select count(*) from remediation_orders o where o.incident_id = i.incident_id) as orders
     from incidents i where (:status is null or status = :status) and (:host is null or host = :host)
       and (:check is null or check_name = :check) order by reported_at, incident_id
@@ -39,11 +40,12 @@ class Fleet:
             Field("check", "only of this check", required=False),
             LIMIT,
         )
+        off = Field("off_s", "only those so many seconds off, and those not known", "integer", required=False)
         incidents = Read("/api/admin/incidents", "What the agents of the hosts reported", fields, listing(_INCIDENTS))
         return {
             ("GET", incidents.path): incidents.route(self._ports),
             ("GET", "/api/admin/hosts/clocks"): read_route(
-                "How far the clock of each host is from the database's", (), self._all_clocks
+                "How far the clock of each host is from the database's", (off,), self._all_clocks
             ),
         }
 
@@ -86,7 +88,14 @@ class Fleet:
 
         hosts = sorted(self._config.hosts)
         await self._ports.runtime.gather([look(host) for host in hosts], len(hosts))
-        return {"items": [{"host": host, **found[host]._asdict()} for host in hosts], "more": False}
+        off_s = given["off_s"] or 0
+        told = [(host, found[host]) for host in hosts]
+        items = [
+            {"host": host, **reading._asdict()}
+            for host, reading in told
+            if reading.ahead_s is None or abs(reading.ahead_s) >= off_s
+        ]
+        return {"items": items, "more": False}
 
     def _known_host(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
         host = act.given["host"]
