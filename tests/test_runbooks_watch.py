@@ -1,4 +1,4 @@
-"""The runbooks of steps that failed, packs without an end of their own, unserved requests, and alerting that is down."""
+"""The runbooks of steps that failed, packs unexecuted, requests unserved, and alerting that is down."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from contest_platform.jobs import HOUR_MS, MINUTE_MS
+from contest_platform.http import Request
+from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.ports import ServiceUnavailable
 from contest_platform.services import payout_resolutions
 from contest_platform.services.anchoring import AnchoringService
 from contest_platform.services.contests import ContestsService
+from contest_platform.services.score_audit import ScoreAuditService
 from contest_platform.services.settlement import SettlementService
 from tests.support.contest_world import CTX, CUTOFF_AT, LOCK_AT, OVER_AT
 from tests.support.runbook_world import CARDS, RunbookWorld
 from tests.support.tried import REFUSED, Tried, handed_on, healed, tables
-from tests.test_runbooks_platform import Elsewhere, Patient, outage
+from tests.test_runbooks_platform import Down, Elsewhere, Patient, outage
 
 # --- contest_transition_failed ----------------------------------------------------------------------------------------
 
@@ -39,7 +41,7 @@ def locked(books: bool = True, field: bool = True) -> RunbookWorld:
     return world
 
 
-def daemons(world: RunbookWorld) -> list[object]:
+def daemons(world: RunbookWorld) -> list[Job]:
     return [*world.contests(), *world.reconciliation(), *world.ingestion()]
 
 
@@ -58,15 +60,21 @@ def test_the_step_that_failed_is_told_with_its_contest_until_it_is_made() -> Non
     assert series not in world.metrics.standing
 
 
-@pytest.mark.parametrize(("books", "field"), [(True, True), (False, True), (True, False), (False, False)])
-def test_what_the_step_waits_for_is_asked_for_and_it_is_made(books: bool, field: bool) -> None:
-    world = locked(books, field)
-    jobs = daemons(world)
-    control = healed(TRANSITION, Tried(world, jobs), **TO_LIVE)  # type: ignore[arg-type]
-    assert world.status() == "LIVE"
-    assert ("Recovery/1" in control.steps) is not books
-    if books:
-        assert ("Recovery/3" in control.steps) is not field
+def test_a_contest_without_the_processors_books_has_them_read_and_is_completed() -> None:
+    world = locked(books=False)
+    world.work(world.life(ContestsService))
+    world.runtime.at = OVER_AT
+    world.event_over()
+    world.processor.down_until = OVER_AT + HOUR_MS
+    control = healed(TRANSITION, Tried(world, [*world.contests(), *world.reconciliation()]), **TO_COMPLETE)
+    assert (world.status(), "Recovery/1" in control.steps) == ("COMPLETE", True)
+
+
+def test_a_contest_without_a_field_has_it_asked_for_and_goes_live() -> None:
+    world = locked(field=False)
+    world.provider.down_until = world.runtime.at + HOUR_MS
+    control = healed(TRANSITION, Tried(world, daemons(world)), **TO_LIVE)
+    assert (world.status(), "Recovery/3" in control.steps) == ("LIVE", True)
 
 
 def test_play_that_is_over_completes_the_contest_once_the_database_serves() -> None:
@@ -74,22 +82,9 @@ def test_play_that_is_over_completes_the_contest_once_the_database_serves() -> N
     world.work(world.life(ContestsService))
     world.runtime.at = OVER_AT
     world.event_over()
-    jobs = [job for job in world.contests()]
     outage(world, 1)()
-    control = Patient(world, [Late(world, job) for job in jobs])  # type: ignore[misc]
-    healed(TRANSITION, control, **TO_COMPLETE)
+    healed(TRANSITION, Down(world, world.contests()), **TO_COMPLETE)
     assert world.status() == "COMPLETE"
-
-
-class Late:
-    """A job that is at work only while the database serves."""
-
-    def __init__(self, world: RunbookWorld, job: object) -> None:
-        self._world, self._job = world, job
-        self.name, self.period_ms, self.work = job.name, job.period_ms, job.work  # type: ignore[attr-defined]
-
-    async def due(self) -> int | None:
-        return None if self._world.store.fails("") else await self._job.due()  # type: ignore[attr-defined,no-any-return]
 
 
 def test_a_contest_that_has_gone_on_is_only_verified() -> None:
@@ -106,9 +101,9 @@ def test_a_step_that_nobody_takes_is_handed_on_with_everything_as_it_was() -> No
     before = tables(world)
     handed_on(TRANSITION, Tried(world), "Recovery/5", **TO_LIVE)
     assert tables(world) == before
-    world = locked(books=False)
+    world = locked(field=False)
     before = tables(world)
-    handed_on(TRANSITION, Tried(world, refused={"Recovery/1": REFUSED}), "Recovery/1", **TO_LIVE)
+    handed_on(TRANSITION, Tried(world, refused={"Recovery/3": REFUSED}), "Recovery/3", **TO_LIVE)
     assert tables(world) == before
 
 
@@ -118,28 +113,39 @@ PACKS = "settlement_packs_unexecuted"
 ORPHANED = {"contest_id": "c1", "status": "ORPHANED_OUTCOME_MISSING"}
 
 
-def without_link(*users: str, shares: tuple[int, ...] = (5_000, 3_000, 2_000), wrong: bool = False) -> RunbookWorld:
-    """c1 was settled while the links of these users' packs were missing, or led to another's outcome if `wrong`."""
+def linked(change: Callable[[RunbookWorld], None], *shares: int) -> RunbookWorld:
+    """The settlement of c1 has begun, and the links of its packs are not what they were."""
     world = RunbookWorld()
-    world.entered(prize_shares_bp=list(shares))
+    world.entered(prize_shares_bp=list(shares) or [5_000, 3_000, 2_000])
     world.play()
     world.store.fails = lambda operation: operation == "settlement.execute"
     with pytest.raises(ServiceUnavailable):
         world.work(world.life(SettlementService))
     world.store.fails = lambda _: False
-    for user in users:
-        pack = world.row("settlement_packs", entry_id=f"c1-{user}")["pack_id"]
-        if wrong:
-            other = world.row("outcomes", entry_id="c1-ann")["outcome_id"]
-            world.connection.execute("update outcome_pack_links set outcome_id = ? where pack_id = ?", (other, pack))
-        else:
-            world.connection.execute("delete from outcome_pack_links where pack_id = ?", (pack,))
+    change(world)
     world.runtime.at += HOUR_MS
     return world
 
 
+def lose(user: str) -> Callable[[RunbookWorld], None]:
+    return lambda world: world.connection.execute(
+        "delete from outcome_pack_links where pack_id = ?",
+        (world.row("settlement_packs", entry_id=f"c1-{user}")["pack_id"],),
+    )
+
+
+def swap(world: RunbookWorld) -> None:
+    """The packs of ann and cyd are linked to each other's outcome."""
+    users = ("ann", "cyd")
+    packs = [world.row("settlement_packs", entry_id=f"c1-{user}")["pack_id"] for user in users]
+    outcomes = [world.row("outcomes", entry_id=f"c1-{user}")["outcome_id"] for user in users]
+    world.connection.execute("delete from outcome_pack_links where pack_id in (?, ?)", packs)
+    for pack, outcome in zip(packs, reversed(outcomes), strict=True):
+        world.connection.execute("insert into outcome_pack_links values (?, ?, 0)", (pack, outcome))
+
+
 def test_an_orphaned_pack_that_won_nothing_is_seen_and_costs_nobody_anything() -> None:
-    world = without_link("cyd", shares=(6_000, 4_000))
+    world = linked(lose("cyd"), 6_000, 4_000)
     settlement = world.life(SettlementService)
     control = healed_after(world, settlement, ORPHANED)
     told = [record.output for record in control.records]
@@ -158,22 +164,29 @@ def healed_after(world: RunbookWorld, settlement: SettlementService, labels: dic
     return control
 
 
-@pytest.mark.parametrize(("wrong", "status", "step"), [(False, "ORPHANED_OUTCOME_MISSING", "Recovery/2"),
-                                                       (True, "FAILED", "Recovery/3")])  # fmt: skip
-def test_a_prize_that_is_set_aside_is_handed_on_where_it_is(wrong: bool, status: str, step: str) -> None:
-    world = without_link("bob", wrong=wrong)
+@pytest.mark.parametrize(
+    ("change", "status", "step", "aside", "told"),
+    [
+        (lose("bob"), "ORPHANED_OUTCOME_MISSING", "Recovery/2", 810, "entry_id=c1-bob prize_cents=810"),
+        (swap, "FAILED", "Recovery/3", 1_890, "entry_id=c1-ann prize_cents=1350"),
+    ],
+)
+def test_a_prize_that_is_set_aside_is_handed_on_where_it_is(
+    change: Callable[[RunbookWorld], None], status: str, step: str, aside: int, told: str
+) -> None:
+    world = linked(change)
     world.work(world.life(SettlementService))
     assert world.status() == "SETTLED"
     before, money = tables(world), world.balances()
-    assert money["liabilities:unexecuted_packs:c1"] == -810
+    assert money["liabilities:unexecuted_packs:c1"] == -aside
     outcome = handed_on(PACKS, Tried(world), step, contest_id="c1", status=status)
     assert outcome.escalation is not None
-    assert "entry_id=c1-bob prize_cents=810" in str(outcome.escalation.package())
+    assert told in str(outcome.escalation.package())
     assert (tables(world), world.balances()) == (before, money)
 
 
 def test_the_other_packs_are_waited_for() -> None:
-    world = without_link("bob", shares=(10_000,))
+    world = linked(lose("bob"), 10_000)
     settlement = world.life(SettlementService)
     world.store.fails = lambda operation: operation == "settlement.close"
     with pytest.raises(ServiceUnavailable):
@@ -225,9 +238,7 @@ def test_a_budget_that_is_spent_on_and_on_is_handed_on() -> None:
     assert tables(world) == before
 
 
-def _status(world: RunbookWorld) -> object:
-    from contest_platform.http import Request
-
+def _status(world: RunbookWorld) -> Request:
     return Request("GET", "/api/admin/status", world.headers(), {})
 
 
@@ -256,13 +267,13 @@ def unwatched() -> RunbookWorld:
     return world
 
 
-def all_daemons(world: RunbookWorld) -> list[object]:
+def all_daemons(world: RunbookWorld) -> list[Job]:
     return [*daemons(world), *world.life(AnchoringService).jobs()]
 
 
 def test_what_alerts_would_tell_is_looked_at_by_hand_and_nothing_else_changes() -> None:
     world = unwatched()
-    control = healed(DOWN, Tried(world, all_daemons(world)))  # type: ignore[arg-type]
+    control = healed(DOWN, Tried(world, all_daemons(world)))
     assert [step for step in control.steps if step.startswith("Diagnosis")] == [
         f"Diagnosis/{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12)
     ]
@@ -278,8 +289,6 @@ def a_contest_in_error(world: RunbookWorld) -> None:
 
 
 def a_wrong_score(world: RunbookWorld) -> None:
-    from contest_platform.services.score_audit import ScoreAuditService
-
     world.connection.execute("update hole_scores set strokes = 9")
     world.work(world.life(ScoreAuditService))
 
@@ -292,7 +301,8 @@ def a_lost_transfer(world: RunbookWorld) -> None:
 TRANSFER = {
     "transfer_id": "payout_9", "contest_id": "c1", "entry_id": "c1-ann", "user_id": "ann", "amount_cents": 1_350,
     "destination": "acct_ann", "status": "PENDING", "reason": None, "attempts": 1, "idempotency_key": "k",
-    "next_attempt_at": None, "processor_transfer_id": None, "created_at": CUTOFF_AT, "done_at": CUTOFF_AT,
+    "key_born_at": None, "next_attempt_at": None, "processor_transfer_id": None, "created_at": CUTOFF_AT,
+    "done_at": CUTOFF_AT,
 }  # fmt: skip
 
 
@@ -328,16 +338,18 @@ def test_a_transfer_that_somebody_has_looked_into_is_no_news() -> None:
     world = unwatched()
     a_lost_transfer(world)
     world.write(lambda tx: payout_resolutions.resolve(tx, CTX, "payout_9", "the account is closed"))
-    healed(DOWN, Tried(world, all_daemons(world)))  # type: ignore[arg-type]
+    healed(DOWN, Tried(world, all_daemons(world)))
 
 
 def test_a_provider_that_does_not_answer_is_waited_for() -> None:
     world = locked()
     world.anchor = Elsewhere(world)
     world.work(world.life(ContestsService))
+    world.reconciled(world.runtime.at)
+    world.runtime.at = LOCK_AT + HOUR_MS
     world.provider.down_until = world.runtime.at + 3 * HOUR_MS
     world.poll()
-    control = healed(DOWN, Tried(world, all_daemons(world)))  # type: ignore[arg-type]
+    control = healed(DOWN, Tried(world, all_daemons(world)))
     assert "Diagnosis/10" in control.steps
     assert world.runtime.at >= world.provider.down_until
 
