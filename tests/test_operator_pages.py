@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from contest_platform.metrics import METRICS
+from operations.alerts import AlertRule, read
+from operations.alerts.tree import selectors
+from operations.runbooks import read as read_runbook
+from operations.runbooks.render import PLACEHOLDER
 from tests.support.command import ROOT, Ran, run_into
 
 FAULTS = """
@@ -62,3 +67,36 @@ def test_a_clock_that_is_wrong_is_set_right_within_the_hour_and_stays_so(ran: Ra
     assert (wrong.host, wrong.state, right.state, right.offset_ms) == ("win-ingest-1", "wrong", "right", 0)
     assert right.at - wrong.at < 3_600_000
     assert "host_clock_skew" in opened(ran).values()
+
+
+BY_THE_PLATFORM = {"correction_after_settlement": {"contest_id"}, "audit_anchor_stale": set[str]()}
+"""The labels of the pages that the platform sends itself, by the runbook that they lead to."""
+
+
+def carried(rule: AlertRule) -> set[str]:
+    """The labels that an alert has whatever series fires it: its own, and those of the metrics that it reads."""
+    names = [matcher.value for one in selectors(rule.expr) for matcher in one.matchers if matcher.label == "__name__"]
+    metrics = [{*METRICS[name].labels, "job"} for name in names if name in METRICS]
+    return set(rule.labels) | (set.intersection(*metrics) if metrics else set())
+
+
+def test_every_label_that_a_runbook_binds_is_one_that_each_of_its_pages_carries() -> None:
+    rules = [rule for group in read(sorted((ROOT / "alerts").glob("*.yml"))) for rule in group.rules]
+    pages: dict[str, list[set[str]]] = {name: [labels] for name, labels in BY_THE_PLATFORM.items()}
+    for rule in rules:
+        if isinstance(rule, AlertRule):
+            name = Path(rule.annotations["runbook_url"].text).stem
+            pages.setdefault(name, []).append(carried(rule))
+    bound = 0
+    for path in sorted((ROOT / "runbooks").glob("*.md")):
+        runbook, problems = read_runbook(path)
+        assert runbook is not None
+        assert problems == []
+        labels = {
+            name[1].removeprefix("alert.")
+            for name in PLACEHOLDER.finditer(runbook.source)
+            if name[1].startswith("alert.")
+        }
+        bound += len(labels)
+        assert all(labels <= carries for carries in pages.get(path.stem, [set()])), (path.stem, labels)
+    assert bound > 15
