@@ -26,6 +26,7 @@ T = TypeVar("T")
 GRAIN_MS = 3 * PERIOD_MS
 """How exactly monitoring is told of what goes on as it should: an hour's silence is news, and ten minutes are not."""
 
+LATE_RUNBOOK = "runbooks/correction_after_settlement.md"
 FRESH: Mapping[str, Any] = {
     "revision": None,
     "last_success_at": None,
@@ -322,9 +323,6 @@ class IngestionService:
                 audit.append(tx, ctx, "call.page", subject, after=page, reason=summary + contest_id)
 
         await self._commit("ingestion.paged", tournament, ports.runtime.now(), sent)
-
-
-LATE_RUNBOOK = "runbooks/correction_after_settlement.md"
 
 
 def late_correction_key(contest_id: str) -> str:
