@@ -376,7 +376,7 @@ def test_the_error_budget_is_spent_by_failures_and_whole_again_with_the_next_mon
     budget = ErrorBudget(metrics, START)
     for _ in range(REQUESTS_MIN // 100):
         budget.asked(START)
-        budget.failed()
+        budget.failed(START, "store_busy")
     assert metrics.standing["error_budget_remaining",] == 0
     budget.asked(START + DAY_MS)
     assert metrics.standing["error_budget_remaining",] == 0

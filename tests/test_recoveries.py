@@ -26,11 +26,6 @@ runbook happens to those whose recovery is one."""
 OPENED = {**BESIDE, **HEALED_BY}
 NEVER = "this is never said"
 
-_UNLINKED = pytest.mark.xfail(strict=True, reason="a page of the platform's own links to no runbook")
-WITHOUT_A_PAGE = dict.fromkeys(
-    ("corrections.after_cutoff", "corrections.after_settled", "golfers.disqualified_late", "platform.anchor_down"),
-    _UNLINKED,
-)
 Make = Callable[[str], Run]
 
 
@@ -87,7 +82,7 @@ def test_it_is_got_over_in_the_way_that_it_declares(name: str, alone: Make) -> N
         assert order.status == "COMPLETED"
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=WITHOUT_A_PAGE.get(name, ())) for name in FAULTS])
+@pytest.mark.parametrize("name", FAULTS)
 def test_with_ops_on_call_it_is_got_over_and_nothing_is_handed_on(name: str, attended: Make) -> None:
     run = attended(name)
     assert run.status == "PASS", (run.broken(), run.verdict.not_exercised)

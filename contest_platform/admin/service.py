@@ -9,6 +9,7 @@ from typing import Any
 from contest_platform import audit
 from contest_platform.access import UNREACHABLE
 from contest_platform.admin.actions import actions
+from contest_platform.admin.fleet import Fleet
 from contest_platform.admin.reading import Answer, Given, read_route
 from contest_platform.admin.reads import READS
 from contest_platform.admin.tasks import SERVICES, Tasks
@@ -30,6 +31,7 @@ class AdminService:
         self._ports, self._config = ports, config
         self._healing = HealingService(ports, config)
         self._tasks = Tasks(ports, config, self._healing)
+        self._fleet = Fleet(ports, config, self._healing)
 
     def jobs(self) -> Sequence[Job]:
         """None of its own, but that a new life tells how old the last backup is."""
@@ -39,12 +41,13 @@ class AdminService:
         routes = {("GET", read.path): read.route(self._ports) for read in READS}
         routes |= {
             ("POST", action.path): action.route(self._ports)
-            for action in (*actions(self._healing), *self._tasks.actions())
+            for action in (*actions(self._healing), *self._tasks.actions(), *self._fleet.actions())
         }
         host = (Field("host", "the host"),)
         return {
             **routes,
             **self._tasks.reads(),
+            **self._fleet.reads(),
             ("GET", "/api/admin/hosts"): read_route("The fleet", (), self._hosts),
             ("GET", "/api/admin/hosts/services"): read_route("The services of a host", host, self._services),
             ("GET", "/api/admin/audit/verify"): read_route("Recompute the chain of the audit log", (), self._verify),

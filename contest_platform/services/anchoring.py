@@ -22,6 +22,7 @@ CHECKPOINT = "anchoring"
 stale anchor and not yet of its end."""
 STALE_AFTER_MS = 3 * HOUR_MS
 DEDUP_KEY = "audit_anchor_stale"
+RUNBOOK = "runbooks/audit_anchor_stale.md"
 
 
 class AnchoringService:
@@ -84,7 +85,11 @@ class AnchoringService:
             dedup_key=DEDUP_KEY,
             summary="The audit head has not reached the outside anchor",
             severity="error" if action == "trigger" else "info",
-            details={"published_seq": published_seq, "minutes": STALE_AFTER_MS // MINUTE_MS},
+            details={
+                "published_seq": published_seq,
+                "minutes": STALE_AFTER_MS // MINUTE_MS,
+                "runbook_url": RUNBOOK,
+            },
         )
         try:
             await self._ports.runtime.deadline(send, self._config.pager_timeout_ms)

@@ -10,21 +10,27 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import pytest
+
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
-from contest_platform.ports import ConnectionFailed
+from contest_platform.ports import ConnectionFailed, ServiceUnavailable
 from contest_platform.services.anchoring import AnchoringService
+from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import ORDER_LIFE_MS, HealingService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.settlement import SettlementService
 from operations.runbooks import Output
 from tests import test_runbooks_contests as contests
+from tests import test_runbooks_fleet as fleet
 from tests import test_runbooks_ingestion as ingestion
 from tests import test_runbooks_overdue as overdue
 from tests import test_runbooks_payments as payments
 from tests import test_runbooks_payouts as payouts
 from tests import test_runbooks_platform as platform
 from tests import test_runbooks_tasks as tasks
+from tests import test_runbooks_watch as watch
 from tests.support.admin_world import AdminWorld
+from tests.support.contest_world import LOCK_AT, OVER_AT
 from tests.support.runbook_world import CARDS, RunbookWorld
 from tests.support.tried import LOST, Tried
 
@@ -253,7 +259,84 @@ def _drift(world: AdminWorld) -> None:
     world.hosts.on_restart = world.restart
 
 
+# --- hosts and the watch over all of it -------------------------------------------------------------------------------
+
+
+def _host_away() -> Tried:
+    world, healing = platform.stopped()
+    back = platform.at(world, world.runtime.at + 9 * HOUR_MS - 30 * MINUTE_MS, world.hosts.down.clear)
+    return Tried(world, [*healing.jobs(), back])
+
+
+def _rule_in_vain() -> Tried:
+    world, healing = fleet.in_vain()
+    return Tried(world, list(healing.jobs()))
+
+
+def _strange(check: str) -> Callable[[], Tried]:
+    def begin() -> Tried:
+        world, healing = fleet.strange(check)
+        world.hosts.ahead_s = {"win-1": -400} if check == "time_in_sync" else {}
+        return Tried(world, list(healing.jobs()))
+
+    return begin
+
+
+def _wrong_clock() -> Tried:
+    world = fleet.wrong(win_1=120)
+    world.hosts.down = {"win-1": ConnectionFailed("down")}
+    return Tried(world, [platform.at(world, world.runtime.at + 5 * HOUR_MS, world.hosts.down.clear)])
+
+
+def _not_live() -> Tried:
+    world = watch.locked(books=False, field=False)
+    world.provider.down_until = world.runtime.at + HOUR_MS
+    return Tried(world, watch.daemons(world))
+
+
+def _not_complete() -> Tried:
+    world = watch.locked(books=False)
+    world.work(world.life(ContestsService))
+    world.runtime.at = OVER_AT
+    world.event_over()
+    world.processor.down_until = OVER_AT + HOUR_MS
+    return Tried(world, [*world.contests(), *world.reconciliation()])
+
+
+def _orphaned() -> Tried:
+    world = watch.linked(watch.lose("bob"), 10_000)
+    settlement = world.life(SettlementService)
+    world.store.fails = lambda operation: operation == "settlement.close"
+    with pytest.raises(ServiceUnavailable):
+        world.work(settlement)
+    world.store.fails = lambda _: False
+    return Tried(world, list(settlement.jobs()))
+
+
+def _budget_spent() -> Tried:
+    world = RunbookWorld()
+    watch.spent(world)
+    return Tried(world, world.reconciliation())
+
+
+def _unwatched() -> Tried:
+    world = watch.unwatched()
+    return Tried(world, watch.all_daemons(world))
+
+
+def _unwatched_without_a_provider() -> Tried:
+    world = watch.locked()
+    world.anchor = platform.Elsewhere(world)
+    world.work(world.life(ContestsService))
+    world.reconciled(world.runtime.at)
+    world.runtime.at = LOCK_AT + HOUR_MS
+    world.provider.down_until = world.runtime.at + 3 * HOUR_MS
+    world.poll()
+    return Tried(world, watch.all_daemons(world))
+
+
 CASES: dict[str, tuple[Case, ...]] = {
+    "alerting_down": (_case(_unwatched), _case(_unwatched_without_a_provider)),
     "audit_anchor_stale": (_case(_stale_anchor),),
     "auth_service_unavailable": (_case(_signing_in),),
     "backup_contest_data": (_case(_task()), _case(_task(_nothing, "Steps/1", "Steps/3"))),
@@ -262,6 +345,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "configuration_change": (_case(_task(_drift)),),
     "contest_in_error": (_case(_given_up, contest_id="c1"),),
     "contest_lock_failed": (_case(lambda: Tried(contests.unlocked("c1", "c2"))),),
+    "contest_transition_failed": (_case(_not_live, **watch.TO_LIVE), _case(_not_complete, **watch.TO_COMPLETE)),
     "contest_transition_overdue": (_case(_late),),
     "correction_after_settlement": (_case(_corrected, contest_id="c1"),),
     "daemon_heartbeat_missed": (_case(_dead_daemon, daemon="settlement"),),
@@ -269,6 +353,12 @@ CASES: dict[str, tuple[Case, ...]] = {
     "database_connection_failure": (_case(_database),),
     "duplicate_webhook": (_case(_payments(payments.missed)),),
     "emergency_rollback": (_case(_task(_drift)),),
+    "error_budget_low": (_case(_budget_spent),),
+    "healing_rule_never_succeeds": (_case(_rule_in_vain, rule_id=fleet.WIN),),
+    "host_clock_skew": (_case(_wrong_clock, job="ingestion"),),
+    "host_incident_unmatched": (_case(_strange("disk_free"), host="win-1", check="disk_free"),
+                                _case(_strange("time_in_sync"), host="win-1", check="time_in_sync")),
+    "host_unreachable": (_case(_host_away, host="win-1"),),
     "ingestion_lag": (_case(_given_up_ingestion, tournament_id="t1"),
                       _case(lambda: _with_ingestion(ingestion.silent()), tournament_id="t1")),
     "ingestion_quarantine": (_case(_held_back(8), tournament_id="t1"),
@@ -306,6 +396,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "restore_from_backup": (_case(_task(tasks.take)), _case(_task(tasks.take, "Steps/1"))),
     "score_discrepancy": (_case(lambda: Tried(ingestion.wrong()), tournament_id="t1"),),
     "settlement_failed_mid_run": (_case(_given_up),),
+    "settlement_packs_unexecuted": (_case(_orphaned, **watch.ORPHANED),),
     "settlement_lease_stale": (_case(_abandoned),),
     "settlement_overdue": (_case(_unsettled), _case(_never_begun)),
     "snapshot_ritual": (_case(_task()), _case(_task(_nothing, "Steps/3"))),

@@ -426,11 +426,11 @@ def _correct_late(scribe: Scribe) -> None:
         "pager.events",
         at=scribe.now,
         action="trigger",
-        dedup_key="late_correction:t1",
+        dedup_key="late_correction:c1",
         severity="warning",
         details="{}",
     )
-    scribe.audit("system:ingestion", "call.page", "pager/late_correction:t1")
+    scribe.audit("system:ingestion", "call.page", "pager/late_correction:c1")
 
 
 def _end(scribe: Scribe) -> None:
