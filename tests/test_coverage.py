@@ -12,6 +12,7 @@ from absence.covering import make_all, tasks
 from fault_injectors import registry
 from reports.coverage import Coverage, Share
 from tests.support.command import ROOT, Ran, SharedRuns, absence
+from tests.test_reports import Page
 
 STORM = """
   - {fault: webhooks.storm}
@@ -178,7 +179,9 @@ def test_a_scenario_that_cannot_be_planned_is_told_as_everywhere(tmp_path: Path,
 
 def test_the_reports_tell_it_if_somebody_was_on_call(ran: Ran, small_run: Ran, covered: Coverage) -> None:
     page, text = (ran.path / "report.html").read_text(), (ran.path / "report.md").read_text()
-    assert 'id="coverage"' in page
+    told = Page(page.encode())
+    assert told.open == [], "every tag is closed"
+    assert "Webhooks" in told.texts["coverage"]
     assert f"<dt>Steps</dt><dd>{covered.shares['steps'].percent} <small>" in page
     storm = document(covered, "duplicate_webhook")
     [idle] = [step for step in storm.steps if step.id == "Rollback/1"]
