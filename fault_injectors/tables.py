@@ -10,6 +10,8 @@ from typing import Literal
 Table = Literal[
     "access_log",
     "audit_log",
+    "backups",
+    "config_versions",
     "ingestion_batches",
     "ingestion_receipts",
     "ledger_postings",
@@ -21,11 +23,13 @@ Table = Literal[
     "settlement_packs",
 ]
 """Every table that triggers protect. Of quarantine_resolutions there are rows only where the feed had to be doubted,
-and of the executions of runbooks only where ops had to carry one out."""
+and of executions, backups and versions of the configuration only where ops had to carry a runbook out."""
 
 ROWS: dict[str, tuple[str, str, str]] = {
     "access_log": ("n", "reason", "'as agreed'"),
     "audit_log": ("seq", "reason", "reason || ' (as agreed)'"),
+    "backups": ("backup_id", "reason", "'as agreed'"),
+    "config_versions": ("version", "reason", "'as agreed'"),
     "ingestion_batches": ("batch_id", "admitted", "admitted + {by}"),
     "ingestion_receipts": ("batch_id, n", "strokes", "strokes + 1"),
     "ledger_postings": ("txn_id, n", "amount_cents", "amount_cents + {by}"),

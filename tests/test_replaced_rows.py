@@ -11,6 +11,7 @@ import pytest
 from assertions.judge import Verdict, judge
 from contest_platform import audit
 from contest_platform.audit import Context
+from contest_platform.ports import Tx
 from contest_platform.store import sqlite
 from contest_platform.store.schema import APPEND_ONLY, IRREPLACEABLE
 from evidence.journal import JournalWriter
@@ -30,11 +31,23 @@ REPLACED = {
     "ingestion_batches": (1, "published_at", 1, "ingestion_batches/1: published_at is 1, audited as "),
     "outcome_settlement_log": (1, "settled_by", "me", "settled_by is 'me', audited as 'system:settlement:"),
     "quarantine_resolutions": (9, "how", "by hand", "how is 'by hand', audited as 'full poll'"),
+    "config_versions": (1, "reason", "by hand", "reason is 'by hand', audited as 'slow answers'"),
+    "backups": (1, "reason", "by hand", "reason is 'by hand', audited as 'before a change'"),
     "settlement_packs": (1, "status", "PENDING", "status is 'PENDING', audited as 'EXECUTED'"),
 }
 """Table -> the rowid of what is replaced, a column, what the new row says there, and what the judge says to that."""
-RESOLVED = {"batch_id": 9, "resolved_by_batch_id": 10, "at": 0, "how": "full poll"}
-"""A row of quarantine_resolutions: in a small run nothing is quarantined."""
+MADE = {
+    "quarantine_resolutions": {"batch_id": 9, "resolved_by_batch_id": 10, "at": 0, "how": "full poll"},
+    "config_versions": {
+        "version": 1, "hash": "h", "content": "{}", "created_at": 0, "created_by": "ops:kim", "execution_id": "x1",
+        "step": None, "reason": "slow answers",
+    },
+    "backups": {
+        "backup_id": "b1", "taken_at": 0, "taken_by": "ops:kim", "execution_id": "x1", "reason": "before a change",
+        "size_bytes": 1, "sha256": "h", "audit_seq": 1, "audit_hash": "h",
+    },
+}  # fmt: skip
+"""Rows of the tables that have none in a small run: nothing is quarantined in it, and nobody carries out a runbook."""
 
 
 def replace_row(connection: apsw.Connection, table: str, number: int, column: str, value: object) -> None:
@@ -43,6 +56,11 @@ def replace_row(connection: apsw.Connection, table: str, number: int, column: st
     [old] = connection.execute(f"select * from {table} where rowid = ?", (number,))
     row = {**dict(zip(columns, old, strict=True)), column: value}
     connection.execute(f"insert or replace into {table} values ({', '.join('?' * len(row))})", tuple(row.values()))
+
+
+def _make(tx: Tx) -> None:
+    for table, row in MADE.items():
+        audit.insert(tx, Context("system:test", "t1"), table, row, "made for this test")
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +73,7 @@ def replaced(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
         world = World(plan, kernel, writer.books)
         world.runtime.spawn(begin(world), "preflight")
         kernel.run(until=plan.recovery_until_at)
-        sqlite.transact(
-            world.connection, world.runtime.now(), "",
-            lambda tx: audit.insert(tx, Context("system:test", "t1"), "quarantine_resolutions", RESOLVED, "resolved"),
-        )  # fmt: skip
+        sqlite.transact(world.connection, world.runtime.now(), "", _make)
         world.connection.execute("pragma recursive_triggers = off")
         for table, (number, column, value, _) in REPLACED.items():
             replace_row(world.connection, table, number, column, value)

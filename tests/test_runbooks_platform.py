@@ -397,9 +397,7 @@ def test_what_is_not_measured_is_measured_again_once_every_job_has_worked() -> N
     world.metrics.standing.clear()
     control = healed(ABSENT, Tried(world, jobs), metric="quarantined_batches")
     assert {"Recovery/1", "Recovery/2", "Recovery/3"} <= {*control.steps}
-    assert {"quarantined_batches", "auth_requests_total", "audit_anchor_last_success_timestamp_seconds"} <= measured(
-        world
-    )
+    assert {"quarantined_batches", "audit_anchor_last_success_timestamp_seconds"} <= measured(world)
     assert any(name.endswith("reconciliation_last_success_timestamp_seconds") for name in measured(world))
 
 
@@ -422,5 +420,5 @@ def test_a_job_that_does_not_work_is_handed_on() -> None:
     jobs = world.ingestion()
     handed_on(ABSENT, Tried(world, jobs), "Recovery/4", metric="audit_anchor_last_success_timestamp_seconds")
     control = Tried(world, jobs, refused={"Recovery/3": REFUSED})
-    handed_on(ABSENT, control, "Recovery/3", metric="auth_requests_total")
+    handed_on(ABSENT, control, "Recovery/3", metric="auth_service_error_rate")
     assert world.rows("select * from hole_scores") == scores

@@ -42,8 +42,11 @@ class AnchoringService:
     async def _work(self) -> None:
         ports = self._ports
         now = ports.runtime.now()
+        next_at = next_tick(now + 1, HOUR_MS)  # not an hour from now: this may have come late
         seq, head, known = await ports.store.transact("anchoring.head", _head)
         if seq == known["seq"] and not known["paged"]:
+            self._told.tell_of(now)
+            self._next_at = next_at
             return
         if seq == known["seq"] or await self._publish(seq, head):
             known = {**known, "seq": seq, "at": now}
@@ -63,7 +66,7 @@ class AnchoringService:
             checkpoints.save(tx, CHECKPOINT, {**known, "paged": stale if paged else known["paged"]})
 
         await ports.store.transact("anchoring.done", remember)
-        self._next_at = next_tick(now + 1, HOUR_MS)  # not an hour from now: this may have come late
+        self._next_at = next_at
 
     async def _publish(self, seq: int, head: str) -> bool:
         publication = self._ports.anchor.publish(head_seq=seq, head_hash=head)

@@ -21,6 +21,7 @@ from contest_platform.service import Config, Refusal
 SETTINGS: Mapping[str, tuple[int, int]] = {
     "anchor_timeout_ms": (1_000, 60_000),
     "auth_timeout_ms": (1_000, 30_000),
+    "database_timeout_ms": (1_000, 60_000),
     "host_timeout_ms": (5_000, 600_000),
     "pager_timeout_ms": (1_000, 60_000),
     "processor_timeout_ms": (5_000, 600_000),
