@@ -7,7 +7,7 @@ does not go as written, the matter is escalated, and from then on the platform s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from operations.runbooks.document import Runbook
@@ -21,8 +21,15 @@ TURN_MS = 7 * DAY_MS
 AT_DESK_MS, WOKEN_MS = (60_000, 300_000), (300_000, 1_200_000)
 """From the page, or from when a procedure is due, to the first look at it."""
 
-MakeControl = Callable[[str, Runbook, str, int], Control]
-"""(principal, runbook, incident, which time it is attended to) -> the way to the platform."""
+LOOK_UP_MS = 60_000
+"""How often somebody with both hands full looks up for what else has come."""
+ENDS_WITHIN_MS = 6 * HOUR_MS
+"""What is due later than this before the end of the run is not begun: it might not end."""
+
+Sleep = Callable[[int], Awaitable[None]]
+MakeControl = Callable[[str, Runbook, str, int, Sleep], Control]
+"""(principal, runbook, incident, which time it is attended to, how to wait until an instant) -> the way to the
+platform."""
 
 
 class Procedure(NamedTuple):
@@ -38,8 +45,9 @@ class Procedure(NamedTuple):
 
 
 class OperatorActor:
-    """`principals` take turns. One matter at a time: pages in the order in which they came, then what is due. Whoever
-    began a matter ends it."""
+    """`principals` take turns. Pages are attended to in the order in which they came, what is due when no page is left;
+    never two things at a time. While a runbook has one wait for the clock, hands are free for what stands in the other
+    row: a page is not left lying because a procedure waits, nor the reverse. Whoever began a matter ends it."""
 
     def __init__(
         self,
@@ -53,41 +61,57 @@ class OperatorActor:
         self._library, self._control = library, control
         self._book, self._first_turn_at = world.books["operator.escalations"], world.runtime.now()
         self._pages: list[Page] = []
-        self._procedures: list[Procedure] = []
-        self._busy = False
+        self._attending = self._page_waits = self._hands_full = False
         self._visits: dict[str, int] = {}
 
     def paged(self, page: Page) -> None:
         """The pager rings."""
         self._pages.append(page)
-        self._get_up()
+        if not self._attending:
+            self._attending = True
+            self._world.runtime.spawn(self._attend_to_pages(), "operator")
+
+    async def _attend_to_pages(self) -> None:
+        while self._pages:
+            page = self._pages.pop(0)
+            await self._take_up(for_page=True)
+            await self._attend(page)
+            self._hands_full = False
+        self._attending = False
 
     async def keep_calendar(self, until_at: int) -> None:
-        """See to it that what is due before `until_at` is done."""
+        """Do what is due, one after the other, until the run ends at `until_at`."""
         runtime = self._world.runtime
         due = [
             Procedure(at, runbook)
             for runbook in self._library.values()
             if runbook.schedule is not None
-            for at in runbook.schedule.due(runtime.now(), until_at)
+            for at in runbook.schedule.due(runtime.now(), until_at - ENDS_WITHIN_MS)
         ]
         for procedure in sorted(due, key=lambda one: (one.at, one.runbook.id.text)):
             await runtime.sleep_until(procedure.at)
-            self._procedures.append(procedure)
-            self._get_up()
+            await self._take_up(for_page=False)
+            await self._perform(procedure)
+            self._hands_full = False
 
-    def _get_up(self) -> None:
-        if not self._busy:
-            self._busy = True
-            self._world.runtime.spawn(self._work(), "operator")
+    # --- two hands ---------------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        while self._pages or self._procedures:
-            if self._pages:
-                await self._attend(self._pages.pop(0))
-            else:
-                await self._perform(self._procedures.pop(0))
-        self._busy = False
+    async def _take_up(self, *, for_page: bool) -> None:
+        """Return when hands are free; a page goes first."""
+        runtime = self._world.runtime
+        self._page_waits |= for_page
+        while self._hands_full or (self._page_waits and not for_page):
+            await runtime.sleep_until(runtime.now() + LOOK_UP_MS)
+        self._page_waits &= not for_page
+        self._hands_full = True
+
+    def _put_aside(self, *, for_page: bool) -> Sleep:
+        async def put_aside(until_at: int) -> None:
+            self._hands_full = False
+            await self._world.runtime.sleep_until(until_at)
+            await self._take_up(for_page=for_page)
+
+        return put_aside
 
     def _on_duty(self) -> str:
         turn = (self._world.runtime.now() - self._first_turn_at) // TURN_MS
@@ -112,13 +136,15 @@ class OperatorActor:
             return
         labels = page.details.get("labels", {})
         alert = Alert(str(labels.get("alertname", key)), labels, page.at)
-        outcome = await execute(runbook, alert, self._control(principal, runbook, key, visit))
+        control = self._control(principal, runbook, key, visit, self._put_aside(for_page=True))
+        outcome = await execute(runbook, alert, control)
         self._hand_on(principal, key, runbook, outcome)
 
     async def _perform(self, procedure: Procedure) -> None:
         principal, runbook, occasion = self._on_duty(), procedure.runbook, procedure.incident
         await self._pause(AT_DESK_MS, "operator.begins", occasion, 1)
-        outcome = await execute(runbook, None, self._control(principal, runbook, occasion, 1))
+        control = self._control(principal, runbook, occasion, 1, self._put_aside(for_page=False))
+        outcome = await execute(runbook, None, control)
         self._hand_on(principal, occasion, runbook, outcome)
 
     async def _pause(self, bounds: tuple[int, int], site: str, incident: str, visit: int) -> None:
