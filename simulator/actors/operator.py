@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from operations.runbooks.document import Runbook
@@ -40,8 +41,8 @@ class Procedure(NamedTuple):
 
     @property
     def incident(self) -> str:
-        """What the notebook calls this occasion."""
-        return f"{self.runbook.id}:{self.at // 1_000}"
+        """What the notebook calls this occasion: a procedure is due once a day at most."""
+        return f"{self.runbook.id}:{datetime.fromtimestamp(self.at / 1_000, UTC):%Y-%m-%d}"
 
 
 class OperatorActor:
