@@ -35,12 +35,9 @@ class SqliteBackups:
         """What was inspected last: the same bytes hold the same again."""
 
     async def create(self, *, backup_id: str) -> Backup:
-        copy = apsw.Connection(":memory:")
-        with copy.backup("main", self._connection, "main") as backup:
-            backup.step(-1)
-        image = copy.serialize("main")
+        image = self._connection.serialize("main")
         self._kept[backup_id] = image
-        seq, head = _head(copy)
+        seq, head = _head(_opened(image))
         return Backup(len(image), sha256(image).hexdigest(), seq, head)
 
     async def inspect(self, *, backup_id: str, content: bool = False) -> BackupContent | None:
