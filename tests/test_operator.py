@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from operations.runbooks import Output, Runbook
+from operations.runbooks import Output, Runbook, Unrecorded
 from simulator.actors.operator import AT_DESK_MS, TURN_MS, OperatorActor, Sleep
 from simulator.actors.witnesses import PagerActor
 from simulator.wires.control import OpsControl
@@ -80,7 +80,12 @@ class Control(OpsControl):
 
     answer = Output(0, "fine")
 
+    lost = 0
+    """How many executions cannot be recorded."""
+
     async def start(self, name: str, version: str, system_state_before: Mapping[str, Any]) -> str:
+        if self._visit <= self.lost:
+            raise Unrecorded("nobody answers")
         execution_id = f"x{self._world.books['operator.notebook'].count}"
         self._note("started", execution_id)
         return execution_id
@@ -215,3 +220,15 @@ def test_a_procedure_that_does_not_go_as_written_is_escalated() -> None:
         "ops:kim", "look:2027-01-04", "look",
     )  # fmt: skip
     assert "something else" in escalation["reason"]
+
+
+@pytest.mark.parametrize(("lost", "ends"), [(0, 1), (1, 1), (4, 1), (5, 0)])
+def test_a_procedure_that_no_record_can_be_begun_of_is_tried_again_within_its_time(
+    monkeypatch: pytest.MonkeyPatch, lost: int, ends: int
+) -> None:
+    monkeypatch.setattr(Control, "lost", lost)
+    ops = Ops(DAILY)
+    done = ops.done()
+    assert [action for _, action, _, _ in done] == ["started", "completed"] * ends
+    assert all(0 <= at - 14 * HOUR - lost * 30 * MINUTE < 30 * MINUTE for _, _, _, at in done)
+    assert len(ops.world.rows("operator.escalations")) == 1 - ends
