@@ -130,10 +130,10 @@ class ProcessStore:
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
         self._guard()
-        effect = None if self._line is None else self._line.consult(operation)
-        if effect is not None:
-            assert self._line is not None
-            await self._line.broken(effect, self._session, operation, fn, self._commit)
+        if self._line is not None:
+            effect = self._line.consult(operation)
+            if effect is not None:
+                await self._line.broken(effect, self._session, operation, fn, self._commit)
         return self._commit(operation, fn)
 
     def _commit(self, operation: str, fn: Callable[[Tx], T]) -> T:

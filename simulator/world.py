@@ -45,7 +45,7 @@ from simulator.wires.control import OpsControl
 from simulator.wires.database import DatabaseLine
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
-from simulator.wires.monitoring import MonitoringWire
+from simulator.wires.monitoring import MonitoringWire, Unscraped
 from simulator.wires.processor import CustomerWire, ProcessorWire
 from simulator.wires.provider import ProviderWire
 from simulator.wires.store import StoreWire
@@ -154,7 +154,9 @@ class World:
             auth=IdentityWire(self, self.identity, guard),
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
-            metrics=MonitoringWire(self.monitoring, process.unit.name, guard),
+            metrics=MonitoringWire(self.monitoring, process.unit.name, guard)
+            if self.operations.groups
+            else Unscraped(),
             backups=BackupWire(self, self.backups, guard),
         )
 

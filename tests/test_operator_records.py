@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from contest_platform.http import Request, Response
+from contest_platform.jobs import HOUR_MS
 from operations.runbooks import Alert, Outcome, execute
 from simulator.wires.control import OpsControl
 from tests.support.admin_world import KIM, AdminWorld
@@ -16,8 +18,11 @@ from tests.support.runbooks import finish
 from tests.support.tried import runbook
 
 
-def carried_out(world: AdminWorld, notebook: list[tuple[Any, ...]], name: str, **labels: str) -> Outcome:
-    """The operator's own Control, on a world of which it sees the clock, the edge and its notebook."""
+def carried_out(
+    world: AdminWorld, notebook: list[tuple[Any, ...]], name: str, out_until: int = 0, **labels: str
+) -> Outcome:
+    """The operator's own Control, on a world of which it sees the clock, the edge and its notebook. Until `out_until`
+    the platform serves nobody."""
 
     async def deadline(call: Awaitable[Any], after_ms: int) -> Any:
         return await call
@@ -25,9 +30,14 @@ def carried_out(world: AdminWorld, notebook: list[tuple[Any, ...]], name: str, *
     async def sleep_until(at: int) -> None:
         world.runtime.at = at
 
+    async def handle(request: Request) -> Response:
+        if world.runtime.at < out_until:
+            return Response(503, {"error": "timeout"})
+        return await world.app.handle(request)
+
     runtime = SimpleNamespace(now=lambda: world.runtime.at, deadline=deadline, sleep_until=sleep_until)
     around: Any = SimpleNamespace(
-        runtime=runtime, edge=SimpleNamespace(request=world.app.handle), call=lambda call, _: call,
+        runtime=runtime, edge=SimpleNamespace(request=handle), call=lambda call, _: call,
         books={"operator.notebook": SimpleNamespace(note=lambda *row: notebook.append(row))},
         record=lambda *_, **__: None, draws=SimpleNamespace(between=lambda *bounds: bounds[0]),
     )  # fmt: skip
@@ -55,3 +65,18 @@ def test_a_step_of_rollback_that_is_not_needed_keeps_nothing_from_the_record(sen
     assert ended["status"] == outcome.status
     sent = [record for record in outcome.records if record.status is not None]
     assert world.rows("select count(*) as n from runbook_execution_steps")[0]["n"] == len(sent)
+
+
+@pytest.mark.parametrize(("out_h", "status"), [(1, "completed"), (3, "failed")])
+def test_a_record_that_the_platform_cannot_take_is_offered_again_for_two_hours(out_h: int, status: str) -> None:
+    world, notebook = prepared(), []  # type: ignore[var-annotated]
+    begun_at = world.runtime.at
+    world.connection.execute("update transfers set processor_transfer_id = null where status = 'FAILED_TERMINAL'")
+    labels = {"contest_id": "c1", "reason": "account_closed"}
+    outcome = carried_out(world, notebook, "payout_destination_invalid", begun_at + out_h * HOUR_MS, **labels)
+    assert outcome.status == status
+    if status == "failed":
+        assert outcome.escalation is not None
+        assert "HTTP 503" in outcome.escalation.reason
+        assert begun_at + 1.9 * HOUR_MS < world.runtime.at <= begun_at + 2.1 * HOUR_MS
+        assert notebook == []

@@ -20,7 +20,9 @@ from simulator.actors.context import World
 
 START, STEPS, COMPLETE = (f"/api/admin/runbooks/{end}" for end in ("start", "steps", "complete"))
 ANSWER_WITHIN_MS = 60_000
-TRIES = 5
+RETRY_MS, PATIENCE_MS = 60_000, 2 * 3_600_000
+"""Nothing is done off the record, so while the platform cannot take it (its database or the sign-in may be what is
+out of order) a person tries again, so often and for so long."""
 NO_ANSWER = 3
 """Exit status of a command that got no answer."""
 THINK_MS = (15_000, 120_000)
@@ -119,20 +121,22 @@ class OpsControl:
     async def _tell(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
         """Said again until it is answered, for the same words again change nothing. Raises Unrecorded when the platform
         does not take it."""
-        problem = ""
-        for _ in range(TRIES):
+        given_up_at = self.now() + PATIENCE_MS
+        while True:
             asking = self._world.call(self._request(Request("POST", path, headers or {}, body)), f"ops {path}")
             try:
                 answer = await self._world.runtime.deadline(asking, ANSWER_WITHIN_MS)
             except PortError as error:
                 problem = error.code
-                continue
-            if answer.status == 200:
-                return answer
-            problem = f"HTTP {answer.status}: {answer.body.get('error', '')}"
-            if answer.status < 500:
-                break
-        raise Unrecorded(f"POST {path}: {problem}")
+            else:
+                if answer.status == 200:
+                    return answer
+                problem = f"HTTP {answer.status}: {answer.body.get('error', '')}"
+                if answer.status < 500:
+                    raise Unrecorded(f"POST {path}: {problem}")
+            if self.now() + RETRY_MS > given_up_at:
+                raise Unrecorded(f"POST {path}: {problem}")
+            await self.wait(RETRY_MS // 1000)
 
     # --- the notebook ------------------------------------------------------------------------------------------------
 

@@ -41,5 +41,20 @@ class MonitoringWire:
             self._actor.sample(key, None)
 
 
+class Unscraped:
+    """The Metrics port where nobody scrapes: what is exported stays in its process."""
+
+    __slots__ = ()
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        pass
+
+    def add(self, name: str, amount: int = 1, **labels: str) -> None:
+        pass
+
+    def remove(self, name: str, **labels: str) -> None:
+        pass
+
+
 def _key(name: str, job: str, labels: dict[str, str]) -> Key:
     return name, job, *[labels[label] for label in METRICS[name].labels]
