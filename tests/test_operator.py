@@ -182,11 +182,12 @@ def test_one_thing_is_done_after_the_other_and_a_page_goes_before_what_is_due() 
     ]  # fmt: skip
 
 
-def test_a_page_that_comes_while_a_procedure_is_done_waits_for_its_end() -> None:
-    ops = Ops(DAILY, PAGED)
+def test_a_page_that_comes_while_a_procedure_is_done_waits_for_its_end_and_goes_before_the_next() -> None:
+    ops = Ops(DAILY, document("tidy", front="alerts: []\nschedule: daily at 14:00"), PAGED)
     ops.page(14 * HOUR + MINUTE)
     assert [(action, runbook) for _, action, runbook, _ in ops.done()] == [
         ("started", "look"), ("completed", "look"), ("started", "mend"), ("completed", "mend"),
+        ("started", "tidy"), ("completed", "tidy"),
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, NamedTuple
 
 from operations.runbooks.document import Runbook
@@ -24,7 +25,7 @@ AT_DESK_MS, WOKEN_MS = (60_000, 300_000), (300_000, 1_200_000)
 
 LOOK_UP_MS = 60_000
 """How often somebody with both hands full looks up for what else has come."""
-TRIES, TRY_AGAIN_MS = 5, HOUR_MS // 2
+TRY_AGAIN_MS, PATIENCE_MS = HOUR_MS // 2, 2 * HOUR_MS
 """A procedure can be begun later where the platform takes no record of it now. A page cannot wait."""
 ENDS_WITHIN_MS = 6 * HOUR_MS
 """What is due later than this before the end of the run is not begun: it might not end."""
@@ -147,11 +148,12 @@ class OperatorActor:
         principal, runbook, occasion = self._on_duty(), procedure.runbook, procedure.incident
         await self._pause(AT_DESK_MS, "operator.begins", occasion, 1)
         put_aside = self._put_aside(for_page=False)
-        for visit in range(1, TRIES + 1):
+        for visit in count(1):
             outcome = await execute(runbook, None, self._control(principal, runbook, occasion, visit, put_aside))
-            if outcome.execution_id or visit == TRIES:
+            now = self._world.runtime.now()
+            if outcome.execution_id or now >= procedure.at + PATIENCE_MS:
                 break
-            await put_aside(self._world.runtime.now() + TRY_AGAIN_MS)  # No record could be begun, so nothing was done.
+            await put_aside(now + TRY_AGAIN_MS)  # No record could be begun, so nothing was done.
         self._hand_on(principal, occasion, runbook, outcome)
 
     async def _pause(self, bounds: tuple[int, int], site: str, incident: str, visit: int) -> None:
