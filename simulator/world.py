@@ -31,7 +31,7 @@ from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
 from simulator.actors.monitoring import MonitoringActor
-from simulator.actors.operator import OperatorActor
+from simulator.actors.operator import OperatorActor, Sleep
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
@@ -186,13 +186,15 @@ class World:
         session.committed(tx.statements, tx.changes)
         session.close()
 
-    def go_on_call(self, principal: str, token: str) -> None:
-        """Ops has the pager from now on, and the runbooks."""
+    def go_on_call(self, tokens: Mapping[str, str]) -> None:
+        """Ops, by principal, have the pager from now on, the runbooks, and the calendar of what is due."""
 
-        def control(runbook: Runbook, incident: str, visit: int) -> OpsControl:
-            return OpsControl(self, principal, token, runbook, incident, visit)
+        def control(principal: str, runbook: Runbook, incident: str, visit: int, sleep_until: Sleep) -> OpsControl:
+            return OpsControl(self, principal, tokens[principal], runbook, incident, visit, sleep_until)
 
-        self.pager.on_call = OperatorActor(self, principal, self.pager, self.operations.runbooks, control).paged
+        operator = OperatorActor(self, list(tokens), self.pager, self.operations.runbooks, control)
+        self.pager.on_call = operator.paged
+        self.runtime.spawn(operator.keep_calendar(self.plan.recovery_until_at), "operator's calendar")
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

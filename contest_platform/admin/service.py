@@ -93,11 +93,7 @@ class AdminService:
         rows, head, problem = 0, GENESIS, None
         while problem is None:
             page = await self._ports.store.transact("admin.audit_verify", partial(_page, after=rows))
-            for row in page:
-                problem = audit.chain_problem(row, rows + 1, head)
-                if problem is not None:
-                    break
-                rows, head = row["seq"], row["hash"]
+            rows, head, problem = audit.chain_holds(page, rows, head)
             if len(page) < PAGE:
                 break
         item = {"intact": problem is None, "rows": rows, "head_hash": head, "problem": problem}
@@ -130,6 +126,5 @@ async def _nothing() -> None:
     """Never due."""
 
 
-def _page(tx: Tx, after: int) -> list[dict[str, Any]]:
-    sql = "select * from audit_log where seq > :after order by seq limit :page"
-    return [dict(row) for row in tx.all(sql, {"after": after, "page": PAGE})]
+def _page(tx: Tx, after: int) -> list[tuple[Any, ...]]:
+    return tx.tuples(audit.CHAIN_SQL, {"after": after, "page": PAGE})

@@ -6,7 +6,7 @@ Invariant: every request is noted in the operator's own book before it is sent, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,11 +31,16 @@ THINK_MS = (15_000, 120_000)
 
 
 class OpsControl:
-    """The Control of one execution of `runbook` by `principal`, on occasion of the pager's incident `incident`."""
+    """The Control of one execution of `runbook` by `principal`, on occasion of `incident`: the pager's, or that the
+    runbook is due. `sleep_until`: how the principal waits for the clock."""
 
-    def __init__(self, world: World, principal: str, token: str, runbook: Runbook, incident: str, visit: int) -> None:
+    def __init__(
+        self, world: World, principal: str, token: str, runbook: Runbook, incident: str, visit: int,
+        sleep_until: Callable[[int], Awaitable[None]],
+    ) -> None:  # fmt: skip
         self._world, self._principal, self._token = world, principal, token
         self._runbook, self._incident, self._visit = runbook, incident, visit
+        self._sleep_until = sleep_until
         self._book = world.books["operator.notebook"]
         self._thoughts = self._steps = 0
 
@@ -95,7 +100,7 @@ class OpsControl:
         await world.runtime.sleep_until(world.runtime.now() + pause_ms)
 
     async def wait(self, seconds: int) -> None:
-        await self._world.runtime.sleep_until(self._world.runtime.now() + seconds * 1_000)
+        await self._sleep_until(self._world.runtime.now() + seconds * 1_000)
 
     # --- the line ----------------------------------------------------------------------------------------------------
 

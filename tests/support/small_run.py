@@ -27,7 +27,7 @@ from evidence.plan import (
     Tournament,
 )
 from tests.support.fake_evidence import FakeEvidence
-from tests.support.operated import operate
+from tests.support.operated import look_around, operate
 from tests.support.scribe import Scribe, encode, rechain
 
 HOUR = 3_600_000
@@ -61,7 +61,7 @@ def plan() -> Plan:
 
     return Plan(
         scenario="small", scenario_sha256="0" * 64, seed=7, root_key="0" * 32, starts_at=T0, absence_until_at=END,
-        recovery_until_at=END + 4 * DAY, owner_capital_cents=100_000,
+        recovery_until_at=END + 4 * DAY, owner_capital_cents=100_000, operations=True,
         principals=[
             Principal(id="founder:ada", role="founder"),
             Principal(id="engineer:bob", role="engineer"),
@@ -127,6 +127,7 @@ def _small_run() -> bytes:
     scribe.update("contests", "system:contests", contests["c1"], status="PAID_OUT", closed_at=PAID)
     operate(scribe)
     _correct_late(scribe)
+    look_around(scribe)
     _end(scribe)
     rechain(scribe.evidence)
     return pickle.dumps(scribe.evidence)
