@@ -28,7 +28,9 @@ def errors_as_others_saw(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("pages of errors", 0, due(evidence))
     pages = answered(evidence, "errors")
-    rows = evidence.rows("processor.deliveries", "at", "status", "note") if pages else ()
+    if not pages:
+        return found
+    rows = evidence.rows("processor.deliveries", "at", "status", "note")
     deliveries = [(at, status) for at, status, note in rows if status is not None and note != REFUSED]
     starts = platform_starts(evidence)
     first_at = min((span.from_at for span in known.spans), default=None)

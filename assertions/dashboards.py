@@ -101,6 +101,8 @@ def state_as_audited(evidence: Evidence) -> Finding:
 def money_as_at_the_processor(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("amounts of things", 0, due(evidence))
+    if not answered(evidence):
+        return found
     learnt = {at: known.deadline(at, LEARNT_WITHIN_MS)[0] for at in _processor_instants(evidence)}
     paid = [transfer.created_at for transfer in known.transfers if transfer.caller == PLATFORM_KEY]
     disputes = list(evidence.rows("processor.disputes", "created_at", "closed_at"))
@@ -158,6 +160,8 @@ def contests_as_audited(evidence: Evidence) -> Finding:
 def lag_as_polled(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("lags")
+    if not answered(evidence):
+        return found
     polls: dict[str, list[int]] = {}
     for event_id, at, status, glitch, lost in evidence.rows(
         "provider.requests", "event_id", "at", "status", "glitch", "answered"
@@ -251,6 +255,8 @@ def _firing_at(changes: list[tuple[int, str, str, str]], until_at: int) -> dict[
 )
 def executions_as_noted(evidence: Evidence) -> Finding:
     found = Finding("lists of executions", 0, 2 * due(evidence))
+    if not answered(evidence):
+        return found
     notes = list(evidence.rows("operator.notebook", "at", "execution_id", "action", "runbook"))
     for look in answered(evidence, "audit", "operational"):
         found.saw += 1
