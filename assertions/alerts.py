@@ -25,8 +25,9 @@ UNPAGED = "none"
 """The severity of what nobody is paged for."""
 PAGED_WITHIN_MS = 5 * MINUTE_MS
 """From the firing to the pager: it is said at once, and again every minute until it is taken."""
-WOKEN_WITHIN_MS = 20 * MINUTE_MS
-"""From a page to its acknowledgement, for somebody who has nothing else in hand."""
+WOKEN_WITHIN_MS = 30 * MINUTE_MS
+"""From a page to its acknowledgement, for somebody who has nothing else in hand: twenty minutes at night, and what it
+takes to tell the platform the last word of whatever was done before."""
 NOTICED_WITHIN_MS = 2 * HOUR_MS
 """Until the platform exports what a fault did, before its rule begins to count: it looks at most things every hour."""
 ATTACK_MS = HOUR_MS
