@@ -258,6 +258,11 @@ def executions_as_noted(evidence: Evidence) -> Finding:
     if not answered(evidence):
         return found
     notes = list(evidence.rows("operator.notebook", "at", "execution_id", "action", "runbook"))
+    heard = {
+        subject.partition("/")[2]: at
+        for at, action, subject in evidence.rows("platform.audit_log", "at", "action", "subject")
+        if action == "runbook_executions.update"
+    }
     for look in answered(evidence, "audit", "operational"):
         found.saw += 1
         started: dict[str, tuple[int, str]] = {}
@@ -265,8 +270,11 @@ def executions_as_noted(evidence: Evidence) -> Finding:
         for at, execution_id, action, runbook in notes:
             if action == "started" and at <= look.told_at + TOLD_WITHIN_MS:  # noted once the platform has answered
                 started[execution_id] = (at, runbook)
-            elif action not in ("started", "step") and at <= look.answered_at:
-                ended[execution_id] = (at, action)
+            elif (
+                action not in ("started", "step") and heard.get(execution_id, look.answered_at + 1) <= look.answered_at
+            ):
+                # An end of which the platform never heard is a matter of runbooks.on_record.
+                ended[execution_id] = (max(at, heard[execution_id]), action)
         problems = (_executions if look.dashboard == "audit" else _escalations)(look, started, ended)
         for problem in problems:
             found.breaks(
