@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from contest_platform.access import AccessControl, DeniedError
+from contest_platform.admin import dashboards
 from contest_platform.budget import ErrorBudget
 from contest_platform.http import Request, Response
 from contest_platform.metrics import count_failure
@@ -26,6 +27,7 @@ class App:
         self._routes: dict[str, dict[str, Route]] = {}
         self._add("GET", "/api/admin/status", Route("admin", self._status, "How many contests stand where"))
         self._add("GET", "/api/admin/budget", Route("admin", self._spent, "How many requests were not served"))
+        self._add("GET", dashboards.ERRORS, dashboards.errors(ports, self._budget))
         for service in services:
             for (method, path), route in service.routes().items():
                 self._add(method, path, route)

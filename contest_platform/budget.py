@@ -18,7 +18,7 @@ DAY_MS = 24 * HOUR_MS
 
 class ErrorBudget:
     def __init__(self, metrics: Metrics, now: int) -> None:
-        self._metrics, self._month, self._same_until = metrics, "", 0
+        self._metrics, self._month, self._same_until, self._since_at = metrics, "", 0, 0
         self._requests = self._failures = 0
         self._failed_at: int | None = None
         self._code = ""
@@ -50,8 +50,21 @@ class ErrorBudget:
         self._same_until = now - now % DAY_MS + DAY_MS
         month = rfc3339(now)[:7]
         if month != self._month:
-            self._month, self._requests, self._failures = month, 0, 0
+            self._month, self._requests, self._failures, self._since_at = month, 0, 0, now
             self._export()
+
+    def state(self) -> dict[str, int | str]:
+        """How it stands, in basis points. `burn_rate_bp`: 10,000 is a rate of failures that would use up a month's
+        budget in just that month."""
+        return {
+            "month": self._month,
+            "since_at": self._since_at,
+            "requests": self._requests,
+            "failures": self._failures,
+            "error_rate_bp": self._failures * 10_000 // max(self._requests, 1),
+            "burn_rate_bp": self._failures * 10_000 * MAY_FAIL // max(self._requests, 1),
+            "budget_remaining_bp": 10_000 - self._failures * 10_000 * MAY_FAIL // max(self._requests, REQUESTS_MIN),
+        }
 
     def _export(self) -> None:
         self._metrics.set("error_budget_remaining", 1 - self._failures / self._allowed())

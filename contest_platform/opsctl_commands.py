@@ -316,6 +316,21 @@ _ALL = (
          _argument("backup_id", "the backup"),
          Option("--to", "target", "which database", required=True, choices=TARGETS), REASON,
          example='backup_1 --to scratch --reason "weekly trial"'),
+    _read("dashboards show operational", "dashboards/operational", "How things stand, open alerts, recent escalations",
+          _list("at audit_seq pager_answers contests_live contests_error incidents_open orders_open quarantine_open "
+                "settlements_failed transfers_retryable refunds_failed disputes_open ledger_out_of_balance",
+                alerts="alert:dedup_key status since_at",
+                escalations="escalation:id runbook_name executed_by status end_at error_reason")),
+    _read("dashboards show contests", "dashboards/contests", "Every contest that is not over, and how its scores come",
+          _list("at audit_seq", contests="contest_id status tournament_id lock_at start_at error_code waits_for "
+                "in_play lag_s last_success_at")),
+    _read("dashboards show audit", "dashboards/audit", "Recent operations, runbook executions, changes of state",
+          _list("at audit_seq", operations="operation:seq at actor action subject",
+                executions="execution:id runbook_name executed_by status start_at end_at",
+                state_changes="change:seq at actor action subject after")),
+    _read("dashboards show errors", "dashboards/errors", "How many requests failed, and of what",
+          _list("at audit_seq month since_at requests failures error_rate_bp burn_rate_bp budget_remaining_bp",
+                errors="source code errors")),
     _read("env compare", "env/compare", "What runs, beside what is committed",
           _list("check equal differences first")),
 )  # fmt: skip

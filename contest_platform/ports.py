@@ -368,8 +368,20 @@ class Auth(Protocol):
     def introspect(self, *, token_id: str) -> Awaitable[Introspection]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PagerIncident:
+    """An open incident at the pager: `status` is triggered or acknowledged, `since_at` when it was opened (ms)."""
+
+    dedup_key: str
+    status: str
+    since_at: int
+
+
 class Pager(Protocol):
-    """PagerDuty Events v2: `action` is trigger, acknowledge or resolve; one incident per open `dedup_key`."""
+    """PagerDuty Events v2: `action` is trigger, acknowledge or resolve; one incident per open `dedup_key`. `incidents`
+    lists those that are open, in the order of their keys (its REST API, `GET /incidents`)."""
+
+    def incidents(self) -> Awaitable[Sequence[PagerIncident]]: ...
 
     def send(
         self, *, action: str, dedup_key: str, summary: str, severity: str, details: Mapping[str, Any]

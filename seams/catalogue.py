@@ -60,7 +60,12 @@ SEAMS: dict[str, Seam] = {
         ("Refuse", "Die", "Abort", "LoseAnswer"),
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
-    "pager": Seam(("send",), "the dedup key", "the dedup key", ("Refuse", "LoseRequest")),
+    "pager": Seam(
+        ("send", "incidents"),
+        "the dedup key; the word all, where the open incidents are asked for",
+        "the dedup key, or nothing",
+        ("Refuse", "LoseRequest"),
+    ),
     "auth": Seam(("introspect",), "the token id", "the token id", ("Refuse", "LoseRequest", "LoseAnswer")),
     "edge": Seam(
         ("request",),

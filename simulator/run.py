@@ -98,6 +98,8 @@ async def begin(world: World) -> None:
         world.go_on_call(ops)
     await _preflight(world)
     world.record("harness", "absence.begins", plan.scenario)
+    if plan.operations and ops:
+        world.watch(next(iter(ops)))
     world.entrants.start()
     world.schedule_actions()
 

@@ -31,6 +31,7 @@ from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
 from simulator.actors.monitoring import MonitoringActor
+from simulator.actors.observer import ObserverActor
 from simulator.actors.operator import OperatorActor, Sleep
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.processor_levers import ProcessorLevers
@@ -195,6 +196,11 @@ class World:
         operator = OperatorActor(self, list(tokens), self.pager, self.operations.runbooks, control)
         self.pager.on_call = operator.paged
         self.runtime.spawn(operator.keep_calendar(self.plan.recovery_until_at), "operator's calendar")
+
+    def watch(self, principal: str) -> None:
+        """Somebody outside looks at the dashboards from now on, with a token of this principal of ops."""
+        observer = ObserverActor(self, self._token(principal))
+        self.runtime.spawn(observer.watch(self.plan.starts_at, self.plan.recovery_until_at), "observer")
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from assertions.model import REGISTRY, Assertion, Finding, Status
 from assertions.windows import deadline, spans
 from evidence.journal import JournalBroken, JournalWriter, instants, read
 from tests.support.broken_runs import BREAKS, conduct, money
-from tests.support.broken_runs.change import add, row
+from tests.support.broken_runs.change import add, remove, row
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.small_run import HOUR, LOCK, PAID, T0, plan, small_run
 
@@ -43,7 +43,7 @@ def test_an_honest_run_passes_in_every_family_there_is() -> None:
     assert verdict.first_broken is None
     assert verdict.not_exercised == ()
     assert {result.family for result in verdict.results} == {
-        "runbooks",
+        "runbooks", "alerts", "dashboards",
         "audit", "ledger", "absence", "lifecycle", "payouts", "ingestion", "settlement", "recovery",
     }  # fmt: skip
 
@@ -70,7 +70,9 @@ def test_judging_the_same_evidence_twice_gives_the_same_bytes() -> None:
 
 def _with(evidence: FakeEvidence) -> FakeEvidence:
     """The same evidence as if read anew: what was worked out of it is kept for as long as the object lives."""
-    return FakeEvidence(evidence.plan, evidence.books, evidence.events)
+    anew = FakeEvidence(evidence.plan, evidence.books, evidence.events)
+    anew.texts = evidence.texts
+    return anew
 
 
 def _again(change: object) -> FakeEvidence:
@@ -200,14 +202,13 @@ def test_a_verdict_of_nothing_is_inconclusive() -> None:
 
 def test_what_was_not_exercised_is_named_with_its_numbers() -> None:
     evidence = small_run()
-    evidence.books["injector.bites"].clear()
+    remove(evidence, "injector.bites", fault_id="f2")
     verdict = judged(evidence)
     assert verdict.status is Status.INCONCLUSIVE
     told = [item.what for item in verdict.not_exercised if item.assertion == "recovery.every_fault_bit"]
     assert told == [
-        "f1 (An answer is lost) never acted",
         "f2 (The worker dies) never acted",
-        "saw 0 faults where there had to be 2",
+        "saw 1 faults where there had to be 2",
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contest_platform.ports import ConnectionFailed, PortError, ServiceUnavailable
+from contest_platform.ports import ConnectionFailed, PagerIncident, PortError, ServiceUnavailable
 from seams.faults import Binding, Call, Effect, Fault, Parameters, Refuse
 from simulator.actors.witnesses import AnchorActor, InvalidEventError, PagerActor
 from simulator.kernel import DeadIncarnationError
@@ -69,6 +69,31 @@ def test_what_a_witness_refused_left_nothing_there(status: int, error: type[Exce
     assert world.rows("pager.events") == world.rows("anchor.heads") == []
     assert actor.open == {}
     assert world.bites == [("f1", "Refuse", "k"), ("f1", "Refuse", "7")]
+
+
+def test_the_pager_lists_what_is_open_by_its_key_with_the_instant_of_the_first_page() -> None:
+    world, _, wire = a_pager()
+    for key in ("k2", "k1", "k3"):
+        call(world, page(wire, key=key))
+    first_at = {row["dedup_key"]: row["at"] for row in world.rows("pager.events")}
+    call(world, page(wire, "acknowledge", "k2"))
+    call(world, page(wire, "trigger", "k2"))
+    call(world, page(wire, "resolve", "k3"))
+
+    async def ask() -> Any:
+        return await wire.incidents()
+
+    told = world.run(ask())
+    assert told == [
+        PagerIncident("k1", "triggered", first_at["k1"]), PagerIncident("k2", "acknowledged", first_at["k2"])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "error"), [(0, ConnectionFailed), (503, ServiceUnavailable)])
+def test_a_pager_that_is_away_lists_nothing(status: int, error: type[Exception]) -> None:
+    world, _, wire = a_pager(Away("pager", "incidents", status))
+    with pytest.raises(error):
+        call(world, wire.incidents())  # type: ignore[arg-type]
 
 
 def test_an_incident_is_opened_once_acknowledged_and_resolved_by_its_key() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from contest_platform import audit
 from contest_platform.access import UNREACHABLE
+from contest_platform.admin import dashboards
 from contest_platform.admin.actions import actions
 from contest_platform.admin.fleet import Fleet
 from contest_platform.admin.reading import Answer, Given, read_route
@@ -52,6 +53,7 @@ class AdminService:
             ("GET", "/api/admin/hosts/services"): read_route("The services of a host", host, self._services),
             ("GET", "/api/admin/audit/verify"): read_route("Recompute the chain of the audit log", (), self._verify),
             ("GET", "/api/admin/auth/health"): read_route("Whether the identity provider answers", (), self._auth),
+            **dashboards.routes(self._ports, self._config),
         }
 
     async def _hosts(self, given: Given, principal: str) -> Answer:

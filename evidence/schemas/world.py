@@ -401,6 +401,19 @@ BOOKS: dict[str, BookSchema] = {
         reason=S,
         package=J,
     ),
+    "observer.dashboards": _book(
+        "observer",
+        "a look at one of the platform's dashboards from outside; status and body are null when nobody "
+        "answered, body when the answer was an error",
+        "n",
+        n=INT,
+        at=AT,
+        answered_at=AT,
+        dashboard=S,
+        status=INT,
+        body=J,
+        problem=S,
+    ),
     # --- the harness ---------------------------------------------------------------------------------------------
     "injector.bites": _book(
         "injector",

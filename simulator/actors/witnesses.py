@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contest_platform.ports import PagerIncident
 from simulator.actors.context import World
 
 SEVERITIES = ("critical", "error", "warning", "info")
@@ -71,6 +72,7 @@ class PagerActor:
         self._world = world
         self._book, self._refusals = world.books["pager.events"], world.books["pager.refusals"]
         self.open: dict[str, IncidentState] = {}
+        self._since_at: dict[str, int] = {}
         self.on_call: Callable[[Page], None] | None = None
 
     def receive(self, action: str, dedup_key: str, summary: str, severity: str, details: Mapping[str, Any]) -> None:
@@ -88,16 +90,22 @@ class PagerActor:
         key = dedup_key or f"pager:{self._book.count + 1}"
         before = self.open.get(key)
         state = NEXT_STATE[action, before]
+        now = self._world.runtime.now()
         if state is None:
             self.open.pop(key, None)
+            self._since_at.pop(key, None)
         else:
             self.open[key] = state
+            self._since_at.setdefault(key, now)
         self._world.record("pager", f"page.{action}", key, severity=severity, summary=summary)
         text = json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        now = self._world.runtime.now()
         self._book.note(now, action, key, summary, severity, text)
         if before is None and state is not None and self.on_call is not None:
             self.on_call(Page(now, key, summary, severity, details))
+
+    def incidents(self) -> list[PagerIncident]:
+        """Those that are open, in the order of their keys."""
+        return [PagerIncident(key, state, self._since_at[key]) for key, state in sorted(self.open.items())]
 
     def refuse(self, action: str, dedup_key: str, status: int) -> None:
         """Answer with an HTTP error and keep nothing."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from contest_platform.ports import ConnectionFailed, PortError, ServiceUnavailable
+from contest_platform.ports import ConnectionFailed, PagerIncident, PortError, ServiceUnavailable
 from seams.faults import LoseRequest, Refuse
 from simulator.actors.context import World
 from simulator.actors.witnesses import AnchorActor, InvalidEventError, PagerActor
@@ -32,7 +32,7 @@ class AnchorWire:
 
 
 class PagerWire:
-    """The Pager port. Seam "pager", operation "send": Refuse and LoseRequest."""
+    """The Pager port. Seam "pager", operations "send" and "incidents": Refuse and LoseRequest."""
 
     def __init__(self, world: World, actor: PagerActor, guard: Callable[[], None]) -> None:
         self._world, self._actor, self._guard = world, actor, guard
@@ -44,6 +44,16 @@ class PagerWire:
         event for invalid."""
         self._guard()
         return self._world.call(self._send(action, dedup_key, summary, severity, dict(details)), "pager.send")
+
+    def incidents(self) -> Awaitable[Sequence[PagerIncident]]:
+        """Raises ConnectionFailed or ServiceUnavailable when the pager cannot be reached."""
+        self._guard()
+        return self._world.call(self._incidents(), "pager.incidents")
+
+    async def _incidents(self) -> Sequence[PagerIncident]:
+        refuse = partial(self._actor.refuse, "incidents", "")
+        await _arrive(self._world, "pager", "incidents", "all", "", refuse)
+        return self._actor.incidents()
 
     async def _send(self, action: str, dedup_key: str, summary: str, severity: str, details: Mapping[str, Any]) -> None:
         await _arrive(

@@ -15,7 +15,7 @@ from contest_platform.admin.service import AdminService
 from contest_platform.app import App
 from contest_platform.http import Request, Response
 from contest_platform.opsctl import Output
-from contest_platform.ports import CommandResult, Introspection
+from contest_platform.ports import CommandResult, Introspection, PagerIncident
 from contest_platform.services.runbooks import RunbooksService
 from tests.support.contest_world import CONFIG, ContestWorld
 from tests.support.platform_ports import FakeAuth, token
@@ -67,9 +67,26 @@ class Fleet:
         return CommandResult(0, words[(host, args[-1]) in self.stopped] + "\n", "")
 
 
+class Pager:
+    """Takes everything, and knows of the incidents that a test opens at it; `down` raises for whoever asks."""
+
+    def __init__(self) -> None:
+        self.open: list[PagerIncident] = []
+        self.down: Exception | None = None
+
+    async def send(self, **event: Any) -> None:
+        return None
+
+    async def incidents(self) -> list[PagerIncident]:
+        if self.down is not None:
+            raise self.down
+        return list(self.open)
+
+
 class AdminWorld(ContestWorld):
     def __init__(self) -> None:
         super().__init__()
+        self.pager = Pager()
         self.auth, self.hosts = FakeAuth(), Fleet(lambda: self.runtime.at)
         for principal in (KIM, LEE, EVE):
             self.auth.answers[f"tok-{principal}"] = Introspection(True, principal, "")

@@ -6,10 +6,15 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
+from tests.support.observed import OPS, called
 from tests.support.scribe import Scribe
 
-EXECUTION, INCIDENT, OPS = "execution_1", "PayoutTransferStuck:contest_id=c1", "ops:kim"
-DOCUMENT = """# A payout is stuck
+EXECUTION, INCIDENT = "execution_1", "PayoutTransferStuck:contest_id=c1"
+DOCUMENT = """---
+id: payout_stuck
+alerts: [PayoutTransferStuck]
+---
+# A payout is stuck
 
 ## Diagnosis
 
@@ -40,6 +45,19 @@ schedule: weekly on sunday at 14:00
 """
 SUNDAY_14_00 = (1_780_840_800_000, 1_781_445_600_000)
 """2026-06-07 and a week later. The run ends the day before the Sunday after."""
+RULES = """groups:
+  - name: payouts
+    rules:
+      - alert: PayoutTransferStuck
+        expr: time() - payout_transfer_retryable_oldest_timestamp_seconds > 60
+        for: 1m
+        labels: {severity: error}
+        annotations: {runbook_url: runbooks/payout_stuck.md}
+      - alert: Watchdog
+        expr: vector(1)
+        labels: {severity: none}
+        annotations: {runbook_url: runbooks/alerting_down.md}
+"""
 LABELS = {"alertname": "PayoutTransferStuck", "contest_id": "c1"}
 STEPS = (
     ("Diagnosis", "opsctl transfers list --contest {alert.contest_id}", "opsctl transfers list --contest c1",
@@ -48,11 +66,21 @@ STEPS = (
 )  # fmt: skip
 
 
-def operate(scribe: Scribe) -> None:
+def begin_watching(scribe: Scribe) -> None:
+    """The documents are in force, and alerting begins."""
     scribe.evidence.texts["runbooks"] = {"payout_stuck.md": DOCUMENT, "weekly_look.md": PROCEDURE}
+    scribe.evidence.texts["alerts"] = {"payouts.yml": RULES}
+    _alert(scribe, "firing", "Watchdog", "Watchdog", "none")
+
+
+def operate(scribe: Scribe) -> None:
     details = json.dumps({"labels": LABELS, "runbook_url": "runbooks/payout_stuck.md"})
-    for action in ("trigger", "acknowledge"):
-        scribe.note("pager.events", at=scribe.now, action=action, dedup_key=INCIDENT, severity="error", details=details)
+    _alert(scribe, "firing", LABELS["alertname"], INCIDENT, "error")
+    scribe.note("pager.events", at=scribe.now, action="trigger", dedup_key=INCIDENT, severity="error", details=details)
+    scribe.now += 300_000
+    by = json.dumps({"by": OPS})
+    scribe.note("pager.events", at=scribe.now, action="acknowledge", dedup_key=INCIDENT, severity="", details=by)
+    called(scribe, scribe.now, "POST /api/admin/runbooks/start")
     row = scribe.insert(
         "runbook_executions", OPS, id=EXECUTION, runbook_name="payout_stuck", runbook_version="1.0.0", executed_by=OPS,
         status="in_progress", start_time=scribe.now, created_at=scribe.now, updated_at=scribe.now,
@@ -67,6 +95,13 @@ def operate(scribe: Scribe) -> None:
             "line": 1 + [line.strip() for line in DOCUMENT.split("\n")].index(template),
             "bindings": json.dumps(bindings, sort_keys=True, separators=(",", ":")),
         }  # fmt: skip
+        if section == "Recovery":
+            called(scribe, scribe.now, "POST /api/admin/transfers/retry")
+            why = f"runbook step {section}/1"
+            scribe.audit(
+                OPS, "ops.transfers_retry", "admin/api/admin/transfers/retry", {"transfer_id": "tf-u1"}, reason=why
+            )
+            _of_the_execution(scribe)
         _note(scribe, "step", step=f"{section}/1", **told)
         scribe.insert(
             "runbook_execution_steps", OPS, execution_id=EXECUTION, n=n, at=scribe.now, section=section, number=1,
@@ -76,9 +111,19 @@ def operate(scribe: Scribe) -> None:
         bindings["transfer"] = "tf-u1"
     scribe.now += 60_000
     _note(scribe, "completed")
+    called(scribe, scribe.now, "POST /api/admin/runbooks/complete")
     scribe.update("runbook_executions", OPS, row, status="completed", end_time=scribe.now, updated_at=scribe.now,
                   duration_seconds=60)  # fmt: skip
     _of_the_execution(scribe)
+    _alert(scribe, "resolved", LABELS["alertname"], INCIDENT, "error")
+    scribe.note("pager.events", at=scribe.now, action="resolve", dedup_key=INCIDENT, severity="error", details="{}")
+
+
+def _alert(scribe: Scribe, state: str, alert: str, key: str, severity: str) -> None:
+    labels = json.dumps({**(LABELS if key == INCIDENT else {"alertname": alert}), "severity": severity})
+    scribe.note(
+        "monitoring.alerts", at=scribe.now, alert=alert, dedup_key=key, labels=labels, state=state, active_at=scribe.now
+    )
 
 
 def look_around(scribe: Scribe) -> None:
@@ -92,9 +137,11 @@ def look_around(scribe: Scribe) -> None:
             executed_by=OPS, status="in_progress", start_time=began_at, created_at=began_at, updated_at=began_at,
         )  # fmt: skip
         _of_the_execution(scribe, execution)
+        called(scribe, scribe.now, "POST /api/admin/runbooks/start")
         _note(scribe, "started", **told)
         scribe.now += 60_000
         _note(scribe, "completed", **told)
+        called(scribe, scribe.now, "POST /api/admin/runbooks/complete")
         scribe.update("runbook_executions", OPS, row, status="completed", end_time=scribe.now, updated_at=scribe.now,
                       duration_seconds=60)  # fmt: skip
         _of_the_execution(scribe, execution)

@@ -11,6 +11,7 @@ from typing import Any
 from contest_platform import checkpoints
 from contest_platform.http import Request
 from contest_platform.jobs import MINUTE_MS
+from contest_platform.ports import PagerIncident
 from contest_platform.services.anchoring import CHECKPOINT
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import HealingService
@@ -41,6 +42,7 @@ def prepared() -> AdminWorld:
     world.work(world.life(PayoutsService))
     world.write(_rows)
     _host_trouble(world)
+    world.pager.open = [PagerIncident("HostUnreachable:host=win-1", "acknowledged", CUTOFF_AT)]
     world.runtime.at = NOW
     return world
 

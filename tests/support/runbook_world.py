@@ -80,19 +80,11 @@ class Books(ModelProcessor):
         return []
 
 
-class Pager:
-    """Takes everything."""
-
-    async def send(self, **event: Any) -> None:
-        return None
-
-
 class RunbookWorld(AdminWorld):
     def __init__(self) -> None:
         super().__init__()
         self.processor: Books = Books(self.runtime)
         self.provider: Provider = Provider(self.runtime)
-        self.pager = Pager()
 
     def contests(self) -> list[Job]:
         return all_of(self.life(ContestsService))

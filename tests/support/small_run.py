@@ -27,7 +27,8 @@ from evidence.plan import (
     Tournament,
 )
 from tests.support.fake_evidence import FakeEvidence
-from tests.support.operated import look_around, operate
+from tests.support.observed import observe
+from tests.support.operated import begin_watching, look_around, operate
 from tests.support.scribe import Scribe, encode, rechain
 
 HOUR = 3_600_000
@@ -70,7 +71,8 @@ def plan() -> Plan:
         tournaments=[
             Tournament(
                 id="t1", event_id="ev1", name="Open", par=[4, 3], rounds=1, starts_at=LOCK + HOUR, ends_at=OVER,
-                golfers=[Golfer(id=f"g{n}", name=f"Golfer {n}") for n in range(1, 4)], publications=[], play=[],
+                golfers=[Golfer(id=f"g{n}", name=f"Golfer {n}") for n in range(1, 4)], publications=[],
+                play=[(LOCK + HOUR, OVER)],
             )
         ],
         contests=[
@@ -110,16 +112,19 @@ def _small_run() -> bytes:
     scribe = Scribe(plan())
     _begin(scribe)
     contests = {item.id: _open(scribe, item) for item in scribe.evidence.plan.contests}
+    observe(scribe, T0 + HOUR)
     payments = {
         (user, contest): _enter(scribe, user, contest)
         for user, contest in (("u1", "c1"), ("u2", "c1"), ("u3", "c1"), ("u1", "c2"), ("u2", "c2"))
     }
     _forge(scribe)
+    observe(scribe, LOCK)
     scribe.now = LOCK
     _cancel(scribe, contests["c2"], {key: row for key, row in payments.items() if key[1] == "c2"})
     _lock(scribe, contests["c1"])
     _too_late(scribe)
     _play(scribe, contests["c1"])
+    observe(scribe, SETTLED)
     scribe.now = SETTLED
     _settle(scribe, contests["c1"])
     scribe.now = PAID
@@ -128,6 +133,7 @@ def _small_run() -> bytes:
     operate(scribe)
     _correct_late(scribe)
     look_around(scribe)
+    observe(scribe, END)
     _end(scribe)
     rechain(scribe.evidence)
     return pickle.dumps(scribe.evidence)
@@ -156,6 +162,8 @@ def _begin(scribe: Scribe) -> None:
     scribe.note(
         "database.sessions", at=T0, principal="system:contests", role="app", purpose="serve", statements=9, writes=9
     )
+    scribe.note("hosts.services", at=T0, host="lin", service="app", state="running", by="boot")
+    begin_watching(scribe)
     for at in (T0, END):
         for what in ("code", "configuration", "schema"):
             scribe.note("deployment.fingerprints", at=at, what=what, sha256=sha256(what.encode()).hexdigest())
@@ -297,6 +305,7 @@ def _play(scribe: Scribe, contest: dict[str, Any]) -> None:
             }
         )  # fmt: skip
     _crash(scribe)
+    observe(scribe, COMPLETED)
     scribe.now = COMPLETED
     scribe.note("provider.completions", event_id="ev1", revision=2, published_at=OVER)
     scribe.update("contests", "system:contests", contest, status="COMPLETE", completed_at=COMPLETED, cutoff_at=CUTOFF)
@@ -407,6 +416,7 @@ def _attempt(scribe: Scribe, user: str, n: int, outcome: str, object_id: str | N
     scribe.insert(
         "transfer_attempts", "system:payouts", transfer_id=f"tf-{user}", n=n, idempotency_key=f"key-{user}",
         request_hash=f"hash-{user}", sent_at=scribe.now, finished_at=scribe.now, outcome=outcome,
+        code=request.get("error_code"),
     )  # fmt: skip
     scribe.request("transfers.create", f"key-{user}", object_id, "c1", **request)
 
@@ -440,5 +450,6 @@ def _end(scribe: Scribe) -> None:
         scribe.insert(
             "score_audits", "system:ingestion", audit_id=number, tournament_id="t1", at=END, holes=6, mismatches=0
         )
+    observe(scribe, END + DAY)
     scribe.now = END + DAY
     scribe.event()

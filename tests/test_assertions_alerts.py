@@ -1,0 +1,114 @@
+"""The judge on alerts: until when a fault has to be told, read from the rules' own text, and what excuses whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from absence.operations import shipped
+from assertions.alerts import NOTICED_WITHIN_MS, WOKEN_WITHIN_MS, bound_ms, rules
+from assertions.judge import discover
+from assertions.model import REGISTRY, Result, Status, judge_one
+from assertions.words import HOUR_MS, MINUTE_MS
+from operations.alerts import AlertRule
+from tests.support.broken_runs.change import add, row
+from tests.support.broken_runs.watching import an_alert_in_a_quiet_night
+from tests.support.fake_evidence import FakeEvidence
+from tests.support.operated import EXECUTION, INCIDENT, OPS
+from tests.support.small_run import DAY, T0, small_run
+
+discover()
+
+
+def result(evidence: FakeEvidence, assertion: str) -> Result:
+    return judge_one(REGISTRY[assertion], evidence)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rule", "waits_ms"),
+    [
+        ({"expr": "up == 0"}, 0),
+        ({"expr": "up == 0", "for": "15m"}, 15 * MINUTE_MS),
+        ({"expr": "time() - seen_timestamp_seconds > 3600"}, HOUR_MS),
+        ({"expr": 'time() - seen_timestamp_seconds{a="b"} > 60', "for": "1h30m"}, 91 * MINUTE_MS),
+        ({"expr": "time() - failed_timestamp_seconds < 86400"}, 0),
+        ({"expr": "increase(failures_total[10m]) > 0"}, 0),
+    ],
+    ids=str,
+)
+def test_a_rule_has_to_fire_as_soon_as_its_own_text_allows(rule: dict[str, Any], waits_ms: int) -> None:
+    assert bound_ms([rule]) == waits_ms + NOTICED_WITHIN_MS
+
+
+def test_of_several_rules_the_slowest_counts() -> None:
+    assert bound_ms([{"expr": "up == 0"}, {"expr": "up == 0", "for": "2h"}]) == 2 * HOUR_MS + NOTICED_WITHIN_MS
+
+
+def test_the_rules_of_this_house_are_all_read_and_wait_as_the_engine_has_them_wait() -> None:
+    evidence = small_run()
+    evidence.texts["alerts"] = {
+        path.removeprefix("alerts/"): content.decode()
+        for path, content in shipped().documents.items()
+        if path.startswith("alerts/")
+    }
+    read = rules(evidence)  # type: ignore[arg-type]
+    known = [rule for group in shipped().groups for rule in group.rules if isinstance(rule, AlertRule)]
+    assert sorted(read) == sorted({rule.name for rule in known})
+    assert sum(map(len, read.values())) == len(known)
+    for rule in known:
+        assert bound_ms(read[rule.name]) >= rule.for_ms + NOTICED_WITHIN_MS
+
+
+def test_an_attack_explains_an_alert_for_an_hour() -> None:
+    for after_ms, status in ((0, Status.PASS), (HOUR_MS, Status.PASS), (HOUR_MS + 1, Status.FAIL)):
+        evidence = small_run()
+        an_alert_in_a_quiet_night(evidence)
+        assert result(evidence, "alerts.none_without_incident").status is Status.FAIL
+        evidence = small_run()
+        an_alert_in_a_quiet_night(evidence)
+        row(evidence, "attacker.posts")["at"] = T0 + DAY - after_ms
+        assert result(evidence, "alerts.none_without_incident").status is status, after_ms
+
+
+def test_a_violation_explains_what_it_sets_off() -> None:
+    evidence = small_run()
+    an_alert_in_a_quiet_night(evidence)
+    fault = evidence.plan.faults[0].model_copy(update={"id": "f3", "kind": "violation", "from_at": T0 + HOUR_MS})
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, fault]})
+    assert result(evidence, "alerts.none_without_incident").status is Status.PASS
+
+
+def late_page(evidence: FakeEvidence, late_ms: int) -> None:
+    """A page on a quiet day that is taken so much later than somebody with empty hands takes it."""
+    at = T0 + DAY
+    labels = '{"alertname":"IngestionLag","severity":"error"}'
+    details = '{"labels":{},"runbook_url":"runbooks/payout_stuck.md"}'
+    said = {"dedup_key": "IngestionLag", "severity": "error"}
+    events = [("trigger", at, details), ("acknowledge", at + WOKEN_WITHIN_MS + late_ms, "{}")]
+    made = [{**said, "at": when, "action": action, "details": about} for action, when, about in events]
+    evidence.books["pager.events"] = [
+        {**event, "n": n} for n, event in enumerate([*made, *evidence.books["pager.events"]], 1)
+    ]
+    add(evidence, "monitoring.alerts", at=at, alert="IngestionLag", dedup_key="IngestionLag", labels=labels,
+        state="firing", active_at=at)  # fmt: skip
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (1, Status.FAIL)])
+def test_whoever_has_empty_hands_has_half_an_hour(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    late_page(evidence, late_ms)
+    assert result(evidence, "alerts.acknowledged").status is status
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (1, Status.FAIL)])
+def test_whoever_is_at_something_else_ends_it_first(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    busy_ms = 50 * MINUTE_MS
+    late_page(evidence, busy_ms + late_ms)
+    note = row(evidence, "operator.notebook", action="started")
+    for action, at in (("started", T0 + DAY - MINUTE_MS), ("completed", T0 + DAY + busy_ms)):
+        other = {**note, "at": at, "action": action, "execution_id": f"{EXECUTION}_before", "incident": "daily"}
+        add(evidence, "operator.notebook", **{**other, "n": 90 + (action == "completed")})
+    assert row(evidence, "operator.notebook", incident=INCIDENT)["principal"] == OPS
+    assert result(evidence, "alerts.acknowledged").status is status
