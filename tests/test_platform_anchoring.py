@@ -58,6 +58,8 @@ def test_the_head_is_published_on_the_hour_when_there_is_a_new_one() -> None:
     assert elsewhere.heads == [first]
     world.step(anchoring)
     assert elsewhere.heads == [first], "nothing new"
+    told_at = world.metrics.standing["audit_anchor_last_success_timestamp_seconds",]
+    assert told_at == world.runtime.at // 1000, "which is no reason to be paged: all there is stands there"
     something_happens(world)
     world.step(anchoring)
     assert elsewhere.heads == [first, last_head(world)]
