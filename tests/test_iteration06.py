@@ -1,4 +1,4 @@
-"""The simulation that closes Iteration 06: its three failures are so strong that a person recovers them, by the book."""
+"""The simulation that closes Iteration 06: its failures are so strong that a person recovers them, by the book."""
 
 from __future__ import annotations
 

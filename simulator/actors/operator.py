@@ -34,6 +34,7 @@ class OperatorActor:
         self._waiting: list[Page] = []
         self._busy = False
         self._visits: dict[str, int] = {}
+        self._orders: set[str] = set()
 
     def paged(self, page: Page) -> None:
         """The pager rings. One matter at a time, in the order in which they came."""
@@ -41,6 +42,11 @@ class OperatorActor:
         if not self._busy:
             self._busy = True
             self._world.runtime.spawn(self._work(), f"operator {self._principal}")
+
+    def ordered(self, order: Page) -> None:
+        """Told to carry a runbook out, by nobody's alert: it waits its turn like any other matter."""
+        self._orders.add(order.dedup_key)
+        self.paged(order)
 
     async def _work(self) -> None:
         while self._waiting:
@@ -55,9 +61,10 @@ class OperatorActor:
         at_desk = from_h <= now // HOUR_MS % 24 < until_h
         pause = world.draws.between(*(AT_DESK_MS if at_desk else WOKEN_MS), "operator.wakes", page.dedup_key, visit)
         await world.runtime.sleep_until(now + pause)
-        if page.dedup_key not in self._pager.open:
-            return  # It has resolved itself in the meantime.
-        self._pager.receive("acknowledge", page.dedup_key, "", "", {"by": self._principal})
+        if page.dedup_key not in self._orders:
+            if page.dedup_key not in self._pager.open:
+                return  # It has resolved itself in the meantime.
+            self._pager.receive("acknowledge", page.dedup_key, "", "", {"by": self._principal})
         url = str(page.details.get("runbook_url", ""))
         runbook = self._library.get(url)
         if runbook is None:
