@@ -247,6 +247,16 @@ class DrillModel(Model):
         return text
 
 
+Setting = Literal[
+    "anchor_timeout_ms",
+    "auth_timeout_ms",
+    "host_timeout_ms",
+    "pager_timeout_ms",
+    "processor_timeout_ms",
+    "provider_timeout_ms",
+]
+
+
 class ScenarioModel(Model):
     name: Id
     title: str
@@ -255,7 +265,7 @@ class ScenarioModel(Model):
     people: People = People()
     operations: bool = False
     """Whether alerts are evaluated, and ops is paged and carries out runbooks."""
-    settings: dict[str, int] = {}
+    settings: dict[Setting, int] = {}
     """What the platform was deployed with where that is not what its committed profile says."""
     drills: list[DrillModel] = []
     entrants: Entrants

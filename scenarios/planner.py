@@ -125,7 +125,7 @@ class _Planner:
             owner_capital_cents=self.model.owner_capital_usd * 100 * self.field,
             principals=principals,
             operations=self.model.operations,
-            settings=self.model.settings,
+            settings={str(name): value for name, value in self.model.settings.items()},
             drills=drills,
             tournaments=tournaments,
             contests=contests,

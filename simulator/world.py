@@ -80,7 +80,7 @@ class World:
         self.config = Config(
             webhook_secrets=(webhook_secret, self._next_secret),
             token_key=token_key,
-            **plan.settings,
+            **dict[str, Any](plan.settings),
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from contest_platform.environments import profile
+from contest_platform.services import configuration
 from scenarios import ScenarioInvalid, load, make_plan
+from scenarios.model import Setting
 from tests.support.command import ROOT, Ran, SharedRuns, run_into
 
 SMALL = (ROOT / "scenarios" / "small.yaml").read_text()
@@ -103,6 +106,15 @@ def test_a_drill_needs_somebody_on_call(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("operations: true", "operations: false"))
     with pytest.raises(ScenarioInvalid, match="nobody is on call"):
         load(path)
+
+
+def test_only_what_can_be_set_may_be_deployed_otherwise(tmp_path: Path) -> None:
+    assert set(get_args(Setting)) == set(configuration.SETTINGS)
+    path = tmp_path / "deployed.yaml"
+    path.write_text(f"{SMALL}\nsettings:\n  auth_timeout: 8000\n")
+    with pytest.raises(ScenarioInvalid, match=r"auth_timeout_ms") as caught:
+        load(path)
+    assert caught.value.errors[0].line == len(SMALL.splitlines()) + 3
 
 
 def test_a_plan_without_drills_says_nothing_of_them_and_one_with_them_survives_its_own_bytes() -> None:
