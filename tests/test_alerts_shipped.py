@@ -76,6 +76,7 @@ INCIDENTS: dict[str, tuple[tuple[str, dict[str, str], Any], ...]] = {
     "WebhookSignatureFailures": (("webhook_signature_failures_total", {}, (0, 1)),),
     "WebhookDuplicates": (("webhook_duplicates_total", {}, (0, 40)),),
     "WebhooksWaiting": (("webhook_waiting_oldest_timestamp_seconds", {}, OLD),),
+    "PaymentWebhookDelayed": (("payment_webhook_missing_oldest_timestamp_seconds", {}, OLD),),
     "PaymentIntentOrphaned": (("payment_intent_orphaned_oldest_timestamp_seconds", {}, OLD),),
     "PaymentReconciliationStale": (("payment_reconciliation_last_success_timestamp_seconds", {}, OLD),),
     "RefundRequested": (("refund_request_oldest_timestamp_seconds", {}, OLD),),

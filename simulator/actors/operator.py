@@ -67,6 +67,7 @@ class OperatorActor:
         self._pages: list[Page] = []
         self._attending = self._page_waits = self._hands_full = False
         self._visits: dict[str, int] = {}
+        self._orders: set[str] = set()
 
     def paged(self, page: Page) -> None:
         """The pager rings."""
@@ -74,6 +75,11 @@ class OperatorActor:
         if not self._attending:
             self._attending = True
             self._world.runtime.spawn(self._attend_to_pages(), "operator")
+
+    def ordered(self, order: Page) -> None:
+        """Told to carry a runbook out, by nobody's alert: it waits its turn like any other matter."""
+        self._orders.add(order.dedup_key)
+        self.paged(order)
 
     async def _attend_to_pages(self) -> None:
         while self._pages:
@@ -129,9 +135,10 @@ class OperatorActor:
         from_h, until_h = DESK_UTC_H
         at_desk = from_h <= runtime.now() // HOUR_MS % 24 < until_h
         await self._pause(AT_DESK_MS if at_desk else WOKEN_MS, "operator.wakes", key, visit)
-        if key not in self._pager.open:
-            return  # It has resolved itself in the meantime.
-        self._pager.receive("acknowledge", key, "", "", {"by": principal})
+        if key not in self._orders:
+            if key not in self._pager.open:
+                return  # It has resolved itself in the meantime.
+            self._pager.receive("acknowledge", key, "", "", {"by": principal})
         url = str(page.details.get("runbook_url", ""))
         runbook = self._library.get(url)
         if runbook is None:
