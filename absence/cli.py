@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from absence import __version__, collecting
+from absence.cli_coverage import coverage
 from absence.cli_runbooks import runbooks
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
@@ -213,6 +214,7 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
     absence report runs/default-s1-0123456789 --out judged-again
     """
     with reported(as_json):
+        from absence.coverage import of_run
         from absence.pipeline import replay_command
         from assertions.judge import judge
         from evidence.run import Evidence
@@ -229,7 +231,10 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
         if out is not None:
             target = out
             out.mkdir(parents=True, exist_ok=True)
-            write_all(evidence, story, lambda name, content: _write(out / name, content), replay_command=replay)
+            write_all(
+                evidence, story, lambda name, content: _write(out / name, content), replay_command=replay,
+                coverage=of_run(evidence),
+            )  # fmt: skip
             _write(out / "verdict.json", verdict.to_json().encode())
         if as_json:
             click.echo(verdict.to_json(), nl=False)
@@ -417,4 +422,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
+cli.add_command(coverage)
 cli.add_command(runbooks)

@@ -31,7 +31,7 @@ def runbooks() -> None:
 @runbooks.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def runbooks_list(as_json: bool) -> None:
-    """The shipped runbooks, a line each: id, version, kind, title, and the alerts that open it.
+    """The shipped runbooks, a line each: id, version, kind, title, and what opens it: alerts, or the clock (UTC).
 
     \b
     absence runbooks list
@@ -43,7 +43,7 @@ def runbooks_list(as_json: bool) -> None:
             return
         width = max(map(len, library), default=0)
         for name, runbook in library.items():
-            opened = ", ".join(map(str, runbook.alerts)) or "no alert"
+            opened = str(runbook.schedule or ", ".join(map(str, runbook.alerts)) or "no alert")
             click.echo(f"{name:<{width}}  {runbook.version}  {runbook.kind.text:<10}  {runbook.title} ({opened})")
 
 
@@ -88,6 +88,8 @@ def runbooks_show(runbook: str, as_json: bool) -> None:
             )
             return
         click.echo(f"{found.id} {found.version} ({found.date}): {found.title}")
+        if found.schedule:
+            click.echo(f"{found.schedule} UTC")
         for section in found.sections:
             if section.steps:
                 click.echo(f"\n{section.name}")
@@ -133,6 +135,7 @@ def _head(runbook: Runbook) -> dict[str, Any]:
         "sha256": runbook.sha256,
         "alerts": [alert.text for alert in runbook.alerts],
         "failure_modes": [mode.text for mode in runbook.failure_modes],
+        "schedule": str(runbook.schedule) if runbook.schedule else None,
         "steps": sum(1 for _ in runbook.steps()),
         "branches": sum(len(step.branches) for step in runbook.steps()),
     }

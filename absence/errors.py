@@ -73,6 +73,7 @@ def _database(error: Exception) -> _Handled:
 _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
     "operations.runbooks.problems.RunbooksInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.problems))),
+    "operations.alerts.located.RulesInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.mistakes))),
     # The platform let somebody in, or does not run: that is the platform's failure, not the input's.
     "simulator.run.PreflightFailed": lambda e: (
         ExitCode.BUSINESS_REJECT,
@@ -95,6 +96,7 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "evidence.journal.JournalBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "evidence.books.BookDamaged": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "absence.covering.RunFailed": lambda e: (e.code, e.lines),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),
     "builtins.OSError": _system,
     "apsw.FullError": _database,

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import absence
+from absence import coverage
 from absence.operations import shipped
 from assertions.judge import judge
 from evidence import manifest
@@ -118,7 +119,10 @@ def execute(
         announce("reporting")
         with stages.measure("report"):
             story = tell(evidence, verdict)
-            write_all(evidence, story, writer.write, replay_command=replay_command(writer.target))
+            write_all(
+                evidence, story, writer.write, replay_command=replay_command(writer.target),
+                coverage=coverage.of_run(evidence),
+            )  # fmt: skip
         writer.write("log.jsonl", stages.log(writer.target.name))
         with stages.measure("publish"):
             published = writer.publish()

@@ -15,8 +15,9 @@ class OverBudget(Exception):
 class Bar:
     """A bar on standard error; silent where nobody looks (not a terminal, or `shown` false)."""
 
-    def __init__(self, shown: bool) -> None:
+    def __init__(self, shown: bool, unit: str = "day") -> None:
         self._shown = shown and sys.stderr.isatty()
+        self._unit = unit
         self._bar: Any = None
         self._task: Any = None
 
@@ -28,7 +29,7 @@ class Bar:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("day {task.completed} of {task.total}"),
+                TextColumn(f"{self._unit} {{task.completed}} of {{task.total}}"),
                 TimeElapsedColumn(),
                 console=Console(stderr=True),
                 transient=True,
@@ -42,6 +43,7 @@ class Bar:
             self._bar.stop()
 
     def day(self, done: int, days: int) -> None:
+        """So many of so many days, or of whatever the bar counts."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=days)
 

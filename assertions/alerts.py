@@ -25,8 +25,9 @@ UNPAGED = "none"
 """The severity of what nobody is paged for."""
 PAGED_WITHIN_MS = 5 * MINUTE_MS
 """From the firing to the pager: it is said at once, and again every minute until it is taken."""
-WOKEN_WITHIN_MS = 20 * MINUTE_MS
-"""From a page to its acknowledgement, for somebody who has nothing else in hand."""
+WOKEN_WITHIN_MS = 30 * MINUTE_MS
+"""From a page to its acknowledgement, for somebody who has nothing else in hand: twenty minutes at night, and what it
+takes to tell the platform the last word of whatever was done before."""
 NOTICED_WITHIN_MS = 2 * HOUR_MS
 """Until the platform exports what a fault did, before its rule begins to count: it looks at most things every hour."""
 ATTACK_MS = HOUR_MS
@@ -98,24 +99,27 @@ def rules(evidence: Evidence) -> dict[str, list[dict[str, Any]]]:
 
 
 def _rules(evidence: Evidence) -> dict[str, list[dict[str, Any]]]:
-    import yaml  # only a run with operations has rules to read
-
     found: dict[str, list[dict[str, Any]]] = {}
     for text in evidence.documents("alerts").values():
-        for group in yaml.safe_load(text)["groups"]:
+        for group in _yaml(text)["groups"]:
             for rule in group["rules"]:
                 if "alert" in rule:
                     found.setdefault(rule["alert"], []).append(rule)
     return found
 
 
-def alerts_of(evidence: Evidence, fault: FaultPlan) -> list[str]:
-    """The alerts by which a person is to learn of a fault: those that its runbook says it is for."""
+def _yaml(text: str) -> Any:
+    """Read with libyaml where it is there: ten times as fast. Only a run with operations needs either."""
     import yaml
 
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def alerts_of(evidence: Evidence, fault: FaultPlan) -> list[str]:
+    """The alerts by which a person is to learn of a fault: those that its runbook says it is for."""
     text = evidence.documents("runbooks").get(f"{fault.recovery.runbook}.md", "")
     front = _FRONT.match(text)
-    declared = yaml.safe_load(front[1]).get("alerts") if front else None
+    declared = _yaml(front[1]).get("alerts") if front else None
     return [declared] if isinstance(declared, str) else list(declared or ())
 
 

@@ -28,7 +28,9 @@ def errors_as_others_saw(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("pages of errors", 0, due(evidence))
     pages = answered(evidence, "errors")
-    rows = evidence.rows("processor.deliveries", "at", "status", "note") if pages else ()
+    if not pages:
+        return found
+    rows = evidence.rows("processor.deliveries", "at", "status", "note")
     deliveries = [(at, status) for at, status, note in rows if status is not None and note != REFUSED]
     starts = platform_starts(evidence)
     first_at = min((span.from_at for span in known.spans), default=None)
@@ -79,17 +81,27 @@ def _errors(
 
 def _rejections(evidence: Evidence, at: int) -> dict[str, tuple[int, int]]:
     """How often in the day before the processor answered the platform's request for a transfer with each error, at
-    least and at most."""
+    least and at most. What a process or the database died over may be on record as unknown."""
     found: dict[str, tuple[int, int]] = {}
+    certain = not _broken_that_day(evidence, at, "store", "services", "hosts")
     for requests in facts(evidence).transfer_requests.values():
         for request in requests:
             if request.error_code is None or not request.answered or request.status >= 500:
                 continue  # after a 500 nothing is sure
             if at - DAY_MS - TAKEN_WITHIN_MS < request.at <= at:
-                surely = at - DAY_MS < request.at <= at - TAKEN_WITHIN_MS
+                surely = certain and at - DAY_MS < request.at <= at - TAKEN_WITHIN_MS
                 fewest, highest = found.get(request.error_code, (0, 0))
                 found[request.error_code] = (fewest + surely, highest + 1)
     return found
+
+
+def _broken_that_day(evidence: Evidence, at: int, *seams: str) -> bool:
+    """Whether a fault at one of these seams was at work in the day before."""
+    there = {fault.id for fault in evidence.plan.faults if fault.seam in seams}
+    return any(
+        span.fault_id in there and span.from_at <= at and (span.over_at is None or span.over_at > at - DAY_MS)
+        for span in facts(evidence).spans
+    )
 
 
 def _skew_ms(evidence: Evidence, until_at: int) -> int:
@@ -101,10 +113,8 @@ def _denials(evidence: Evidence, at: int) -> dict[str, tuple[int, int]]:
     """How often in the day before the identity provider told the platform that a principal's token is worth nothing.
     Where the way to either book was broken that day, how often it was cannot be known."""
     found: dict[str, tuple[int, int]] = {}
-    broken = {fault.id for fault in evidence.plan.faults if fault.seam in ("auth", "store")}
-    for span in facts(evidence).spans:
-        if span.fault_id in broken and span.from_at <= at and (span.over_at is None or span.over_at > at - DAY_MS):
-            return found
+    if _broken_that_day(evidence, at, "auth", "store"):
+        return found
     for made, action, principal, allowed in evidence.rows("identity.events", "at", "action", "principal", "allowed"):
         if action == "introspected" and not allowed and principal and at - DAY_MS - MINUTE_MS < made <= at:
             surely = at - DAY_MS < made <= at - MINUTE_MS

@@ -101,6 +101,8 @@ def state_as_audited(evidence: Evidence) -> Finding:
 def money_as_at_the_processor(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("amounts of things", 0, due(evidence))
+    if not answered(evidence):
+        return found
     learnt = {at: known.deadline(at, LEARNT_WITHIN_MS)[0] for at in _processor_instants(evidence)}
     paid = [transfer.created_at for transfer in known.transfers if transfer.caller == PLATFORM_KEY]
     disputes = list(evidence.rows("processor.disputes", "created_at", "closed_at"))
@@ -158,6 +160,8 @@ def contests_as_audited(evidence: Evidence) -> Finding:
 def lag_as_polled(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("lags")
+    if not answered(evidence):
+        return found
     polls: dict[str, list[int]] = {}
     for event_id, at, status, glitch, lost in evidence.rows(
         "provider.requests", "event_id", "at", "status", "glitch", "answered"
@@ -251,7 +255,14 @@ def _firing_at(changes: list[tuple[int, str, str, str]], until_at: int) -> dict[
 )
 def executions_as_noted(evidence: Evidence) -> Finding:
     found = Finding("lists of executions", 0, 2 * due(evidence))
+    if not answered(evidence):
+        return found
     notes = list(evidence.rows("operator.notebook", "at", "execution_id", "action", "runbook"))
+    heard = {
+        subject.partition("/")[2]: at
+        for at, action, subject in evidence.rows("platform.audit_log", "at", "action", "subject")
+        if action == "runbook_executions.update"
+    }
     for look in answered(evidence, "audit", "operational"):
         found.saw += 1
         started: dict[str, tuple[int, str]] = {}
@@ -259,8 +270,11 @@ def executions_as_noted(evidence: Evidence) -> Finding:
         for at, execution_id, action, runbook in notes:
             if action == "started" and at <= look.told_at + TOLD_WITHIN_MS:  # noted once the platform has answered
                 started[execution_id] = (at, runbook)
-            elif action not in ("started", "step") and at <= look.answered_at:
-                ended[execution_id] = (at, action)
+            elif (
+                action not in ("started", "step") and heard.get(execution_id, look.answered_at + 1) <= look.answered_at
+            ):
+                # An end of which the platform never heard is a matter of runbooks.on_record.
+                ended[execution_id] = (max(at, heard[execution_id]), action)
         problems = (_executions if look.dashboard == "audit" else _escalations)(look, started, ended)
         for problem in problems:
             found.breaks(

@@ -67,11 +67,15 @@ def _told_at(polls: list[tuple[int, bool]], published_at: int) -> int:
 def late_corrections_told(evidence: Evidence) -> Finding:
     known = facts(evidence)
     late: list[tuple[str, int, int, Hole, int | None]] = []
+    cutoffs = {
+        tournament: [(contest, known.cutoff_at(contest)) for contest in known.valid
+                     if known.contests[contest].tournament_id == tournament]
+        for tournament in known.publications
+    }  # fmt: skip
     for tournament, published in known.publications.items():
-        cutoffs = [known.cutoff_at(contest) for contest in known.valid
-                   if known.contests[contest].tournament_id == tournament]  # fmt: skip
-        place = bisect_right(published.published_at, min(cutoffs)) if cutoffs else len(published.n)
-        collected_until_at = max(cutoffs, default=0) + COLLECTED_FOR_MS
+        instants = [cutoff_at for _, cutoff_at in cutoffs[tournament]]
+        place = bisect_right(published.published_at, min(instants)) if instants else len(published.n)
+        collected_until_at = max(instants, default=0) + COLLECTED_FOR_MS
         for n, at, hole, strokes in zip(*[column[place:] for column in published], strict=True):
             bound = known.deadline(at, TOLD_WITHIN_MS)[0]
             if at <= collected_until_at and bound <= known.ended_at:
@@ -97,7 +101,11 @@ def late_corrections_told(evidence: Evidence) -> Finding:
         found.saw += (at, hole, strokes) in recorded
         if (at, hole, strokes) not in recorded:
             found.breaks(f"{what} was not recorded as late", subject, at)
-        key, until_at = f"late_correction:{tournament}", known.deadline(at, TOLD_WITHIN_MS)[0]
-        if not any(at <= paged <= until_at and (action, to) == ("trigger", key) for paged, action, to in pages):
-            found.breaks(f"{what} was not told to the pager by {instant(until_at)}", subject, at)
+        until_at = known.deadline(at, TOLD_WITHIN_MS)[0]
+        for contest, cutoff_at in cutoffs[tournament]:
+            key = f"late_correction:{contest}"
+            told_of = any(at <= paged <= until_at and (action, to) == ("trigger", key) for paged, action, to in pages)
+            if cutoff_at < at and not told_of:
+                told_to = f"was not told to the pager for contest {contest} by {instant(until_at)}"
+                found.breaks(f"{what} {told_to}", subject, at)
     return found

@@ -20,6 +20,7 @@ from assertions.words import duration, instant
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
+DRILL_WITHIN_MS = 24 * 3_600_000
 ENDS = ("completed", "failed", "partial")
 _PLACEHOLDER = re.compile(r"\{((?:alert\.)?[A-Za-z_][A-Za-z0-9_]*)\}")
 _CAPTURE = re.compile(r"\s*capture\s+([A-Za-z_][A-Za-z0-9_]*)\s*:\s*/(.*)/\s*")
@@ -126,8 +127,10 @@ def _problem(step: _Step, lines: Sequence[str], known: Mapping[str, str]) -> str
 
 
 def _labels(evidence: Evidence) -> dict[str, dict[str, str]]:
-    """The labels that each incident was paged with, as names of placeholders."""
-    labels: dict[str, dict[str, str]] = {}
+    """The labels that each incident was paged with, and each drill planned, as names of placeholders."""
+    labels: dict[str, dict[str, str]] = {
+        drill.id: {f"alert.{name}": value for name, value in drill.labels.items()} for drill in evidence.plan.drills
+    }
     for action, key, details in evidence.rows("pager.events", "action", "dedup_key", "details"):
         if action == "trigger":
             told = json.loads(details).get("labels", {})
@@ -212,6 +215,34 @@ def _as_recorded(step: _Step) -> tuple[Any, ...]:
         section, int(number), step.line, step.template, step.template_sha256, step.sent, step.exit_status, step.output,
         step.ok,
     )  # fmt: skip
+
+
+@assertion("runbooks.drills_performed", "Every runbook that ops was told to carry out was carried out, within a day")
+def drills_performed(evidence: Evidence) -> Finding:
+    names = ("id", "runbook_name", "executed_by", "status", "start_time", "end_time")
+    rows = {row[0]: row[1:] for row in evidence.rows("platform.runbook_executions", *names)}
+    begun = {step.incident: step for step in _notebook(evidence) if step.action == "started"}
+    drills = evidence.plan.drills
+    found = Finding("drills", 0, len(drills))
+    for drill in drills:
+        step = begun.get(drill.id)
+        name, by, status, start, end = rows.get(step.execution_id if step else "", ("", "", "", 0, None))
+        if step is None:
+            found.breaks(f"{drill.runbook} was ordered and nobody began it", f"drills/{drill.id}", drill.at)
+        elif (name, by, status) != (drill.runbook, step.principal, "completed"):
+            found.breaks(
+                f"{drill.runbook} was ordered, and the record has {name or 'nothing'} {status} by {by or 'nobody'}",
+                f"drills/{drill.id}", step.at,
+            )  # fmt: skip
+        elif not drill.at <= start <= end <= drill.at + DRILL_WITHIN_MS:
+            found.breaks(
+                f"{drill.runbook} was ordered for {instant(drill.at)} and carried out from {instant(start)} to "
+                f"{instant(end)}",
+                f"drills/{drill.id}", start,
+            )  # fmt: skip
+        else:
+            found.saw += 1
+    return found
 
 
 @assertion("runbooks.faults_recovered", "Every fault that needs a person was recovered through its runbook, in time")

@@ -26,6 +26,7 @@ class App:
         ports.metrics.add("database_connection_timeouts_total", 0)
         self._routes: dict[str, dict[str, Route]] = {}
         self._add("GET", "/api/admin/status", Route("admin", self._status, "How many contests stand where"))
+        self._add("GET", "/api/admin/budget", Route("admin", self._spent, "How many requests were not served"))
         self._add("GET", dashboards.ERRORS, dashboards.errors(ports, self._budget))
         for service in services:
             for (method, path), route in service.routes().items():
@@ -59,8 +60,11 @@ class App:
             return Response(denied.status, {"error": denied.reason})
         except PortError as error:
             count_failure(self._ports.metrics, error)
-            self._budget.failed()
+            self._budget.failed(self._ports.runtime.now(), error.code)
             return Response(503, {"error": error.code})
+
+    async def _spent(self, request: Request, principal: str) -> Response:
+        return Response(200, {"items": [self._budget.standing(self._ports.runtime.now())]})
 
     async def _status(self, request: Request, principal: str) -> Response:
         def count(tx: Tx) -> dict[str, int]:

@@ -5,7 +5,7 @@ Nothing else writes `audit_log`, and nothing ever changes it: each row binds the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -70,16 +70,27 @@ def append(
     tx.memo["audit.head"] = tx.known["audit.head"] = (seq, digest)
 
 
-def chain_problem(row: Mapping[str, Any], seq: int, prev_hash: str) -> str | None:
-    """What is wrong with a row of the audit log that should be number `seq`, after one with `prev_hash`."""
-    if row["seq"] != seq:
-        return f"row {seq} is missing"
-    if row["prev_hash"] != prev_hash:
-        return f"row {seq} does not carry the hash of the row before it"
-    told = {name: value for name, value in row.items() if name != "hash"}
-    if sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest() != row["hash"]:
-        return f"row {seq} is not what was hashed"
-    return None
+HASHED = (
+    "action", "actor", "after", "at", "before", "cause", "correlation", "prev_hash", "reason", "seq", "subject",
+)  # fmt: skip
+"""What the hash of a row is over, in the order in which it is hashed."""
+CHAIN_SQL = f"select hash, {', '.join(HASHED)} from audit_log where seq > :after order by seq limit :page"
+_PREV_HASH, _SEQ = HASHED.index("prev_hash"), HASHED.index("seq")
+
+
+def chain_holds(rows: Iterable[tuple[Any, ...]], seq: int, head: str) -> tuple[int, str, str | None]:
+    """Recompute the chain over `rows` of CHAIN_SQL, which follow row `seq` with the hash `head`. Returns number and
+    hash of the last row that holds, and what is wrong with the one after it."""
+    dumps = orjson.dumps
+    for digest, *told in rows:
+        if told[_SEQ] != seq + 1:
+            return seq, head, f"row {seq + 1} is missing"
+        if told[_PREV_HASH] != head:
+            return seq, head, f"row {seq + 1} does not carry the hash of the row before it"
+        if sha256(dumps(dict(zip(HASHED, told, strict=True)))).hexdigest() != digest:
+            return seq, head, f"row {seq + 1} is not what was hashed"
+        seq, head = seq + 1, digest
+    return seq, head, None
 
 
 # --- audited writes of table rows ---------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ class ErrorBudget:
     def __init__(self, metrics: Metrics, now: int) -> None:
         self._metrics, self._month, self._same_until, self._since_at = metrics, "", 0, 0
         self._requests = self._failures = 0
+        self._failed_at: int | None = None
+        self._code = ""
         self._turn(now)
 
     def asked(self, now: int) -> None:
@@ -28,10 +30,20 @@ class ErrorBudget:
             self._turn(now)
         self._requests += 1
 
-    def failed(self) -> None:
-        """It was not served."""
+    def failed(self, now: int, code: str) -> None:
+        """It was not served, for what `code` says."""
         self._failures += 1
+        self._failed_at, self._code = now, code
         self._export()
+
+    def standing(self, now: int) -> dict[str, int | str | None]:
+        """Of this month, and of this life of the process. `quiet_s`: for how long every request has been served."""
+        failed_at = self._failed_at
+        return {
+            "month": self._month, "requests": self._requests, "failures": self._failures,
+            "allowed": int(self._allowed()), "last_failed_at": failed_at, "last_code": self._code or None,
+            "quiet_s": None if failed_at is None else (now - failed_at) // 1000,
+        }  # fmt: skip
 
     def _turn(self, now: int) -> None:
         """It is another day, in UTC, and perhaps another month, which has all of its budget."""
@@ -55,5 +67,7 @@ class ErrorBudget:
         }
 
     def _export(self) -> None:
-        allowed = max(self._requests, REQUESTS_MIN) / MAY_FAIL
-        self._metrics.set("error_budget_remaining", 1 - self._failures / allowed)
+        self._metrics.set("error_budget_remaining", 1 - self._failures / self._allowed())
+
+    def _allowed(self) -> float:
+        return max(self._requests, REQUESTS_MIN) / MAY_FAIL

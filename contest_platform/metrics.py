@@ -66,6 +66,9 @@ METRICS: dict[str, Metric] = {
     "webhook_signature_failures_total": Metric("counter", "Webhooks refused for their signature or form"),
     "webhook_duplicates_total": Metric("counter", "Webhooks that told what was known already"),
     "webhook_waiting_oldest_timestamp_seconds": Metric("gauge", "When the oldest webhook came that waits for our row"),
+    "payment_webhook_missing_oldest_timestamp_seconds": Metric(
+        "gauge", "When the oldest payment was told of in the processor's list whose webhook has not come"
+    ),
     "payment_intent_orphaned_oldest_timestamp_seconds": Metric(
         "gauge", "Since when the oldest abandoned entry has an intent that is neither paid nor canceled"
     ),

@@ -15,7 +15,9 @@ from contest_platform.statuses import (
     CONTEST_STATUSES,
     EXECUTION_STATUSES,
     INBOX_STATUSES,
+    INCIDENT_STATUSES,
     ORDER_STATUSES,
+    PACK_STATUSES,
     REFUND_STATUSES,
     TRANSFER_STATUSES,
     WAITS_FOR,
@@ -143,6 +145,12 @@ _ALL = (
         example='c1 --reason "failed mid-run"',
     ),
     _read(
+        "packs list", "packs", "Packs of settlements, one for each entry",
+        _list("pack_id status contest_id entry_id prize_cents code ended_at detail"),
+        Option("--contest", "contest_id", "only of this"), _one_of("status", PACK_STATUSES),
+        _one_of("prize", ("yes", "no")), LIMIT, example="packs list --contest c1 --status FAILED",
+    ),
+    _read(
         "transfers list", "transfers", "Transfers to winners", _list(_TRANSFERS),
         _one_of("status", TRANSFER_STATUSES), Option("--contest", "contest_id", "only of this"),
         Option("--reason", "reason", "only for this"), _one_of("resolved", ("yes", "no")), LIMIT,
@@ -160,8 +168,8 @@ _ALL = (
          example='payout_1 --reason "account closed"'),
     _act("transfers resolve", "transfers/resolve", "Note that a transfer that failed or was reversed is looked into",
          DONE, TRANSFER, REASON, example='payout_1 --reason "the account is closed"'),
-    _act("transfers unresolve", "transfers/unresolve", "Take that note back", DONE, TRANSFER, REASON,
-         example='payout_1 --reason "not looked into after all"'),
+    _act("transfers unresolve", "transfers/unresolve", "Take back every such note of this execution", DONE, REASON,
+         example='--reason "not looked into after all"'),
     _act("payouts start", "payouts/start", "Have the payout of a settled contest begin", ACCEPTED, CONTEST,
          example="c1"),
     _read(
@@ -224,6 +232,22 @@ _ALL = (
     _read("hosts list", "hosts", "The fleet", _list("host os incidents_open orders_open")),
     _read("hosts services", "hosts/services", "The services of a host, asked of the host itself",
           _list("host service state detail"), _argument("host", "the host"), example="hosts services win-ingest-1"),
+    _read("hosts clocks", "hosts/clocks", "How far the clock of each host is ahead of the database's",
+          _list("host ahead_s problem"),
+          Option("--off", "off_s", "only those so many seconds off, and those not known", "integer")),
+    _act("hosts sync", "hosts/sync", "Have a host take the time from its source", DONE,
+         _argument("host", "the host"), REASON, example='lin-app-1 --reason "two minutes behind"'),
+    _read(
+        "incidents list", "incidents", "What the agents of the hosts reported",
+        _list("incident_id status host check:check_name target orders reported_at resolved_at resolved_s "
+              "observed"),
+        _one_of("status", INCIDENT_STATUSES), Option("--host", "host", "only of this"),
+        Option("--check", "check", "only of this"), LIMIT, example="incidents list --status OPEN",
+    ),
+    _act("incidents resolve", "incidents/resolve", "End an incident that no rule heals", DONE,
+         _argument("incident_id", "the incident"), REASON, example='incident_1 --reason "looked into"'),
+    _act("incidents reopen", "incidents/reopen", "Take that back", DONE,
+         _argument("incident_id", "the incident"), REASON, example='incident_1 --reason "it goes on"'),
     _read(
         "orders list", "orders", "Remediation orders",
         _list("order_id status host check:check_name target rule_id runbook_id attempts issued_at expires_at "
@@ -247,6 +271,8 @@ _ALL = (
         _list("answers at tables audit_log_rows access_log_rows contests_rows",
               leases="lease:name holder epoch expires_at"),
     ),
+    _read("budget status", "budget", "How many requests of this month were not served",
+          _list("month requests failures allowed quiet_s last_failed_at last_code")),
     _read("auth health", "auth/health", "Whether the identity provider answers",
           _list("answers code attempts_1h denied_1h unanswered_1h")),
     _read(

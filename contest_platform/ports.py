@@ -407,7 +407,8 @@ class Backup:
 @dataclass(frozen=True, slots=True)
 class BackupContent:
     """What a backup, or a database restored from one, holds when it is opened and read through. `problem`: why it could
-    not serve as the platform's database, or None. `content_sha256` is over every row of every table."""
+    not serve as the platform's database, or None. `content_sha256` is over every row of every table; empty if nobody
+    asked for it."""
 
     sha256: str
     problem: str | None
@@ -424,8 +425,8 @@ class Backups(Protocol):
     def create(self, *, backup_id: str) -> Awaitable[Backup]:
         """Put a consistent copy of the whole store aside. The same id again replaces it."""
 
-    def inspect(self, *, backup_id: str) -> Awaitable[BackupContent | None]:
-        """Open and read through what lies under this id; None: nothing does."""
+    def inspect(self, *, backup_id: str, content: bool = False) -> Awaitable[BackupContent | None]:
+        """Open and read through what lies under this id; None: nothing does. `content`: with the hash of all rows."""
 
     def restore(self, *, backup_id: str, target: str) -> Awaitable[BackupContent | None]:
         """Make the scratch database `target` anew from a backup, and read through it. Never the one in service."""

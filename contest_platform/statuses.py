@@ -23,6 +23,7 @@ TRANSFER_STATUSES = ("PENDING", "SUBMITTED", "PAID", "RETRYABLE", "FAILED_TERMIN
 ATTEMPT_OUTCOMES = ("SUCCEEDED", "REJECTED", "UNKNOWN")
 VERDICTS = ("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT")
 ORDER_STATUSES = ("ISSUED", "DELIVERED", "ACKNOWLEDGED", "COMPLETED", "FAILED", "EXPIRED")
+INCIDENT_STATUSES = ("OPEN", "RESOLVED")
 EXECUTION_STATUSES = ("pending", "in_progress", "completed", "failed", "partial")
 """Of a runbook execution. It begins in progress and ends in one of the last three, once."""
 EXECUTION_ENDS = ("completed", "failed", "partial")

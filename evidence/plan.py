@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from evidence.canonical import canonical
 
 PLAN_VERSION = 1
+_LEFT_OUT = ("drills", "settings")
+"""What stands in a plan only if there is any: a plan that has none keeps its hash."""
 
 
 class Model(BaseModel):
@@ -155,6 +157,16 @@ class FaultPlan(Model):
     recovery: Recovery
 
 
+class Drill(Model):
+    """A runbook that ops is told to carry out at `at`, with no alert: a change that was planned, or an exercise.
+    `labels` stand for those of an alert."""
+
+    id: str
+    runbook: str
+    at: int
+    labels: dict[str, str] = {}
+
+
 class Plan(Model):
     version: int = PLAN_VERSION
     scenario: str
@@ -170,6 +182,9 @@ class Plan(Model):
     principals: list[Principal]
     operations: bool = False
     """Whether alerts are evaluated, and ops is paged and carries out runbooks."""
+    settings: dict[str, int] = {}
+    """What the platform was deployed with where that is not what its committed profile says."""
+    drills: list[Drill] = []
     tournaments: list[Tournament]
     contests: list[Contest]
     entrants: list[Entrant]
@@ -182,7 +197,11 @@ class Plan(Model):
 
     @cached_property
     def _canonical(self) -> bytes:
-        return canonical(self.model_dump(mode="json"))
+        values = self.model_dump(mode="json")
+        for name in _LEFT_OUT:
+            if not values[name]:
+                del values[name]
+        return canonical(values)
 
     def sha256(self) -> str:
         return hashlib.sha256(self.canonical()).hexdigest()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from evidence import journal
-from evidence.books import Row, book_path, open_parquet, read_chunks, read_columns
+from evidence.books import BookDamaged, Row, book_path, open_parquet, read_chunks, read_columns
 from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest
 from evidence.plan import Plan
 from evidence.schemas import BOOKS, BookSchema
@@ -143,10 +143,13 @@ class Evidence:
     def _load(self, book: str) -> _Kept:
         if book not in BOOKS:
             raise UnknownName("book", book, list(BOOKS))
-        schema = BOOKS[book]
-        with open_parquet(book_path(self.path / BOOK_DIRECTORY, book), schema) as file:
-            rows = file.metadata.num_rows
-            table = file.read(use_threads=False) if 0 < rows <= KEPT_ROWS_MAX else None
+        schema, path = BOOKS[book], book_path(self.path / BOOK_DIRECTORY, book)
+        try:
+            with open_parquet(path, schema) as file:
+                rows = file.metadata.num_rows
+                table = file.read(use_threads=False) if 0 < rows <= KEPT_ROWS_MAX else None
+        except BookDamaged as damaged:
+            raise BookDamaged(str(damaged), str(path)) from None
         kept = self._kept[book] = _Kept(schema, rows, table)
         return kept
 

@@ -72,6 +72,9 @@ def check(cls: type[Fault]) -> None:
         raise DeclarationError(f"{where}: the bite {dict(cls.bite.where)} names neither $victim nor $entity")
     if (cls.kind == "violation") != (cls.recovery.by == "none"):
         raise DeclarationError(f"{where}: nothing recovers from a violation, something must from a fault")
+    named = cls.recovery.runbook or "no runbook"
+    if (cls.recovery.by == "runbook") != bool(cls.recovery.runbook):
+        raise DeclarationError(f"{where}: recovery is by {cls.recovery.by}, and it names {named}")
 
 
 @cache

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
-from fault_injectors.moments import HOUR_MS, MINUTE_MS, while_settled
+from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS, while_settled
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Parameters, RecoverySpec
 
+PENALTY = 4
 Cell = tuple[str, str, int, int, int, int]
 
 
@@ -84,6 +85,41 @@ class Reverted(_Correcting):
         assert self.binding.until_at is not None
         cell = {**corrected.params, "strokes": self.params.strokes_before}
         return [corrected, Action(self.binding.until_at, corrected.lever, corrected.entity, cell)]
+
+
+class NextDay(_Correcting):
+    id = "corrections.next_day"
+    title = "A penalty of four strokes changes a hole of the day before while the next round is played"
+    imitates = (
+        "Two strokes for a ball put back wrongly and two for the card that was signed, told of by a viewer, changed"
+        " round 3 during round 4 (L. Thompson, ANA Inspiration 2017, cbssports.com)."
+    )
+    exercises = "Taking a round that has been played for final, or a change so large for scrambled."
+    recovery = RecoverySpec("itself", "The next poll admits the correction; scores are recomputed.", 3_600)
+    bite = BiteSpec("provider.publications", {"n": "$victim", "correction": True})
+    Params = CellParams
+    params: CellParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        first: dict[str, int] = {}
+        later = []
+        for tournament_id, from_at, until_at in guarantees.play():
+            played = (from_at - first.setdefault(tournament_id, from_at) + DAY_MS // 2) // DAY_MS
+            if played:
+                later.append((tournament_id, played, from_at, until_at))
+        if not later:
+            return None
+        tournament_id, played, from_at, until_at = draws.choice(later, "window")
+        cells = [cell for cell in guarantees.correctable() if (cell[0], cell[2]) == (tournament_id, played)]
+        if not cells:
+            return None
+        _, golfer_id, round_, hole, strokes, _ = draws.choice(cells, "cell")
+        return Binding(
+            entity=f"{tournament_id}/{golfer_id}",
+            from_at=draws.between(from_at, (from_at + until_at) // 2, "instant"),
+            params={"round": round_, "hole": hole, "strokes": strokes + PENALTY},
+        )
 
 
 class _Late(_Correcting):

@@ -118,7 +118,7 @@ class RunbookAltered(Fault):
     )
     exercises = "Judging what was done by a document that says something else."
     recovery = CAUGHT
-    bite = BiteSpec("operator.notebook", {"principal": "$entity", "action": "started", "detail": "$victim"})
+    bite = BiteSpec("operator.notebook", {"action": "started", "detail": "$victim"})
     Params = RunbookAlteredParams
     params: RunbookAlteredParams
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from fault_injectors import provider
-from fault_injectors.moments import DAY_MS, MINUTE_MS, a_founder_after, a_payment, a_transfer, in_play
+from fault_injectors.moments import DAY_MS, MINUTE_MS, a_founder_after, a_payment, a_transfer, as_payouts_begin, in_play
 from seams.draws import Draws
 from seams.faults import (
     Abort,
@@ -75,6 +75,34 @@ class TransferAnswerLost(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return LoseAnswer() if self.is_bound_to(call) else None
+
+
+class TransfersUnansweredParams(Parameters):
+    silent_min: int = Field(ge=90, le=360)
+
+
+class TransfersUnanswered(Fault):
+    id = "timeouts.transfers_unanswered"
+    title = "Every request for a payout of a contest is lost for hours"
+    seam = "processor"
+    operation = "transfers.create"
+    imitates = (
+        "A read timeout leaves the caller with an APIConnectionError that does not say whether the request arrived"
+        " (stripe SDK 16.1.0, measured); one of Stripe's own outages took 93 minutes (stripe.com/rcas/2019-07-10)."
+    )
+    exercises = "Giving payouts up, or sending them under another key, after the fifth unknown outcome in a row."
+    recovery = RecoverySpec("itself", "Each payout is tried again, at least hourly, under its key.", within_s=7_200)
+    bite = BiteSpec("platform.transfer_attempts", {"idempotency_key": "$victim", "outcome": "UNKNOWN"}, at_least=3)
+    Params = TransfersUnansweredParams
+    params: TransfersUnansweredParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, TransfersUnansweredParams)
+        return as_payouts_begin(guarantees, draws, params.silent_min * MINUTE_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseRequest() if self.in_window(call) else None
 
 
 class IntentRequestLost(Fault):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
+    from reports.coverage import Coverage
     from reports.money import Accounts
 
 EVENTS_MAX = 160
@@ -44,7 +45,14 @@ class Figure(NamedTuple):
     bad: bool = False
 
 
-def render(story: Story, accounts: Accounts, contests: list[Life], events: list[Event], replay_command: str) -> bytes:
+def render(
+    story: Story,
+    accounts: Accounts,
+    contests: list[Life],
+    events: list[Event],
+    replay_command: str,
+    coverage: Coverage | None = None,
+) -> bytes:
     """The whole file."""
     shown_events = cut(events, EVENTS_MAX)
     lines, lines_left_out = accounts.shown(LINES_MAX)
@@ -73,6 +81,7 @@ def render(story: Story, accounts: Accounts, contests: list[Life], events: list[
         events=shown_events,
         events_left_out=len(events) - len(shown_events),
         run_facts=run_facts(story, accounts),
+        coverage=coverage,
         limits={"broken": BROKEN_MAX, "named": NAMED_MAX, "contests": CONTESTS_MAX},
     )
     return _with_policy(page).encode(errors="replace")

@@ -18,6 +18,7 @@ from reports.words import markdown as md
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from reports.coverage import Coverage
     from reports.money import Accounts
 
 EVENTS_MAX = 80
@@ -25,7 +26,9 @@ BROKEN_MAX = 10
 LINES_MAX = 200
 
 
-def render(story: Story, accounts: Accounts, events: list[Event], replay_command: str) -> bytes:
+def render(
+    story: Story, accounts: Accounts, events: list[Event], replay_command: str, coverage: Coverage | None = None
+) -> bytes:
     """The whole file."""
     plan = story.plan
     parts = [
@@ -45,6 +48,7 @@ def render(story: Story, accounts: Accounts, events: list[Event], replay_command
         _contests(accounts),
         "## Faults",
         faults(story),
+        *(_coverage(coverage) if coverage else ()),
         "## Timeline",
         timeline(story, cut(events, EVENTS_MAX)),
         "## Run",
@@ -201,6 +205,32 @@ def faults(story: Story) -> str:
         for fault in story.faults
     ]
     return table(["", "fault", "kind", "first bite", "bites", "shows in", "recovery"], rows, right=[4])
+
+
+def _coverage(coverage: Coverage) -> list[str]:
+    """What of operations the run exercised, and by name what it did not."""
+    shares = table(
+        ["of", "exercised", "there are", "share"],
+        [[what, f"{share.done:,}", f"{share.of:,}", share.percent] for what, share in coverage.shares.items()],
+        right=[1, 2, 3],
+    )
+    opened = [document for document in coverage.documents if document.opened]
+    runbooks = table(
+        ["runbook", "completed", "opened", "steps", "branches"],
+        [
+            [code(document.id), f"{document.completed:,}", f"{document.opened:,}", str(document.taken),
+             str(document.branches)]
+            for document in opened
+        ],
+        right=[1, 2],
+    )  # fmt: skip
+    never = [
+        f"Never {'taken in what was opened' if what in ('steps', 'branches') else 'exercised'}, "
+        f"**{len(names):,} {what}**: {', '.join(map(code, names))}."
+        for what, names in coverage.unexercised(whole=False).items()
+        if names
+    ]
+    return ["## What of operations was exercised", shares, runbooks if opened else "No runbook was opened.", *never]
 
 
 def timeline(story: Story, events: Sequence[Event]) -> str:

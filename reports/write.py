@@ -14,17 +14,26 @@ from reports.money import account_for
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
+    from reports.coverage import Coverage
     from reports.story import Story
 
 
-def write_all(evidence: Evidence, story: Story, write: Callable[[str, bytes], None], *, replay_command: str) -> None:
+def write_all(
+    evidence: Evidence,
+    story: Story,
+    write: Callable[[str, bytes], None],
+    *,
+    replay_command: str,
+    coverage: Coverage | None = None,
+) -> None:
     """Hand each file to `write(name, content)`: report.html, report.md, junit.xml, trace.json, ledger.beancount and,
-    unless the verdict is PASS, postmortem.md. `replay_command` is printed as the command that replays the run."""
+    unless the verdict is PASS, postmortem.md. `replay_command` is printed as the command that replays the run;
+    `coverage` is told if operations were on call."""
     contests = lives(evidence, story.end_at)
     events = timeline(evidence, story, contests)
     accounts = account_for(evidence, story.end_at)
-    write("report.html", html.render(story, accounts, contests, events, replay_command))
-    write("report.md", markdown.render(story, accounts, events, replay_command))
+    write("report.html", html.render(story, accounts, contests, events, replay_command, coverage))
+    write("report.md", markdown.render(story, accounts, events, replay_command, coverage))
     write("junit.xml", junit.render(story, replay_command))
     write("trace.json", trace.render(evidence, story, contests))
     write("ledger.beancount", beancount.render(evidence))

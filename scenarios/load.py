@@ -20,6 +20,7 @@ from scenarios.errors import Located, ScenarioInvalid, did_you_mean
 from scenarios.model import Marks, Scenario, ScenarioModel
 
 FOLDER = Path(__file__).parent
+RUNBOOKS = FOLDER.parent / "runbooks"
 Loc = tuple[str | int, ...]
 
 _EXPECTED = {
@@ -188,6 +189,8 @@ class _Reader:
                 self._add(
                     ("tournaments", index, "feed"), f"no recording at {feed}; the other choice is generated{near}"
                 )
+        for index, drill in _items(data, "drills"):
+            self._check_drill(("drills", index), drill, data)
         for index, fault in _items(data, "faults"):
             self._check_fault(("faults", index), fault)
 
@@ -215,6 +218,13 @@ class _Reader:
                 ("contests", index, "entries"),
                 f"entries: {entries} entries need as many customers, and the pool of entrants has {pool}",
             )
+
+    def _check_drill(self, loc: Loc, drill: Mapping[Any, Any], data: Any) -> None:
+        if data.get("operations") is not True:
+            self._add(loc, "nobody is on call to carry a drill out: operations has to be true")
+        wanted, known = drill.get("runbook"), sorted(path.stem for path in RUNBOOKS.glob("*.md"))
+        if isinstance(wanted, str) and wanted not in known:
+            self._add((*loc, "runbook"), f"there is no runbook {wanted}{did_you_mean(wanted, known)}")
 
     def _check_fault(self, loc: Loc, fault: Mapping[Any, Any]) -> None:
         wanted, known = fault.get("fault"), registry()

@@ -233,6 +233,30 @@ class FaultModel(Model):
         return bind
 
 
+class DrillModel(Model):
+    """A task or a runbook that ops carries out at an instant, as if told to. `labels` stand for those of an alert."""
+
+    runbook: str
+    at: str
+    labels: dict[str, str] = {}
+
+    @field_validator("at")
+    @classmethod
+    def _instant(cls, text: str) -> str:
+        minutes_of(text)
+        return text
+
+
+Setting = Literal[
+    "anchor_timeout_ms",
+    "auth_timeout_ms",
+    "host_timeout_ms",
+    "pager_timeout_ms",
+    "processor_timeout_ms",
+    "provider_timeout_ms",
+]
+
+
 class ScenarioModel(Model):
     name: Id
     title: str
@@ -241,6 +265,9 @@ class ScenarioModel(Model):
     people: People = People()
     operations: bool = False
     """Whether alerts are evaluated, and ops is paged and carries out runbooks."""
+    settings: dict[Setting, int] = {}
+    """What the platform was deployed with where that is not what its committed profile says."""
+    drills: list[DrillModel] = []
     entrants: Entrants
     tournaments: list[TournamentModel] = Field(min_length=1)
     contests: list[ContestModel] = Field(min_length=1)

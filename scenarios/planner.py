@@ -12,12 +12,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
-from evidence.plan import Contest, EntryPlan, Plan, Scoring, Tournament
+from evidence.plan import Contest, Drill, EntryPlan, Plan, Scoring, Tournament
 from scenarios import people
 from scenarios.binding import Offer, bind_faults
 from scenarios.errors import Located, ScenarioInvalid
 from scenarios.feed import DAY, HOUR, MINUTE, generate
-from scenarios.model import BASIS_POINTS, ContestModel, Scenario, TournamentModel
+from scenarios.model import BASIS_POINTS, ContestModel, Scenario, TournamentModel, minutes_of
 from scenarios.official import finishers
 from seams.draws import GOLDEN, Draws, mix
 
@@ -112,6 +112,7 @@ class _Planner:
             self.model.operations,
         )
         faults, errors = bind_faults(self.scenario, offer, self.draws.derive("faults"))
+        drills = self._drills()
         if self.errors or errors:
             raise ScenarioInvalid(self.errors + errors)
         return Plan(
@@ -125,6 +126,8 @@ class _Planner:
             owner_capital_cents=self.model.owner_capital_usd * 100 * self.field,
             principals=principals,
             operations=self.model.operations,
+            settings={str(name): value for name, value in self.model.settings.items()},
+            drills=drills,
             tournaments=tournaments,
             contests=contests,
             entrants=entrants,
@@ -181,6 +184,19 @@ class _Planner:
 
             return recording.load(path, id=model.id + suffix, name=name, day_at=day_at)
         return generate(self.draws, id=model.id + suffix, name=name, day_at=day_at, golfers=model.golfers)
+
+    def _drills(self) -> list[Drill]:
+        """Those that fall within the run. One that does not is an error, unless the caller chose the days."""
+        drills = []
+        for index, model in enumerate(self.model.drills):
+            at = self.starts_at + minutes_of(model.at) * MINUTE
+            if at < self.recovery_until_at:
+                drills.append(
+                    Drill(id=f"drill:{model.runbook}#{index + 1}", runbook=model.runbook, at=at, labels=model.labels)
+                )
+            elif not self.repeats:
+                self._error(("drills", index, "at"), f"at: {model.at} is after the end of the run")
+        return drills
 
     # --- contests and entries ---------------------------------------------------------------------------------------
 

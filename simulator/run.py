@@ -93,13 +93,13 @@ async def begin(world: World) -> None:
     world.hosts.boot()
     tokens = {principal.id: world.identity.issue(principal.id, TOKEN_LIFE_S) for principal in plan.principals}
     world.identity.revoke_absent(plan.principals)
-    on_call = next((principal.id for principal in plan.principals if principal.role == "ops"), None)
-    if plan.operations and on_call is not None:
-        world.go_on_call(on_call, tokens[on_call])
+    ops = {principal.id: tokens[principal.id] for principal in plan.principals if principal.role == "ops"}
+    if plan.operations and ops:
+        world.go_on_call(ops)
     await _preflight(world)
     world.record("harness", "absence.begins", plan.scenario)
-    if plan.operations and on_call is not None:
-        world.watch(on_call)
+    if plan.operations and ops:
+        world.watch(next(iter(ops)))
     world.entrants.start()
     world.schedule_actions()
 

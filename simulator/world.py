@@ -18,7 +18,7 @@ from contest_platform.services import configuration
 from contest_platform.store import sqlite
 from contest_platform.store.backup import SqliteBackups
 from evidence.books import BookSet
-from evidence.plan import Contest, FaultPlan, Plan, Tournament
+from evidence.plan import Contest, Drill, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
 from operations.runbooks import Runbook
 from seams.bus import SeamBus
@@ -33,11 +33,11 @@ from simulator.actors.identity import IdentityActor
 from simulator.actors.insider import InsiderActor
 from simulator.actors.monitoring import MonitoringActor
 from simulator.actors.observer import ObserverActor
-from simulator.actors.operator import OperatorActor
+from simulator.actors.operator import OperatorActor, Sleep
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
-from simulator.actors.witnesses import AnchorActor, PagerActor
+from simulator.actors.witnesses import AnchorActor, Page, PagerActor
 from simulator.driver import Driver
 from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
@@ -82,6 +82,7 @@ class World:
         self.config = Config(
             webhook_secrets=(webhook_secret, self._next_secret),
             token_key=token_key,
+            **dict[str, Any](plan.settings),
             hosts={host: "windows" if transport == "winrm" else "linux" for host, (transport, _) in HOSTS.items()},
         )
         self.database = DatabaseServer(self)
@@ -191,15 +192,25 @@ class World:
         session.committed(tx.statements, tx.changes)
         session.close()
 
-    def go_on_call(self, principal: str, token: str) -> None:
-        """Ops has the pager from now on, and the runbooks."""
+    def go_on_call(self, tokens: Mapping[str, str]) -> None:
+        """Ops, by principal, have the pager from now on, the runbooks, and the calendar of what is due."""
 
-        def control(runbook: Runbook, incident: str, visit: int) -> OpsControl:
-            return OpsControl(self, principal, token, runbook, incident, visit)
+        def control(principal: str, runbook: Runbook, incident: str, visit: int, sleep_until: Sleep) -> OpsControl:
+            return OpsControl(self, principal, tokens[principal], runbook, incident, visit, sleep_until)
 
         library = dict(self.operations.runbooks)
-        self.pager.on_call = OperatorActor(self, principal, self.pager, library, control).paged
-        self._insider = InsiderActor(self, principal, token, library, self.operations.documents)
+        operator = OperatorActor(self, list(tokens), self.pager, library, control)
+        self.pager.on_call = operator.paged
+        self.runtime.spawn(operator.keep_calendar(self.plan.recovery_until_at), "operator's calendar")
+        self._insider = InsiderActor(self, tokens, library, self.operations.documents)
+        for drill in self.plan.drills:
+            self.runtime.spawn(self._drill(drill, operator), f"drill {drill.id}")
+
+    async def _drill(self, drill: Drill, operator: OperatorActor) -> None:
+        await self.runtime.sleep_until(drill.at)
+        self.record("harness", "drill.ordered", drill.id, runbook=drill.runbook)
+        details = {"labels": drill.labels, "runbook_url": f"runbooks/{drill.runbook}.md"}
+        operator.ordered(Page(drill.at, drill.id, "planned", "none", details))
 
     def watch(self, principal: str) -> None:
         """Somebody outside looks at the dashboards from now on, with a token of this principal of ops."""

@@ -10,6 +10,7 @@ import pytest
 from contest_platform import checkpoints, ledger
 from contest_platform.http import Request
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
+from contest_platform.ports import ConnectionFailed
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import HealingService
 from contest_platform.services.payouts import PayoutsService
@@ -25,7 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "transfers/retry": {"transfer_id": "payout_9"},
     "transfers/fail": {"transfer_id": "payout_9", "reason": "closed"},
     "transfers/resolve": {"transfer_id": "payout_9", "reason": "closed"},
-    "transfers/unresolve": {"transfer_id": "payout_9", "reason": "not so"},
+    "transfers/unresolve": {"reason": "not so"},
     "payouts/start": {"contest_id": "c9"},
     "refunds/retry": {"refund_id": "refund_9"},
     "webhooks/replay": {"event_id": "evt_9"},
@@ -34,14 +35,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "scores/replay": {"tournament_id": "t9"},
     "quarantine/resolve": {"batch_id": 9, "reason": "told again"},
     "orders/issue": {"incident_id": "incident_9"},
+    "incidents/resolve": {"incident_id": "incident_9", "reason": "looked into"},
+    "incidents/reopen": {"incident_id": "incident_9", "reason": "it goes on"},
+    "hosts/sync": {"host": "host-9", "reason": "a minute behind"},
     "config/apply": {"setting": "colour", "value": 9, "reason": "slow"},
     "config/revert": {"hash": "h9", "reason": "no better"},
     "services/restart": {"service": "settlement", "reason": "stuck"},
     "backups/create": {"reason": "daily"},
     "backups/restore": {"backup_id": "backup_9", "target": "scratch", "reason": "trial"},
 }
-"""Every acting endpoint, with a request for something that is not there (a backup is of all that is there)."""
+"""Every acting endpoint, with a request for something that is not there."""
 OPTIONAL = ("config/revert", "hash")
+ABOUT_NOTHING = ("backups/create", "transfers/unresolve")
+"""They name nothing that could be missing."""
 CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
 
 
@@ -88,7 +94,7 @@ def test_nobody_acts_outside_a_step_of_an_execution_of_his_own_that_is_in_progre
     assert world.whole() == before
 
 
-@pytest.mark.parametrize("path", [path for path, body in BODIES.items() if body and path != "backups/create"])
+@pytest.mark.parametrize("path", [path for path, body in BODIES.items() if body and path not in ABOUT_NOTHING])
 def test_what_is_not_there_is_not_found_and_the_attempt_is_on_record(world: AdminWorld, path: str) -> None:
     world.hosts.stopped = {(host, "settlement") for host in ("win-1", "lin-1")}
     execution_id = world.start()
@@ -508,3 +514,38 @@ def test_a_poll_is_asked_for_once_until_it_has_come(world: AdminWorld) -> None:
     assert asked.body == {"tournament_id": "t1", "changed": True}
     assert world.act("ingestion/poll", execution_id, tournament_id="t1").body["changed"] is False
     assert world.signals.seen("ingestion") == 2
+
+
+def test_an_incident_that_no_rule_heals_is_ended_and_opened_again_once(world: AdminWorld) -> None:
+    execution_id = world.start()
+    _, incident_id = reported(world, check="disk_full")
+    about = {"incident_id": incident_id, "reason": "looked into"}
+    for verb, status in (("resolve", "RESOLVED"), ("reopen", "OPEN"), ("resolve", "RESOLVED")):
+        for changed in (True, False):
+            response = world.act(f"incidents/{verb}", execution_id, **about)
+            assert (response.status, response.body) == (
+                200, {"incident_id": incident_id, "status": status, "changed": changed},
+            )  # fmt: skip
+            row = world.row("incidents", incident_id=incident_id)
+            assert (row["status"], row["resolved_at"]) == (status, world.runtime.at if status == "RESOLVED" else None)
+    world.runtime.at += MINUTE_MS
+    _, again = reported(world, check="disk_full")
+    assert again != incident_id, "what goes on is another incident"
+    assert world.act("incidents/reopen", execution_id, **about).body["changed"] is False
+    assert world.row("incidents", incident_id=incident_id)["status"] == "RESOLVED"
+
+
+def test_a_host_whose_time_service_is_broken_or_that_does_not_answer_is_told_so(world: AdminWorld) -> None:
+    execution_id = world.start()
+    world.hosts.ahead_s = {"win-1": 90, "lin-1": -30}
+    world.hosts.broken_clocks = {"win-1"}
+    answer = world.act("hosts/sync", execution_id, host="win-1", reason="ahead")
+    assert (answer.status, answer.body["error"]) == (409, "win-1 did not take the time: exit 1")
+    assert world.refusals()[-1][2] == answer.body["error"]
+    assert world.opsctl("hosts clocks --off 30").text == (
+        "host=lin-1 ahead_s=-30 problem=-\nhost=win-1 ahead_s=90 problem=-\n"
+    )
+    assert world.opsctl("hosts clocks --off 31").text == "host=win-1 ahead_s=90 problem=-\n"
+    world.hosts.down = {"lin-1": ConnectionFailed("down")}
+    assert world.act("hosts/sync", execution_id, host="lin-1", reason="behind").status == 503
+    assert world.opsctl("hosts clocks --off 91").text == "host=lin-1 ahead_s=- problem=connection_failed\n"

@@ -225,6 +225,28 @@ def test_an_alert_without_severity_summary_or_runbook_is_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("severity", "missed", "mistake"),
+    [
+        ("none", "", "it pages nobody; name in `when_missed` the page that is sent when it stays away"),
+        ("none", ", when_missed: Gone", None),
+        ("error", "", None),
+        ("error", ", when_missed: Gone",
+         "`when_missed` is for one that pages nobody; set `severity` to none, or leave `when_missed` out"),
+    ],
+)  # fmt: skip
+def test_an_alert_that_pages_nobody_names_the_page_of_its_absence(
+    severity: str, missed: str, mistake: str | None
+) -> None:
+    groups = read_text(
+        f"groups:\n- name: g\n  rules:\n  - alert: A\n    expr: m\n    labels: {{severity: {severity}}}\n"
+        f"    annotations: {{summary: s, runbook_url: runbooks/gone.md{missed}}}\n"
+    )
+    assert [str(found) for found in check_conventions(groups)] == (
+        [f"rules.yml:4:1: alert A: {mistake}"] if mistake else []
+    )
+
+
 def test_a_sample_cannot_be_rewritten_once_it_has_been_scraped() -> None:
     store = Store()
     series = store.series("m")

@@ -76,6 +76,7 @@ INCIDENTS: dict[str, tuple[tuple[str, dict[str, str], Any], ...]] = {
     "WebhookSignatureFailures": (("webhook_signature_failures_total", {}, (0, 1)),),
     "WebhookDuplicates": (("webhook_duplicates_total", {}, (0, 40)),),
     "WebhooksWaiting": (("webhook_waiting_oldest_timestamp_seconds", {}, OLD),),
+    "PaymentWebhookDelayed": (("payment_webhook_missing_oldest_timestamp_seconds", {}, OLD),),
     "PaymentIntentOrphaned": (("payment_intent_orphaned_oldest_timestamp_seconds", {}, OLD),),
     "PaymentReconciliationStale": (("payment_reconciliation_last_success_timestamp_seconds", {}, OLD),),
     "RefundRequested": (("refund_request_oldest_timestamp_seconds", {}, OLD),),
@@ -98,6 +99,7 @@ INCIDENTS: dict[str, tuple[tuple[str, dict[str, str], Any], ...]] = {
     "ErrorBudgetLow": (("error_budget_remaining", {}, 0.05),),
     "DaemonHeartbeatMissed": (("up", {"job": "settlement"}, 0),),
     "AuditAnchorStale": (("audit_anchor_last_success_timestamp_seconds", {}, OLD),),
+    "BackupTooOld": (("backup_last_success_timestamp_seconds", {}, OLD),),
     "MetricAbsent": (("score_audit_mismatches", {}, STALE),),
     "HostUnreachable": (("host_up", {"host": "h1"}, 0),),
     "RemediationOrderStuck": (("remediation_order_oldest_open_timestamp_seconds", {"host": "h1"}, OLD),),
@@ -174,6 +176,21 @@ def test_no_lag_is_counted_at_night_nor_in_the_first_hour_of_silence(shipped: An
     assert [(c.at_ms // MINUTE, c.alert.name) for c in changes] == [(13 * 60 + 1, "IngestionLag")]
     due.set(15 * 3600, 14 * 60 * MINUTE + 1)
     assert [c.alert.state for c in engine.advance(15 * 60 * MINUTE)] == ["resolved"]
+
+
+def test_a_backup_is_too_old_two_hours_after_the_next_was_due_and_only_where_one_was_taken(shipped: Any) -> None:
+    store = Store()
+    healthy(store)
+    engine = Engine(shipped, store)
+    engine.advance(60 * MINUTE)
+    taken = store.series("backup_last_success_timestamp_seconds")
+    for day in range(3):  # each a little later than the day before
+        taken.set(3600 + day * 87_000, (3600 + day * 87_000) * 1000)
+    changes = engine.advance(5 * 24 * 60 * MINUTE)
+    fired = [(c.alert.state, c.at_ms // 1000 - (3600 + 2 * 87_000)) for c in changes if c.alert.name == "BackupTooOld"]
+    assert fired == [("firing", 26 * 3600 + 60)]
+    [alert] = [alert for alert in engine.active() if alert.name == "BackupTooOld"]
+    assert alert.annotations["summary"].startswith("The last backup was taken 2d ")
 
 
 @pytest.mark.parametrize(

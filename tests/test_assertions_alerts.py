@@ -95,7 +95,7 @@ def late_page(evidence: FakeEvidence, late_ms: int) -> None:
 
 
 @pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (1, Status.FAIL)])
-def test_whoever_has_empty_hands_has_twenty_minutes(late_ms: int, status: Status) -> None:
+def test_whoever_has_empty_hands_has_half_an_hour(late_ms: int, status: Status) -> None:
     evidence = small_run()
     late_page(evidence, late_ms)
     assert result(evidence, "alerts.acknowledged").status is status

@@ -9,6 +9,7 @@ import pytest
 
 from assertions.judge import discover
 from assertions.model import REGISTRY, Finding, Status, judge_one
+from evidence.plan import Drill
 from evidence.schemas import BOOKS
 from tests.support.admin_world import STEP
 from tests.support.broken_runs.change import row
@@ -166,8 +167,9 @@ def noted(*steps: dict[str, Any]) -> FakeEvidence:
     for book, key in (("platform.runbook_executions", "id"), ("platform.runbook_execution_steps", "execution_id")):
         evidence.books[book] = [row for row in evidence.books[book] if row[key] == "x1"]
     rows = [{"action": "started"}, *({"action": "step", **step} for step in steps), {"action": "completed"}]
-    evidence.books["operator.notebook"] = [
-        {**columns, "n": n, "at": PAID, "detail": "", **of, **row} for n, row in enumerate(rows, 1)
+    notebook = evidence.books["operator.notebook"]
+    notebook += [
+        {**columns, "n": n, "at": PAID, "detail": "", **of, **row} for n, row in enumerate(rows, len(notebook) + 1)
     ]
     return evidence
 
@@ -185,3 +187,41 @@ def test_what_was_sent_is_on_record_and_what_was_not_sent_need_not_be() -> None:
     missing = ["the steps of transfer_stuck on record are not those in the notebook"]
     assert told(noted(SENT, {**SENT, "step": "Recovery/3"}), "runbooks.on_record") == missing
     assert told(noted(NOT_NEEDED), "runbooks.on_record") == missing
+
+
+# --- drills -----------------------------------------------------------------------------------------------------------
+
+DRILLS, DAY_MS = "runbooks.drills_performed", 86_400_000
+
+
+def ordered(evidence: FakeEvidence, *, runbook: str = "transfer_stuck", earlier_ms: int = 60_000) -> FakeEvidence:
+    """The execution is that of a drill, which was to be `earlier_ms` before it."""
+    [execution] = [row for row in evidence.books["platform.runbook_executions"] if row["id"] == "x1"]
+    for step in evidence.books["operator.notebook"]:
+        if step["execution_id"] == "x1":
+            step["incident"] = "drill:1"
+    drill = Drill(id="drill:1", runbook=runbook, at=execution["start_time"] - earlier_ms)
+    evidence.plan = evidence.plan.model_copy(update={"drills": [drill]})
+    return evidence
+
+
+def test_a_drill_that_was_performed_is_seen_and_where_none_was_planned_none_is_owed() -> None:
+    assert status(noted(SENT), DRILLS) is Status.NOT_APPLICABLE
+    assert status(ordered(noted(SENT)), DRILLS) is Status.PASS
+
+
+def test_a_drill_is_performed_by_its_own_runbook_to_its_end_in_time_and_by_the_record() -> None:
+    evidence = ordered(noted(SENT))
+    evidence.books["operator.notebook"] = []
+    assert told(evidence, DRILLS) == ["transfer_stuck was ordered and nobody began it"]
+    other = ordered(noted(SENT), runbook="restart_services")
+    assert "the record has transfer_stuck completed by" in told(other, DRILLS)[0]
+    for name, value in (("status", "failed"), ("executed_by", "engineer:jo")):
+        evidence = ordered(noted(SENT))
+        row(evidence, "platform.runbook_executions", id="x1")[name] = value
+        assert f"{value}" in told(evidence, DRILLS)[0]
+    evidence = ordered(noted(SENT))
+    evidence.books["platform.runbook_executions"] = []
+    assert "the record has nothing" in told(evidence, DRILLS)[0]
+    assert "was ordered for" in told(ordered(noted(SENT), earlier_ms=-1), DRILLS)[0]
+    assert "was ordered for" in told(ordered(noted(SENT), earlier_ms=DAY_MS), DRILLS)[0]

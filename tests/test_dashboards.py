@@ -156,7 +156,7 @@ def test_a_budget_that_burns_is_told_in_basis_points() -> None:
     for _ in range(400):
         budget.asked(1)
     for _ in range(4):
-        budget.failed()
+        budget.failed(1, "timeout")
     told = budget.state()
     assert (told["requests"], told["failures"], told["error_rate_bp"]) == (400, 4, 100)
     assert told["burn_rate_bp"] == 10_000, f"one of {MAY_FAIL} is what may fail"

@@ -135,8 +135,15 @@ ALL = [pytest.param(id, cls, id=id) for id, cls in registry().items()]
 KEYS = [f"{n:032x}" for n in range(60)]
 
 
+NEXT_DAY = tuple(at + DAY_MS for at in PLAY)
+PECULIAR: dict[str, dict[str, Any]] = {
+    "corrections.next_day": {"some_play": [("t1", *PLAY), ("t1", *NEXT_DAY)]},
+}
+"""What a fault asks for that no other does."""
+
+
 def bound(fault: str, key: str, **given: Any) -> tuple[Binding, dict[str, Any]]:
-    result = bind(fault, Offer(), Draws(key), given)
+    result = bind(fault, Offer(**PECULIAR.get(fault, {})), Draws(key), given)
     assert result is not None
     return result
 
@@ -646,3 +653,12 @@ def test_a_fault_has_its_row_in_the_docs_as_it_is_declared(id: str) -> None:
     within = f"{within_s // 3600} h" if within_s >= 3600 else f"{within_s // 60} min"
     recovery = f"{cls.recovery.by}: {cls.recovery.how}"
     assert rows == [f"| `{id}` | {cls.title} | `{cls.bite.book}` | {recovery} | {within} |"]
+
+
+def test_a_penalty_changes_the_round_of_the_day_before_while_the_next_is_played() -> None:
+    for key in KEYS:
+        binding, params = bound("corrections.next_day", key)
+        [action] = build("corrections.next_day", "f1", binding, params).actions()
+        assert NEXT_DAY[0] <= action.at <= (NEXT_DAY[0] + NEXT_DAY[1]) // 2
+        assert (action.entity, dict(action.params)) == ("t1/g2", {"round": 1, "hole": 1, "strokes": 8})
+    assert bind("corrections.next_day", Offer(), Draws(KEYS[0]), {}) is None, "no other day is played"

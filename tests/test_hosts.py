@@ -354,3 +354,39 @@ def test_the_same_key_gives_the_same_run_and_another_key_another() -> None:
 
     assert trace("00" * 16) == trace("00" * 16)
     assert trace("00" * 16) != trace("01" * 16)
+
+
+# --- clocks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "tell", "sync"),
+    [
+        (WIN, ("[DateTimeOffset]::UtcNow.ToUnixTimeSeconds()",), ("w32tm", "/resync")),
+        (LIN, ("date", "+%s"), ("chronyc", "makestep")),
+    ],
+)
+def test_a_host_tells_the_time_of_its_clock_and_takes_it_from_its_source(
+    host: str, tell: tuple[str, ...], sync: tuple[str, ...]
+) -> None:
+    fleet = Fleet()
+
+    def ahead_s() -> int:
+        told = fleet.run(host, *tell)
+        assert told.exit_code == 0
+        return int(told.stdout) - fleet.world.runtime.now() // 1_000
+
+    assert abs(ahead_s()) <= 2
+    skew = Action(fleet.world.runtime.now(), "hosts.skew", host, {"offset_ms": -600_000, "for_ms": 3_600_000})
+    fleet.world.runtime.spawn(fleet.actor.pull_skew(skew, lambda *_: None), "skew")
+    assert abs(ahead_s() + 600) <= 2
+    assert fleet.run(host, *sync).exit_code == 0
+    assert abs(ahead_s()) <= 2
+    fleet.run(host, *sync)  # a clock that is right is left as it is
+
+    async def two_hours() -> None:
+        await fleet.world.runtime.sleep_until(fleet.world.runtime.now() + 2 * 3_600_000)
+
+    fleet.world.run(two_hours())
+    assert abs(ahead_s()) <= 2, "what was set right is not stepped back"
+    assert [row["state"] for row in fleet.world.books["hosts.clocks"].rows] == ["wrong", "right"]

@@ -612,9 +612,10 @@ def test_a_correction_after_the_cut_off_is_recorded_paged_and_shown_and_not_offi
     assert world.scores()["g1", 1, 1] == 6
     assert official(world, cutoff_at)[0]["g1"].holes[1, 1] == 4
     [page] = world.pager.sent
-    assert (page["action"], page["dedup_key"], page["severity"]) == ("trigger", "late_correction:t1", "warning")
-    assert page["details"] == {"contests": ["c1"], "cells": [["g1", 1, 1, 6]]}
-    assert [row["subject"] for row in world.audited("call.page")] == ["pager/late_correction:t1"]
+    assert (page["action"], page["dedup_key"], page["severity"]) == ("trigger", "late_correction:c1", "warning")
+    opened = {"labels": {"contest_id": "c1"}, "runbook_url": "runbooks/correction_after_settlement.md"}
+    assert page["details"] == {"contests": ["c1"], "cells": [["g1", 1, 1, 6]], **opened}
+    assert [row["subject"] for row in world.audited("call.page")] == ["pager/late_correction:c1"]
 
 
 def test_a_page_that_did_not_get_through_is_sent_again() -> None:

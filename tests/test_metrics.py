@@ -288,6 +288,33 @@ def test_a_webhook_that_waits_is_told_of_until_it_is_applied_or_nobody_could_any
         assert series not in platform.metrics.standing
 
 
+def read_twice(platform: Platform) -> None:
+    """A reading finds what nobody has told; the next says what has not come since."""
+    for _ in range(2):
+        platform.runtime.at += HOUR_MS
+        platform.run(platform.jobs["payments.reconciliation"].work())
+
+
+def test_a_webhook_that_does_not_come_is_told_of_until_it_does_or_nobody_sends_it_any_more() -> None:
+    platform, series = Platform(), ("payment_webhook_missing_oldest_timestamp_seconds",)
+    first, second = (platform.processor.pay(platform.entered(name)[1]) for name in ("ann", "bob"))
+    platform.deliver(first)
+    read_twice(platform)
+    assert platform.metrics.standing[series] == second.created_at // 1000
+    platform.deliver(second)
+    read_twice(platform)
+    assert series not in platform.metrics.standing
+    third = platform.processor.pay(platform.entered("cid")[1])
+    read_twice(platform)
+    assert platform.metrics.standing[series] == third.created_at // 1000
+    platform.runtime.at = third.created_at + 3 * DAY_MS - 1_000
+    platform.run(platform.jobs["payments.reconciliation"].work())
+    assert series in platform.metrics.standing
+    platform.runtime.at += 1_000
+    platform.run(platform.jobs["payments.reconciliation"].work())
+    assert series not in platform.metrics.standing
+
+
 def test_webhooks_that_tell_nothing_new_or_prove_nothing_are_counted_from_nought() -> None:
     platform = Platform()
     _, intent_id = platform.entered()
@@ -376,7 +403,7 @@ def test_the_error_budget_is_spent_by_failures_and_whole_again_with_the_next_mon
     budget = ErrorBudget(metrics, START)
     for _ in range(REQUESTS_MIN // 100):
         budget.asked(START)
-        budget.failed()
+        budget.failed(START, "store_busy")
     assert metrics.standing["error_budget_remaining",] == 0
     budget.asked(START + DAY_MS)
     assert metrics.standing["error_budget_remaining",] == 0
@@ -407,9 +434,14 @@ def test_thirty_days_without_an_incident_have_no_alert_nor_have_their_idle_weeks
     assert alerts("calm", 1, 30, rules, tmp_path) == [("Watchdog", "firing")]
 
 
-def test_an_outage_of_the_provider_is_one_alert_and_its_end(rules: Operations, tmp_path: Path) -> None:
-    heard = alerts("default", 5, 14, rules, tmp_path)
-    assert heard == [("Watchdog", "firing"), ("IngestionLag", "firing"), ("IngestionLag", "resolved")]
+def test_an_outage_of_the_provider_and_webhooks_that_do_not_come_are_an_alert_each_and_its_end(
+    rules: Operations, tmp_path: Path
+) -> None:
+    watchdog, *heard = alerts("default", 5, 14, rules, tmp_path)
+    assert watchdog == ("Watchdog", "firing")
+    for name in ("IngestionLag", "PaymentWebhookDelayed"):
+        assert [state for alert, state in heard if alert == name] == ["firing", "resolved"]
+    assert len(heard) == 4
 
 
 def test_a_provider_that_is_silent_repeats_itself_or_corrects_late_is_told_of_and_all_of_it_ends(

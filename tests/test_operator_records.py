@@ -45,7 +45,7 @@ def carried_out(
         record=lambda *_, **__: None, draws=SimpleNamespace(between=lambda *bounds: bounds[0]),
     )  # fmt: skip
     bearer = world.headers()["Authorization"].removeprefix("Bearer ")
-    control = OpsControl(around, KIM, bearer, runbook(name), "incident_1", 1)
+    control = OpsControl(around, KIM, bearer, runbook(name), "incident_1", 1, sleep_until)
     document = runbook(name)
     return finish(execute(document, Alert(document.alerts[0].text, labels, world.runtime.at), control))
 

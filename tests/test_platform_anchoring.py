@@ -58,6 +58,8 @@ def test_the_head_is_published_on_the_hour_when_there_is_a_new_one() -> None:
     assert elsewhere.heads == [first]
     world.step(anchoring)
     assert elsewhere.heads == [first], "nothing new"
+    told_at = world.metrics.standing["audit_anchor_last_success_timestamp_seconds",]
+    assert told_at == world.runtime.at // 1000, "which is no reason to be paged: all there is stands there"
     something_happens(world)
     world.step(anchoring)
     assert elsewhere.heads == [first, last_head(world)]
@@ -125,6 +127,18 @@ def test_an_anchor_with_nothing_to_hold_is_not_stale() -> None:
     world.runtime.at += 10 * STALE_AFTER_MS
     world.step(anchoring)
     assert elsewhere.pages == []
+
+
+def test_a_life_that_begins_tells_at_once_since_when_all_stands_there() -> None:
+    world, _, anchoring = an_anchor()
+    world.step(anchoring)
+    told = dict(world.metrics.standing)
+    world.metrics.standing.clear()
+    world.runtime.at += 20 * MINUTE_MS
+    something_happens(world)
+    world.run(world.life(AnchoringService)._due())
+    name = "audit_anchor_last_success_timestamp_seconds"
+    assert world.metrics.standing[name,] == told[name,], "nobody has to be paged for a metric that is absent"
 
 
 def test_a_restart_forgets_neither_how_stale_the_anchor_is_nor_that_somebody_was_paged() -> None:

@@ -187,6 +187,46 @@ def test_an_alert_without_a_runbook_is_located(good: str, tmp_path: Path) -> Non
     ]
 
 
+SILENT = """\
+  - alert: Watchdog
+    expr: vector(1)
+    labels: {severity: none}
+    annotations:
+      runbook_url: runbooks/alerting_gone.md
+"""
+
+
+def test_an_alert_that_pages_nobody_says_which_page_is_sent_when_it_is_missed(good: str, tmp_path: Path) -> None:
+    gone = changed("id: thing_stuck", "id: alerting_gone", changed("[ThingStuck]", "[AlertingGone]", good))
+    missed = SILENT + "      when_missed: AlertingGone\n"
+    for n, (rules, runbook, expected) in enumerate((
+        (missed, gone, []),
+        (SILENT, gone, [
+            "mine/alerting_gone.md:7:10: there is no alert AlertingGone in the rules",
+            "rules.yml:12:20: the alert Watchdog pages nobody, and nobody hears when it is missed: give it another "
+            "severity, or name in annotations.when_missed the page that is sent then",
+        ]),
+        (missed, changed("[AlertingGone]", "[Watchdog]", gone), [
+            "mine/alerting_gone.md:7:10: there is no alert Watchdog in the rules: that rule pages nobody",
+            "rules.yml:12:20: the alert AlertingGone leads to runbooks/alerting_gone.md, whose alerts do not name it",
+        ]),
+        # One that pages is known by its own name, whatever is said of its absence.
+        (missed.replace("severity: none", "severity: error"), gone, [
+            "mine/alerting_gone.md:7:10: there is no alert AlertingGone in the rules",
+            "rules.yml:12:20: the alert Watchdog leads to runbooks/alerting_gone.md, whose alerts do not name it",
+        ]),
+    )):  # fmt: skip
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        assert told(folder, RULES + rules, thing_stuck=good, alerting_gone=runbook) == expected
+
+
+def test_a_page_that_is_sent_when_an_alert_is_missed_needs_its_runbook(good: str, tmp_path: Path) -> None:
+    assert told(tmp_path, RULES + SILENT + "      when_missed: AlertingGone\n", thing_stuck=good) == [
+        "rules.yml:12:20: the alert AlertingGone has no runbook: there is no runbooks/alerting_gone.md"
+    ]
+
+
 def test_a_runbook_without_an_alert_is_located(good: str, tmp_path: Path) -> None:
     other = changed("id: thing_stuck", "id: other", changed("[ThingStuck]", "[ThingStock]", good))
     elsewhere = changed("id: thing_stuck", "id: elsewhere", good)
@@ -342,6 +382,18 @@ def test_the_shipped_runbooks_send_known_commands_and_make_sense() -> None:
     library = load([ROOT / "runbooks"], known_commands(), root=ROOT)
     assert [runbook.file for runbook in library.values()] == [f"runbooks/{path.name}" for path in SHIPPED]
     assert library.keys() >= {"payout_transfer_stuck_in_retryable", "ingestion_lag", "score_discrepancy"}
+
+
+def test_every_shipped_alert_has_its_runbook_and_every_runbook_its_alerts() -> None:
+    said = absence("runbooks", "check")
+    assert (said.exit_code, said.stderr) == (0, "")
+    assert len(said.stdout.splitlines()) == len(SHIPPED) >= 51
+    found = [link for path in sorted((ROOT / "alerts").glob("*.yml")) for link in links(path)[0]]
+    assert len({link.rule for link in found}) >= 43
+    paged = {link.alert for link in found}
+    assert paged == {alert.text for one in load([ROOT / "runbooks"], known_commands()).values() for alert in one.alerts}
+    assert "AlertingDown" in paged
+    assert "Watchdog" not in paged
 
 
 def test_the_example_of_the_readme_is_written_in_the_language() -> None:

@@ -73,7 +73,10 @@ def down(world: Payments, *operations: str, times: int = 40) -> None:
 
 # --- what reads the processor's books ---------------------------------------------------------------------------------
 
-READING = ["processor_outage", "payment_reconciliation_stale", "webhook_signature_failure", "duplicate_webhook"]
+READING = [
+    "processor_outage", "payment_reconciliation_stale", "webhook_signature_failure", "duplicate_webhook",
+    "payment_webhook_delayed",
+]  # fmt: skip
 
 
 def missed(world: Payments) -> str:
@@ -143,7 +146,7 @@ def test_books_that_have_just_been_read_are_not_read_again(world: Payments, name
     assert healed(name, tried(world)).steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
 
 
-@pytest.mark.parametrize("name", ["webhook_signature_failure", "duplicate_webhook"])
+@pytest.mark.parametrize("name", ["webhook_signature_failure", "duplicate_webhook", "payment_webhook_delayed"])
 def test_without_a_webhook_on_record_there_is_nothing_to_read(world: Payments, name: str) -> None:
     assert healed(name, tried(world)).steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
 

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from absence.operations import ALERTS, ROOT, in_force
 from assertions.judge import judge
 from contest_platform import opsctl
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
@@ -53,11 +54,12 @@ def test_a_backup_a_change_and_a_restart_are_in_the_books_and_the_run_goes_on(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     plan = make_plan(load("small"), 1)
+    rules = in_force({path.relative_to(ROOT).as_posix(): path.read_bytes() for path in (ROOT / ALERTS).glob("*.yml")})
     with RunWriter(tmp_path_factory.mktemp("kept"), "run") as writer:
         writer.write_plan(plan)
         kernel = Kernel(Draws(plan.root_key), JournalWriter(writer.journal), plan.starts_at)
         kernel.record("harness", "run.started", plan.scenario)
-        world = World(plan, kernel, writer.books)
+        world = World(plan, kernel, writer.books, rules)
         keeper = Keeper(world)
         world.runtime.spawn(begin(world), "preflight")
         world.runtime.spawn(keeper.work(plan.tournaments[0].starts_at - 10 * HOUR_MS + 3 * MINUTE_MS), "operator")
@@ -77,6 +79,9 @@ def test_a_backup_a_change_and_a_restart_are_in_the_books_and_the_run_goes_on(
         assert "check=settings equal=no differences=1 first=auth_timeout_ms\n" in compare[2]
         [backup] = evidence.records("platform.backups")
         assert backup.taken_by == keeper.id
+        # Nobody took another. That app was restarted since did not make it forget this one.
+        [old] = [row for row in evidence.records("monitoring.alerts") if row.alert == "BackupTooOld"]
+        assert (old.state, (old.at - backup.taken_at) // MINUTE_MS) == ("firing", 26 * 60)
         assert [row.version for row in evidence.records("platform.config_versions")] == [1, 2]
         broken = {result.id: [one.message for one in result.broken] for result in judge(evidence).results}
         assert [name for name, messages in broken.items() if messages] == ["runbooks.on_record"]

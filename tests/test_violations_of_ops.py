@@ -86,7 +86,8 @@ def test_the_platform_refuses_what_has_no_execution_and_that_alone_excuses_nobod
 
 def test_an_execution_of_which_no_notebook_tells_is_told_of(runs: SharedRuns) -> None:
     ran = alone(runs, "ops.starts_by_hand")
-    assert ran.rows("operator.notebook") == []
+    noted = {row.execution_id for row in ran.rows("operator.notebook")}
+    assert noted.isdisjoint(bitten(ran, fault)[0].id for fault in violations(ran))
     assert len(told(ran, "runbooks.on_record")) == len(ENDPOINTS)
 
 
@@ -131,4 +132,4 @@ def test_ops_who_keeps_to_the_runbooks_breaks_nothing(runs: SharedRuns) -> None:
     """The same scenario, the same page and the same runbook: it is the alteration that fails."""
     ran = runs("operated", "--only", "timeouts.complete_answer_lost")
     assert ran.exit_code == 0
-    assert {row.runbook for row in ran.rows("operator.notebook")} == {"ingestion_lag"}
+    assert "ingestion_lag" in {row.runbook for row in ran.rows("operator.notebook")}

@@ -72,11 +72,9 @@ def _resolve_transfer(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
     )
 
 
-def _unresolve_transfer(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
-    transfer_id = act.given["transfer_id"]
-    return _changed(
-        payout_resolutions.unresolve(tx, act.ctx, transfer_id, act.why), transfer_id=transfer_id, resolved=False
-    )
+def _unresolve_transfers(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    transfers = payout_resolutions.unresolve(tx, act.ctx, act.why)
+    return {"transfers": transfers, "resolved": False, "changed": transfers > 0}
 
 
 def _retry_refund(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
@@ -146,7 +144,8 @@ def actions(healing: HealingService) -> tuple[Action, ...]:
         Action("/api/admin/transfers/fail", "Give up a transfer refused for good", (transfer, REASON), _fail),
         Action("/api/admin/transfers/resolve", "Note that a transfer that failed or was reversed is looked into",
                (transfer, REASON), _resolve_transfer),
-        Action("/api/admin/transfers/unresolve", "Take that note back", (transfer, REASON), _unresolve_transfer),
+        Action("/api/admin/transfers/unresolve", "Take back every such note of this execution", (REASON,),
+               _unresolve_transfers),
         Action("/api/admin/payouts/start", "Have the payout of a settled contest begin", (contest,), _start_payout),
         Action("/api/admin/refunds/retry", "Make the next attempt of a refund now, by the same rules",
                (Field("refund_id", "the refund"),), _retry_refund),

@@ -19,6 +19,7 @@ from contest_platform.statuses import (
     EXECUTION_STATUSES,
     INBOX_STATUSES,
     ORDER_STATUSES,
+    PACK_STATUSES,
     REFUND_STATUSES,
     TRANSFER_STATUSES,
     WAITS_FOR,
@@ -145,6 +146,14 @@ _SETTLEMENTS = """
       and (:contest_id is null or c.contest_id = :contest_id)
     order by c.contest_id
 """
+_PACKS = """
+    select p.pack_id, p.status, p.contest_id, p.entry_id, coalesce(o.prize_cents, 0) as prize_cents,
+           p.fail_reason_code as code, p.terminalized_at as ended_at, p.fail_reason_detail as detail
+    from settlement_packs p left join outcomes o on o.entry_id = p.entry_id
+    where (:contest_id is null or p.contest_id = :contest_id) and (:status is null or p.status = :status)
+      and (:prize is null or (coalesce(o.prize_cents, 0) > 0) = (:prize = 'yes'))
+    order by p.contest_id, p.entry_id
+"""
 _TRANSFER = f"""
     select transfer_id, status, contest_id, entry_id, user_id, amount_cents, destination, reason, attempts,
            idempotency_key, next_attempt_at, processor_transfer_id, created_at, done_at,
@@ -225,6 +234,12 @@ READS = (
     Read(
         "/api/admin/settlement/status", "How the last settlement of each contest stands",
         (_only("contest_id", "only this"), LIMIT), listing(_SETTLEMENTS),
+    ),
+    Read(
+        "/api/admin/packs", "Packs of settlements, one for each entry",
+        (_only("contest_id", "only of this"), _only("status", "only these", PACK_STATUSES),
+         _only("prize", "yes: only those of entries that have won something", ("yes", "no")), LIMIT),
+        listing(_PACKS),
     ),
     Read(
         "/api/admin/transfers", "Transfers to winners",

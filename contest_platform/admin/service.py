@@ -10,6 +10,7 @@ from contest_platform import audit
 from contest_platform.access import UNREACHABLE
 from contest_platform.admin import dashboards
 from contest_platform.admin.actions import actions
+from contest_platform.admin.fleet import Fleet
 from contest_platform.admin.reading import Answer, Given, read_route
 from contest_platform.admin.reads import READS
 from contest_platform.admin.tasks import SERVICES, Tasks
@@ -31,6 +32,7 @@ class AdminService:
         self._ports, self._config = ports, config
         self._healing = HealingService(ports, config)
         self._tasks = Tasks(ports, config, self._healing)
+        self._fleet = Fleet(ports, config, self._healing)
 
     def jobs(self) -> Sequence[Job]:
         """None of its own, but that a new life tells how old the last backup is."""
@@ -40,12 +42,13 @@ class AdminService:
         routes = {("GET", read.path): read.route(self._ports) for read in READS}
         routes |= {
             ("POST", action.path): action.route(self._ports)
-            for action in (*actions(self._healing), *self._tasks.actions())
+            for action in (*actions(self._healing), *self._tasks.actions(), *self._fleet.actions())
         }
         host = (Field("host", "the host"),)
         return {
             **routes,
             **self._tasks.reads(),
+            **self._fleet.reads(),
             ("GET", "/api/admin/hosts"): read_route("The fleet", (), self._hosts),
             ("GET", "/api/admin/hosts/services"): read_route("The services of a host", host, self._services),
             ("GET", "/api/admin/audit/verify"): read_route("Recompute the chain of the audit log", (), self._verify),
@@ -92,11 +95,7 @@ class AdminService:
         rows, head, problem = 0, GENESIS, None
         while problem is None:
             page = await self._ports.store.transact("admin.audit_verify", partial(_page, after=rows))
-            for row in page:
-                problem = audit.chain_problem(row, rows + 1, head)
-                if problem is not None:
-                    break
-                rows, head = row["seq"], row["hash"]
+            rows, head, problem = audit.chain_holds(page, rows, head)
             if len(page) < PAGE:
                 break
         item = {"intact": problem is None, "rows": rows, "head_hash": head, "problem": problem}
@@ -129,6 +128,5 @@ async def _nothing() -> None:
     """Never due."""
 
 
-def _page(tx: Tx, after: int) -> list[dict[str, Any]]:
-    sql = "select * from audit_log where seq > :after order by seq limit :page"
-    return [dict(row) for row in tx.all(sql, {"after": after, "page": PAGE})]
+def _page(tx: Tx, after: int) -> list[tuple[Any, ...]]:
+    return tx.tuples(audit.CHAIN_SQL, {"after": after, "page": PAGE})

@@ -22,12 +22,14 @@ CHECKPOINT = "anchoring"
 stale anchor and not yet of its end."""
 STALE_AFTER_MS = 3 * HOUR_MS
 DEDUP_KEY = "audit_anchor_stale"
+RUNBOOK = "runbooks/audit_anchor_stale.md"
 
 
 class AnchoringService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
-        self._next_at = 0
+        self._next_at: int | None = None
+        """None until it is known what was published before this process began."""
         self._told = Gauge(ports.metrics, "audit_anchor_last_success_timestamp_seconds")
 
     def jobs(self) -> Sequence[Job]:
@@ -37,6 +39,10 @@ class AnchoringService:
         return {}
 
     async def _due(self) -> int | None:
+        if self._next_at is None:
+            _, _, known = await self._ports.store.transact("anchoring.known", _head)
+            self._told.tell_of(known["at"])
+            self._next_at = 0
         return self._next_at
 
     async def _work(self) -> None:
@@ -84,7 +90,11 @@ class AnchoringService:
             dedup_key=DEDUP_KEY,
             summary="The audit head has not reached the outside anchor",
             severity="error" if action == "trigger" else "info",
-            details={"published_seq": published_seq, "minutes": STALE_AFTER_MS // MINUTE_MS},
+            details={
+                "published_seq": published_seq,
+                "minutes": STALE_AFTER_MS // MINUTE_MS,
+                "runbook_url": RUNBOOK,
+            },
         )
         try:
             await self._ports.runtime.deadline(send, self._config.pager_timeout_ms)

@@ -70,7 +70,7 @@ async def restore(ports: Ports, ctx: Context, backup_id: str, target: str, reaso
     row = await ports.store.transact("backups.look", lambda tx: _find(tx, backup_id))
     if row is None:
         return Refusal(404, f"no backup {backup_id}")
-    found = await ports.backups.inspect(backup_id=backup_id)
+    found = await ports.backups.inspect(backup_id=backup_id, content=True)
     problem = _problem(row, found)
     if problem is not None or found is None:
         return Refusal(409, f"backup {backup_id} is not restored: {problem}")

@@ -161,6 +161,40 @@ class HealingService:
         tx.notify("healing")
         return self._write_order(tx, ctx, incident, rule, reason)
 
+    def resolve_unmatched(self, tx: Tx, ctx: Context, incident_id: str, reason: str) -> bool | Refusal:
+        """End an open incident that no rule heals; False: it has ended already. If its check goes on failing, the
+        agent's next report opens another."""
+        incident = self._unmatched(tx, incident_id)
+        if isinstance(incident, Refusal) or incident["status"] == "RESOLVED":
+            return incident if isinstance(incident, Refusal) else False
+        changes = {"status": "RESOLVED", "resolved_at": tx.now}
+        audit.update(tx, ctx, "incidents", {"incident_id": incident_id}, changes, reason)
+        tx.notify("healing")
+        return True
+
+    def reopen_unmatched(self, tx: Tx, ctx: Context, incident_id: str, reason: str) -> bool | Refusal:
+        """Take back that it ended; False: it is open, or another for the same check of the host is."""
+        incident = self._unmatched(tx, incident_id)
+        if isinstance(incident, Refusal):
+            return incident
+        same = {name: incident[name] for name in ("host", "check_name", "target")}
+        sql = "select 1 from incidents where host = :host and check_name = :check_name and target = :target"
+        if tx.one(f"{sql} and status = 'OPEN'", same) is not None:
+            return False
+        changes = {"status": "OPEN", "resolved_at": None}
+        audit.update(tx, ctx, "incidents", {"incident_id": incident_id}, changes, reason)
+        tx.notify("healing")
+        return True
+
+    def _unmatched(self, tx: Tx, incident_id: str) -> Row | Refusal:
+        incident = tx.one("select * from incidents where incident_id = :i", {"i": incident_id})
+        if incident is None:
+            return Refusal(404, f"no incident {incident_id}")
+        rule = self._rule(incident["host"], incident["check_name"])
+        if rule is not None:
+            return Refusal(409, f"incident {incident_id} ends with an order of {rule.id}")
+        return incident
+
     def _write_order(self, tx: Tx, ctx: Context, incident: Row, rule: Rule, reason: str) -> str:
         order = {
             "order_id": self._ports.ids.new("order", incident["incident_id"], str(tx.now)),

@@ -26,6 +26,7 @@ T = TypeVar("T")
 GRAIN_MS = 3 * PERIOD_MS
 """How exactly monitoring is told of what goes on as it should: an hour's silence is news, and ten minutes are not."""
 
+LATE_RUNBOOK = "runbooks/correction_after_settlement.md"
 FRESH: Mapping[str, Any] = {
     "revision": None,
     "last_success_at": None,
@@ -297,25 +298,36 @@ class IngestionService:
             self._refused.add(tournament.id)
 
     async def _page(self, tournament: Tournament, page: Mapping[str, Any]) -> None:
-        """Tell the pager; if that fails, the next visit does it, for the checkpoint remembers."""
+        """Tell the pager of each contest; if that fails, the next visit tells of all, for the checkpoint remembers."""
         ports = self._ports
-        dedup_key = f"late_correction:{tournament.id}"
         what = " and ".join([what for what, key in (("scores", "cells"), ("statuses", "statuses")) if page.get(key)])
-        summary = f"{tournament.id}: the provider corrected {what} after the cut-off of {', '.join(page['contests'])}"
-        call = ports.pager.send(
-            action="trigger", dedup_key=dedup_key, summary=summary, severity="warning", details=page
-        )
-        try:
-            await ports.runtime.deadline(call, self._config.pager_timeout_ms)
-        except PortError:
-            return
+        summary = f"{tournament.id}: the provider corrected {what} after the cut-off of "
+        for contest_id in page["contests"]:
+            call = ports.pager.send(
+                action="trigger",
+                dedup_key=late_correction_key(contest_id),
+                summary=summary + contest_id,
+                severity="warning",
+                details={**page, "labels": {"contest_id": contest_id}, "runbook_url": LATE_RUNBOOK},
+            )
+            try:
+                await ports.runtime.deadline(call, self._config.pager_timeout_ms)
+            except PortError:
+                return
 
         def sent(tx: Tx, checkpoint: dict[str, Any]) -> None:
             checkpoint["page"] = None
             ctx = Context(ACTOR, tournament.id)
-            audit.append(tx, ctx, "call.page", f"pager/{dedup_key}", after=page, reason=summary)
+            for contest_id in page["contests"]:
+                subject = f"pager/{late_correction_key(contest_id)}"
+                audit.append(tx, ctx, "call.page", subject, after=page, reason=summary + contest_id)
 
         await self._commit("ingestion.paged", tournament, ports.runtime.now(), sent)
+
+
+def late_correction_key(contest_id: str) -> str:
+    """Of the incident that is opened when a correction comes after the cut-off of a contest."""
+    return f"late_correction:{contest_id}"
 
 
 def _fail(tx: Tx, tournament: Tournament, checkpoint: dict[str, Any], code: str) -> None:

@@ -15,6 +15,11 @@ RESOLVED = "payouts.resolved:"
 IS_RESOLVED = f"exists (select 1 from checkpoints where name = '{RESOLVED}' || transfer_id)"
 """SQL, of a row of transfers: whether there is such a note."""
 
+_MADE_HERE = """
+    select subject from audit_log a where action = 'transfers.resolve' and correlation = :e and seq = (
+      select max(seq) from audit_log where action = 'transfers.resolve' and subject = a.subject
+    ) order by seq"""
+
 
 def resolve(tx: Tx, ctx: Context, transfer_id: str, reason: str) -> bool | Refusal:
     """Note that somebody has looked into a transfer that failed for good or was reversed; False: it is noted. The prize
@@ -33,16 +38,18 @@ def resolve(tx: Tx, ctx: Context, transfer_id: str, reason: str) -> bool | Refus
     return True
 
 
-def unresolve(tx: Tx, ctx: Context, transfer_id: str, reason: str) -> bool | Refusal:
-    """Take back the note of `resolve`; False: there is none."""
-    row = _ended_badly(tx, transfer_id)
-    if isinstance(row, Refusal):
-        return row
-    if checkpoints.read(tx, RESOLVED + transfer_id) is None:
-        return False
-    checkpoints.remove(tx, RESOLVED + transfer_id)
-    audit.append(tx, ctx, "transfers.unresolve", f"transfers/{transfer_id}", reason=reason)
-    return True
+def unresolve(tx: Tx, ctx: Context, reason: str) -> int:
+    """Take back every note that this execution has made and that still stands; how many there were."""
+    made = tx.all(_MADE_HERE, {"e": ctx.correlation})
+    taken_back = 0
+    for row in made:
+        transfer_id = row["subject"].removeprefix("transfers/")
+        if checkpoints.read(tx, RESOLVED + transfer_id) is None:
+            continue
+        checkpoints.remove(tx, RESOLVED + transfer_id)
+        audit.append(tx, ctx, "transfers.unresolve", row["subject"], reason=reason)
+        taken_back += 1
+    return taken_back
 
 
 def _ended_badly(tx: Tx, transfer_id: str) -> Row | Refusal:

@@ -24,7 +24,7 @@ from contest_platform.ports import (
     Tx,
 )
 from contest_platform.service import Config, Route
-from contest_platform.services import disputes, payments, webhooks
+from contest_platform.services import disputes, payments, undelivered, webhooks
 
 ACTOR = "system:payments"
 RETRY_MS = 5 * MINUTE_MS
@@ -62,6 +62,7 @@ class ReconciliationService:
         self._success_gauge = Gauge(ports.metrics, "payment_reconciliation_last_success_timestamp_seconds")
         self._dispute_gauge = Gauge(ports.metrics, "dispute_opened_timestamp_seconds")
         self._up_gauge = Gauge(ports.metrics, "processor_up")
+        self._missing_gauge = Gauge(ports.metrics, "payment_webhook_missing_oldest_timestamp_seconds")
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
@@ -90,6 +91,7 @@ class ReconciliationService:
         processor, transact = self._ports.processor, self._ports.store.transact
         try:
             begun = await transact("reconciliation.begin", lambda tx: _begin(tx, began_at))
+            self._missing_gauge.tell_of(begun.missing_at)
             await self._read_on(EVENTS, begun.events_after, processor.list_events, _apply_event)
             if begun.locked or begun.asked:
                 await self._ask_for_unpaid(began_at, begun.asked)
@@ -205,19 +207,22 @@ def _through(tx: Tx) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """Where a pass goes on from, whether a contest has locked since the last good one, and whether it was asked for."""
+    """Where a pass goes on from, whether a contest has locked since the last good one, and whether it was asked for.
+    `missing_at`: when the oldest payment was made that an earlier pass has found, and no webhook has told of since."""
 
     events_after: str | None
     balance_after: str | None
     locked: bool
     asked: bool
+    missing_at: int | None
 
 
 def _begin(tx: Tx, began_at: int) -> _Begun:
     span = {"through": _through(tx) or 0, "began": began_at}
     locked = tx.one("select 1 from contests where lock_at > :through and lock_at <= :began limit 1", span)
     asked = checkpoints.read(tx, ASKED) is not None
-    return _Begun(checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE), locked is not None, asked)
+    events_after, balance_after = checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE)
+    return _Begun(events_after, balance_after, locked is not None, asked, undelivered.oldest(tx))
 
 
 def _earliest_pass(tx: Tx) -> tuple[int, int | None, int | None]:

@@ -16,19 +16,19 @@ from contest_platform import audit, checkpoints, ledger
 from contest_platform.access import header
 from contest_platform.audit import Context
 from contest_platform.http import Request, Response
-from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, ProcessorEvent, Tx
 from contest_platform.service import Config, Refusal, Route
-from contest_platform.services import disputes, payments, refunds
+from contest_platform.services import disputes, payments, refunds, undelivered
 from contest_platform.services.payments import WAITING_NOTES
+from contest_platform.services.undelivered import GIVEN_UP_MS
 from contest_platform.signing import signer
 
 ACTOR = "system:payments"
 TOLERANCE_MS = 300_000
 """How far a signature's time may be from now, either way (docs.stripe.com/webhooks; the SDK checks the past only)."""
 
-GIVEN_UP_MS = 72 * HOUR_MS
 APPLIED, WAITING, IGNORED, DUPLICATE = "APPLIED", "WAITING", "IGNORED", "DUPLICATE"
 
 
@@ -245,6 +245,8 @@ def record(tx: Tx, event: Event, *, delivered: bool) -> str:
             tx.memo["webhooks.delivered"] = row["deliveries"]
             changes = {"deliveries": row["deliveries"] + 1}
             audit.update(tx, ctx, "webhook_inbox", {"event_id": event.id}, changes, "delivered again", read=row)
+            if not row["deliveries"] and event.type == undelivered.AWAITED:
+                undelivered.came(tx, event.id, event.created_at)
         return str(row["status"])
     key = change_key(event)
     twin = tx.one(
@@ -265,6 +267,8 @@ def record(tx: Tx, event: Event, *, delivered: bool) -> str:
     how = "delivered" if delivered else "found in the processor's list"
     reason = how if twin is None else f"{how}; {twin['event_id']} told the same"
     audit.insert(tx, ctx, "webhook_inbox", inbox, reason)
+    if not delivered and event.type == undelivered.AWAITED:
+        undelivered.found(tx, event.id, event.created_at)
     if status == WAITING:
         checkpoints.save(tx, f"webhook:{event.id}", asdict(event))
     return status

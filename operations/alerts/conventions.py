@@ -1,6 +1,7 @@
 """What this house asks of an alerting rule beyond Prometheus: how loudly it pages, and what ops is to open.
 
-Invariant: an alert that passes leads to a runbook, and with the runbooks' ids given to one that there is.
+Invariant: an alert that passes leads to a runbook, and with the runbooks' ids given to one that there is; one that
+pages nobody leads to what is done when it is missed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ def check_conventions(groups: Iterable[Group], runbooks: Collection[str] | None 
         texts = [*rule.labels.values(), *rule.annotations.values()]
         for label in sorted({label for text in texts for label in text.labels} & set(rule.labels)):
             wrong(f"`$labels.{label}` is empty, for templates see the labels of the series only", "write its value out")
+        silent, missed = severity is not None and severity.text == "none", "when_missed" in rule.annotations
+        if silent and not missed:
+            wrong("it pages nobody", "name in `when_missed` the page that is sent when it stays away")
+        if missed and not silent:
+            wrong("`when_missed` is for one that pages nobody", "set `severity` to none, or leave `when_missed` out")
         runbook = runbook_of(rule)
         if runbook is None:
             wrong("no runbook", "set the annotation `runbook_url` to runbooks/ID.md")

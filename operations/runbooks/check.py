@@ -156,11 +156,13 @@ def _at(prose: Prose, found: re.Match[str], message: str) -> Problem:
 
 
 def _alerts(runbook: Runbook, links: Sequence[Link]) -> Iterator[Problem]:
-    known = {link.alert: link for link in links}
+    known = {link.alert: link for link in links if link.alert}
     for named in runbook.alerts:
         link = known.get(named.text)
         if link is None:
-            yield Problem(named.place, f"there is no alert {named} in the rules{did_you_mean(named.text, known)}")
+            silent = any(link.rule == named.text for link in links)
+            near = ": that rule pages nobody" if silent else did_you_mean(named.text, known)
+            yield Problem(named.place, f"there is no alert {named} in the rules{near}")
         elif PurePath(link.runbook).stem != runbook.id.text:
             where = link.runbook or "nowhere"
             yield Problem(named.place, f"the alert {named} leads to {where}, not here ({link.place})")
@@ -169,7 +171,13 @@ def _alerts(runbook: Runbook, links: Sequence[Link]) -> Iterator[Problem]:
 def _unanswered(links: Sequence[Link], ids: dict[str, Runbook]) -> Iterator[Problem]:
     for link in links:
         name = PurePath(link.runbook).stem
-        if not link.runbook:
+        if not link.alert:
+            yield Problem(
+                link.place,
+                f"the alert {link.rule} pages nobody, and nobody hears when it is missed: give it another severity, or "
+                "name in annotations.when_missed the page that is sent then",
+            )
+        elif not link.runbook:
             yield Problem(link.place, f"the alert {link.alert} has no runbook: give it annotations.runbook_url")
         elif name not in ids:
             near = did_you_mean(name, ids)

@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from operations.runbooks.problems import Place
+from operations.runbooks.schedule import Schedule
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "failure": ("Detection", "Diagnosis", "Recovery", "Verification", "Rollback", "Documentation"),
     "task": ("Prerequisites", "Steps", "Verification", "Rollback"),
+    "scheduled": ("Prerequisites", "Steps", "Verification", "Rollback"),
     "escalation": ("Criteria", "Information", "Contacts", "Verification"),
     "promotion": ("Prerequisites", "Checklist", "Promotion", "Verification", "Rollback"),
 }
 """Kind -> its sections, all of them required, in this order (source 004, "Documentation Requirements")."""
+
+SCHEDULED = "scheduled"
+"""The kind that the clock opens, and nothing else."""
 
 ROLLBACK = "Rollback"
 """The section that is entered by a step that fails, and in no other way."""
@@ -173,7 +178,8 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Runbook:
-    """A document. What its front matter lacks is an empty text: the parser has said so."""
+    """A document. What its front matter lacks is an empty text: the parser has said so. `schedule`: of the scheduled
+    kind only; None too where it cannot be read, which the parser has said."""
 
     file: str
     id: Named
@@ -183,6 +189,7 @@ class Runbook:
     role: str
     alerts: tuple[Named, ...]
     failure_modes: tuple[Named, ...]
+    schedule: Schedule | None
     title: str
     prose: tuple[Prose, ...]
     sections: tuple[Section, ...]

@@ -12,8 +12,9 @@ from pathlib import PurePath
 
 import yaml
 
-from operations.runbooks.document import ROLES, SECTIONS, Named
+from operations.runbooks.document import ROLES, SCHEDULED, SECTIONS, Named
 from operations.runbooks.problems import Place, did_you_mean
+from operations.runbooks.schedule import Schedule, ScheduleInvalid, read_schedule
 
 Say = Callable[[Place, str], None]
 
@@ -35,12 +36,17 @@ _LISTS: Mapping[str, tuple[re.Pattern[str], str]] = {
 }
 
 
+_SCHEDULE = "schedule"
+"""The one key that only some documents have."""
+
+
 @dataclass(slots=True)
 class Front:
     """What the front matter says. `ends`: number of its last line, 0 if there is none."""
 
     values: dict[str, Named] = field(default_factory=dict)
     lists: dict[str, tuple[Named, ...]] = field(default_factory=dict)
+    schedule: Schedule | None = None
     ends: int = 0
 
     def text(self, key: str) -> str:
@@ -76,14 +82,17 @@ def read_front(lines: list[str], file: str, say: Say) -> Front:
 
 
 def _read_keys(node: yaml.MappingNode, file: str, front: Front, say: Say) -> None:
-    known = (*_SCALARS, *_LISTS)
-    seen = set()
+    owed = (*_SCALARS, *_LISTS)
+    known = (*owed, _SCHEDULE)
+    seen: dict[str, Place] = {}
     for key_node, value_node in node.value:
         key, at = str(key_node.value), _place(key_node, file)
         if key not in known:
             say(at, f"unknown key {key}{did_you_mean(key, known)}")
         elif key in seen:
             say(at, f"{key}: this key stands here a second time")
+        elif key == _SCHEDULE:
+            front.schedule = _schedule(value_node, file, say)
         elif key in _SCALARS:
             named = _word(key, value_node, file, _SCALARS[key], say)
             if named is not None:
@@ -93,10 +102,11 @@ def _read_keys(node: yaml.MappingNode, file: str, front: Front, say: Say) -> Non
         else:
             words = [_word(key, item, file, _LISTS[key], say) for item in value_node.value]
             front.lists[key] = tuple(word for word in words if word is not None)
-        seen.add(key)
-    for key in known:
+        seen.setdefault(key, at)
+    for key in owed:
         if key not in seen:
             say(Place(file, 1), f"the key {key} is missing from the front matter")
+    _opened(front, seen.get(_SCHEDULE), say)
     named = front.values.get("id")
     stem = PurePath(file).stem
     if named is not None and named.text != stem:
@@ -104,6 +114,34 @@ def _read_keys(node: yaml.MappingNode, file: str, front: Front, say: Say) -> Non
             named.place,
             f"the id {named} is not the file's name: alerts link to runbooks/ID.md, so call one like the other",
         )
+
+
+def _schedule(node: yaml.Node, file: str, say: Say) -> Schedule | None:
+    place = _place(node, file)
+    try:
+        return read_schedule(node.value if isinstance(node, yaml.ScalarNode) else "something nested")
+    except ScheduleInvalid as invalid:
+        quote = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
+        say(Place(file, place.line, place.column + invalid.offset + quote), f"{_SCHEDULE}: {invalid}")
+        return None
+
+
+def _opened(front: Front, schedule_at: Place | None, say: Say) -> None:
+    """The clock opens scheduled runbooks, alerts or somebody's intent the others, and nothing both."""
+    kind = front.values.get("kind")
+    if kind is None:
+        return
+    if kind.text != SCHEDULED:
+        if schedule_at is not None:
+            say(
+                schedule_at,
+                f"the clock opens no {kind} runbook: write `kind: {SCHEDULED}`, or leave this out",
+            )
+        return
+    if schedule_at is None:
+        say(kind.place, f"a {SCHEDULED} runbook has to say when it is due: add `{_SCHEDULE}: daily at 14:00`")
+    for alert in front.lists.get("alerts", ()):
+        say(alert.place, f"the clock opens a {SCHEDULED} runbook, and no alert does: write `alerts: []`")
 
 
 def _word(key: str, node: yaml.Node, file: str, rule: tuple[re.Pattern[str], str], say: Say) -> Named | None:

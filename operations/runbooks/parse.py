@@ -4,10 +4,11 @@
     id: payout_transfer_stuck_in_retryable      the file's name, and what `runbook_url` of an alert ends in
     version: 1.0.0
     date: 2026-06-02
-    kind: failure                               failure, task, escalation or promotion: decides the sections
+    kind: failure                               failure, task, scheduled, escalation or promotion: decides the sections
     role: ops
     alerts: [PayoutTransfersStuck]              those whose runbook_url leads here; [] if none does
     failure_modes: [payout_stuck_retryable]
+    schedule: daily at 14:00                    of kind scheduled only; or `weekly on monday at 15:00`; in UTC
     ---
     # Title
 
@@ -153,6 +154,7 @@ class _Parser:
             role=front.text("role"),
             alerts=front.lists.get("alerts", ()),
             failure_modes=front.lists.get("failure_modes", ()),
+            schedule=front.schedule,
             title=self.title,
             prose=tuple(self.head),
             sections=tuple(

@@ -1,6 +1,10 @@
 """Which alert leads to which runbook, and where its rule file says so.
 
-Invariant: of a rule, nothing is read here but its name and its `runbook_url`; the rest is the alerts' own affair.
+A page bears the name of its alert. One of severity none pages nobody while it fires: it is there to be missed, and the
+page that is sent then bears the name in its annotation `when_missed`.
+
+Invariant: of a rule, nothing is read here but its name, whether it pages and its `runbook_url`; the rest is the alerts'
+own affair.
 """
 
 from __future__ import annotations
@@ -13,11 +17,16 @@ import yaml
 
 from operations.runbooks.problems import Place, Problem
 
+SILENT = "none"
+"""The severity that pages nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One alert. `runbook`: its `runbook_url`, empty if it has none; `place`: that value, or the rule."""
+    """One page. `alert`: the name that it bears, empty where nobody is ever paged; `rule`: the rule it comes from.
+    `runbook`: its `runbook_url`, empty if it has none; `place`: that value, or the rule."""
 
+    rule: str
     alert: str
     runbook: str
     place: Place
@@ -41,8 +50,17 @@ def links(path: Path, shown_as: str | None = None) -> tuple[list[Link], list[Pro
             if isinstance(name, yaml.ScalarNode):
                 where = url if isinstance(url, yaml.ScalarNode) else name
                 place = Place(file, where.start_mark.line + 1, where.start_mark.column + 1)
-                found.append(Link(name.value, url.value if isinstance(url, yaml.ScalarNode) else "", place))
+                found.append(Link(name.value, _paged_as(rule, name.value), _text(url), place))
     return found, []
+
+
+def _paged_as(rule: yaml.Node, name: str) -> str:
+    silent = _text(_value(_value(rule, "labels"), "severity")) == SILENT
+    return _text(_value(_value(rule, "annotations"), "when_missed")) if silent else name
+
+
+def _text(node: yaml.Node | None) -> str:
+    return node.value if isinstance(node, yaml.ScalarNode) else ""
 
 
 def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:

@@ -17,7 +17,7 @@ from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
 By = Literal["boot", "crash", "command", "systemd", "deployment"]
-Verb = Literal["query", "start", "stop", "restart"]
+Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
     "win-ingest-1": ("winrm", ("ingestion",)),
@@ -40,6 +40,13 @@ _VERBS: dict[tuple[Transport, str], Verb] = {
     ("ssh", "systemctl start"): "start",
     ("ssh", "systemctl stop"): "stop",
     ("ssh", "systemctl restart"): "restart",
+}
+
+_OF_THE_CLOCK: dict[tuple[Transport, str], Verb] = {
+    ("winrm", "[DateTimeOffset]::UtcNow.ToUnixTimeSeconds()"): "clock",
+    ("winrm", "w32tm /resync"): "sync",
+    ("ssh", "date +%s"): "clock",
+    ("ssh", "chronyc makestep"): "sync",
 }
 
 
@@ -66,9 +73,10 @@ class _Service:
 
 @dataclass(slots=True)
 class HostClock:
-    """How far a host's clock is ahead of the time (ms); behind, below 0."""
+    """How far a host's clock is ahead of the time (ms); behind, below 0. `synced`: how often it was set right."""
 
     offset_ms: int = 0
+    synced: int = 0
 
 
 class HostsActor:
@@ -115,11 +123,14 @@ class HostsActor:
         return self._clocks[self._services[unit].host]
 
     async def pull_skew(self, action: Action, note: NoteAction) -> None:
-        """The lever hosts.skew: the clock is stepped by `offset_ms`, and back after `for_ms`."""
+        """The lever hosts.skew: the clock is stepped by `offset_ms`, and back after `for_ms`, unless it has been set
+        right by then."""
         offset_ms: int = action.params["offset_ms"]
         note(action, str(self._step(action.entity, offset_ms)))
+        synced = self._clocks[action.entity].synced
         await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
-        self._step(action.entity, -offset_ms)
+        if self._clocks[action.entity].synced == synced:
+            self._step(action.entity, -offset_ms)
 
     def _step(self, host: str, by_ms: int) -> int:
         clock = self._clocks[host]
@@ -149,7 +160,10 @@ class HostsActor:
             service = None
         number = self.next_request
         self._world.record(f"host:{host}", "host.command", f"request:{number}", command=command, args=list(args))
-        result = self._execute(transport, verb, service, " ".join((command, *args)), target)
+        if verb == "clock" or verb == "sync":
+            result = self._clock(host, verb)
+        else:
+            result = self._execute(transport, verb, service, " ".join((command, *args)), target)
         self._note(host, command, args, "ran", result, answered)
         return result
 
@@ -189,6 +203,18 @@ class HostsActor:
         if verb == "start" and not service.running:
             self._start(service, "command")
         return _state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
+
+    def _clock(self, host: str, verb: Literal["clock", "sync"]) -> CommandResult:
+        clock = self._clocks[host]
+        if verb == "clock":
+            return CommandResult(0, f"{(self._world.runtime.now() + clock.offset_ms) // 1_000}\n", "")
+        clock.synced += 1
+        if clock.offset_ms:
+            self._step(host, -clock.offset_ms)
+        if HOSTS[host][0] == "ssh":
+            return CommandResult(0, "200 OK\n", "")
+        lines = ("Sending resync command to local computer", "The command completed successfully.", "")
+        return CommandResult(0, "\r\n".join(lines), "")
 
     # --- states ------------------------------------------------------------------------------------------------------
 
@@ -260,6 +286,9 @@ class HostsActor:
 def parse(transport: Transport, command: str, args: Sequence[str]) -> tuple[Verb | None, str]:
     """What a command line would do, and to which service; (None, …) if the host knows no such command."""
     words = [command, *args]
+    of_the_clock = _OF_THE_CLOCK.get((transport, " ".join(words)))
+    if of_the_clock is not None:
+        return of_the_clock, ""
     if transport == "ssh":
         words = [" ".join(words[:2]), *words[2:]]
     verb = _VERBS.get((transport, words[0]))

@@ -20,35 +20,35 @@ ANSWER_WITHIN_MS = 60_000
 
 
 class InsiderActor:
-    """`library` is the one that the operator opens runbooks from, by link; `documents` their texts."""
+    """`tokens` are those of ops, by principal; `library` is the one that the operator opens runbooks from, by
+    link; `documents` their texts."""
 
     def __init__(
         self,
         world: World,
-        principal: str,
-        token: str,
+        tokens: Mapping[str, str],
         library: MutableMapping[str, Runbook],
         documents: Mapping[str, bytes],
     ) -> None:
-        self._world, self._principal, self._token = world, principal, token
+        self._world, self._tokens = world, tokens
         self._library, self._documents = library, documents
 
     async def pull_call(self, action: Action, note: NoteAction) -> None:
         """The lever ops.call. Notes what he called. Raises PortError when nobody answers."""
         path = action.params["path"]
-        self._world.record(self._principal, "admin.called_by_hand", path)
-        await self._post(path, action.params["body"])
+        self._world.record(action.entity, "admin.called_by_hand", path)
+        await self._post(action.entity, path, action.params["body"])
         note(action, f"POST {path}")
 
     async def pull_pretend(self, action: Action, note: NoteAction) -> None:
         """The lever ops.pretend. Notes the execution that he has begun for it. Raises PortError when nobody answers."""
         path, runbook = action.params["path"], action.params["runbook"]
-        self._world.record(self._principal, "admin.called_by_hand", path, runbook=runbook)
-        begun = {"runbook_name": runbook, "runbook_version": "1.0.0", "executed_by": self._principal}
-        execution_id = str((await self._post(START, begun)).body["execution_id"])
+        self._world.record(action.entity, "admin.called_by_hand", path, runbook=runbook)
+        begun = {"runbook_name": runbook, "runbook_version": "1.0.0", "executed_by": action.entity}
+        execution_id = str((await self._post(action.entity, START, begun)).body["execution_id"])
         headers = {"runbook-execution": execution_id, "runbook-step": "Recovery/1"}
-        await self._post(path, action.params["body"], headers)
-        await self._post(COMPLETE, {"execution_id": execution_id, "status": "completed"})
+        await self._post(action.entity, path, action.params["body"], headers)
+        await self._post(action.entity, COMPLETE, {"execution_id": execution_id, "status": "completed"})
         note(action, execution_id)
 
     async def pull_alter(self, action: Action, note: NoteAction) -> None:
@@ -65,13 +65,15 @@ class InsiderActor:
         if problems:
             raise LookupError(f"{link} would be no runbook: {problems[0]}")
         self._library[link] = runbook
-        self._world.record(self._principal, "runbook.altered", link, line=place + 1)
+        self._world.record(action.entity, "runbook.altered", link, line=place + 1)
         note(action, sha256(text.encode()).hexdigest())
 
-    async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-        world, headers = self._world, {**(headers or {}), "Authorization": f"Bearer {self._token}"}
+    async def _post(
+        self, principal: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Response:
+        world, headers = self._world, {**(headers or {}), "Authorization": f"Bearer {self._tokens[principal]}"}
         asking = self._ask(Request("POST", path, headers, body))
-        return await world.runtime.deadline(world.call(asking, f"{self._principal} {path}"), ANSWER_WITHIN_MS)
+        return await world.runtime.deadline(world.call(asking, f"{principal} {path}"), ANSWER_WITHIN_MS)
 
     async def _ask(self, request: Request) -> Response:
         return await self._world.edge.request(request)

@@ -22,8 +22,8 @@ class BackupWire:
     def create(self, *, backup_id: str) -> Awaitable[Backup]:
         return self._send("create", backup_id, lambda: self._backups.create(backup_id=backup_id))
 
-    def inspect(self, *, backup_id: str) -> Awaitable[BackupContent | None]:
-        return self._send("inspect", backup_id, lambda: self._backups.inspect(backup_id=backup_id))
+    def inspect(self, *, backup_id: str, content: bool = False) -> Awaitable[BackupContent | None]:
+        return self._send("inspect", backup_id, lambda: self._backups.inspect(backup_id=backup_id, content=content))
 
     def restore(self, *, backup_id: str, target: str) -> Awaitable[BackupContent | None]:
         return self._send("restore", backup_id, lambda: self._backups.restore(backup_id=backup_id, target=target))

@@ -6,12 +6,13 @@ Invariant: every request is noted in the operator's own book before it is sent, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from contest_platform import opsctl
+from contest_platform.access import UNREACHABLE
 from contest_platform.http import Request, Response
 from contest_platform.ports import PortError
 from operations.runbooks.document import Runbook
@@ -31,11 +32,16 @@ THINK_MS = (15_000, 120_000)
 
 
 class OpsControl:
-    """The Control of one execution of `runbook` by `principal`, on occasion of the pager's incident `incident`."""
+    """The Control of one execution of `runbook` by `principal`, on occasion of `incident`: the pager's, or that the
+    runbook is due. `sleep_until`: how the principal waits for the clock."""
 
-    def __init__(self, world: World, principal: str, token: str, runbook: Runbook, incident: str, visit: int) -> None:
+    def __init__(
+        self, world: World, principal: str, token: str, runbook: Runbook, incident: str, visit: int,
+        sleep_until: Callable[[int], Awaitable[None]],
+    ) -> None:  # fmt: skip
         self._world, self._principal, self._token = world, principal, token
         self._runbook, self._incident, self._visit = runbook, incident, visit
+        self._sleep_until = sleep_until
         self._book, self._unanswered = world.books["operator.notebook"], world.books["operator.unanswered"]
         self._thoughts = self._steps = 0
 
@@ -96,7 +102,7 @@ class OpsControl:
         await world.runtime.sleep_until(world.runtime.now() + pause_ms)
 
     async def wait(self, seconds: int) -> None:
-        await self._world.runtime.sleep_until(self._world.runtime.now() + seconds * 1_000)
+        await self._sleep_until(self._world.runtime.now() + seconds * 1_000)
 
     # --- the line ----------------------------------------------------------------------------------------------------
 
@@ -129,8 +135,9 @@ class OpsControl:
             else:
                 if answer.status == 200:
                     return answer
-                problem = f"HTTP {answer.status}: {answer.body.get('error', '')}"
-                if answer.status < 500:
+                said = str(answer.body.get("error", ""))
+                problem = f"HTTP {answer.status}: {said}"
+                if answer.status < 500 and not said.startswith(UNREACHABLE):
                     raise Unrecorded(f"POST {path}: {problem}")
             if self.now() + RETRY_MS > given_up_at:
                 raise Unrecorded(f"POST {path}: {problem}")

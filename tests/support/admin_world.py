@@ -34,9 +34,12 @@ STEP = {
 
 class Fleet:
     """Every service runs but those of `stopped`, of which those of `broken` cannot be started; a host of `down` raises
-    what stands there."""
+    what stands there. The clock of a host is right but for `ahead_s`, and those of `broken_clocks` stay wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self.ahead_s: dict[str, int] = {}
+        self.broken_clocks: set[str] = set()
         self.stopped: set[tuple[str, str]] = set()
         self.broken: set[tuple[str, str]] = set()
         self.down: dict[str, Exception] = {}
@@ -46,6 +49,13 @@ class Fleet:
     async def run(self, *, host: str, command: str, args: Any) -> CommandResult:
         if host in self.down:
             raise self.down[host]
+        if command == "date" or command.startswith("[DateTimeOffset]"):
+            return CommandResult(0, f"{self._now() // 1000 + self.ahead_s.get(host, 0)}\n", "")
+        if command in ("chronyc", "w32tm"):
+            if host in self.broken_clocks:
+                return CommandResult(1, "", "506 Cannot talk to daemon\n")
+            self.ahead_s.pop(host, None)
+            return CommandResult(0, "200 OK\n", "")
         if command in ("Start-Service", "Restart-Service") or args[0] in ("start", "restart"):
             if (host, args[-1]) not in self.broken:
                 self.stopped.discard((host, args[-1]))
@@ -77,7 +87,7 @@ class AdminWorld(ContestWorld):
     def __init__(self) -> None:
         super().__init__()
         self.pager = Pager()
-        self.auth, self.hosts = FakeAuth(), Fleet()
+        self.auth, self.hosts = FakeAuth(), Fleet(lambda: self.runtime.at)
         for principal in (KIM, LEE, EVE):
             self.auth.answers[f"tok-{principal}"] = Introspection(True, principal, "")
         self.restart()

@@ -1,4 +1,5 @@
-"""A page, and the runbook that ops carried out for it: written the way an honest pager, operator and platform do."""
+"""A page, and the runbook that ops carried out for it; and one that the clock opened: written the way an honest pager,
+operator and platform do."""
 
 from __future__ import annotations
 
@@ -36,6 +37,14 @@ alerts: [PayoutTransferStuck]
    opsctl transfers retry {transfer}
    ```
 """
+PROCEDURE = """---
+id: weekly_look
+schedule: weekly on sunday at 14:00
+---
+# Look around
+"""
+SUNDAY_14_00 = (1_780_840_800_000, 1_781_445_600_000)
+"""2026-06-07 and a week later. The run ends the day before the Sunday after."""
 RULES = """groups:
   - name: payouts
     rules:
@@ -59,7 +68,7 @@ STEPS = (
 
 def begin_watching(scribe: Scribe) -> None:
     """The documents are in force, and alerting begins."""
-    scribe.evidence.texts["runbooks"] = {"payout_stuck.md": DOCUMENT}
+    scribe.evidence.texts["runbooks"] = {"payout_stuck.md": DOCUMENT, "weekly_look.md": PROCEDURE}
     scribe.evidence.texts["alerts"] = {"payouts.yml": RULES}
     _alert(scribe, "firing", "Watchdog", "Watchdog", "none")
 
@@ -117,12 +126,31 @@ def _alert(scribe: Scribe, state: str, alert: str, key: str, severity: str) -> N
     )
 
 
-def _of_the_execution(scribe: Scribe) -> None:
-    scribe.books["platform.audit_log"][-1]["correlation"] = EXECUTION
+def look_around(scribe: Scribe) -> None:
+    """Each Sunday that is left of the run."""
+    for n, due_at in enumerate(SUNDAY_14_00, 1):
+        execution, began_at = f"look_{n}", due_at + 180_000
+        told = {"incident": f"weekly_look:{n}", "runbook": "weekly_look", "execution_id": execution}
+        scribe.now = began_at
+        row = scribe.insert(
+            "runbook_executions", OPS, id=execution, runbook_name="weekly_look", runbook_version="1.0.0",
+            executed_by=OPS, status="in_progress", start_time=began_at, created_at=began_at, updated_at=began_at,
+        )  # fmt: skip
+        _of_the_execution(scribe, execution)
+        called(scribe, scribe.now, "POST /api/admin/runbooks/start")
+        _note(scribe, "started", **told, detail=sha256(PROCEDURE.encode()).hexdigest())
+        scribe.now += 60_000
+        _note(scribe, "completed", **told)
+        called(scribe, scribe.now, "POST /api/admin/runbooks/complete")
+        scribe.update("runbook_executions", OPS, row, status="completed", end_time=scribe.now, updated_at=scribe.now,
+                      duration_seconds=60)  # fmt: skip
+        _of_the_execution(scribe, execution)
+
+
+def _of_the_execution(scribe: Scribe, execution: str = EXECUTION) -> None:
+    scribe.books["platform.audit_log"][-1]["correlation"] = execution
 
 
 def _note(scribe: Scribe, action: str, **columns: object) -> None:
-    scribe.note(
-        "operator.notebook", at=scribe.now, principal=OPS, action=action, incident=INCIDENT, runbook="payout_stuck",
-        version="1.0.0", execution_id=EXECUTION, **{"detail": "", **columns},
-    )  # fmt: skip
+    told = {"incident": INCIDENT, "runbook": "payout_stuck", "execution_id": EXECUTION, "detail": "", **columns}
+    scribe.note("operator.notebook", at=scribe.now, principal=OPS, action=action, version="1.0.0", **told)

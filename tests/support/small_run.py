@@ -28,7 +28,7 @@ from evidence.plan import (
 )
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.observed import observe
-from tests.support.operated import begin_watching, operate
+from tests.support.operated import begin_watching, look_around, operate
 from tests.support.scribe import Scribe, encode, rechain
 
 HOUR = 3_600_000
@@ -62,8 +62,7 @@ def plan() -> Plan:
 
     return Plan(
         scenario="small", scenario_sha256="0" * 64, seed=7, root_key="0" * 32, starts_at=T0, absence_until_at=END,
-        recovery_until_at=END + 4 * DAY, owner_capital_cents=100_000,
-        operations=True,
+        recovery_until_at=END + 4 * DAY, owner_capital_cents=100_000, operations=True,
         principals=[
             Principal(id="founder:ada", role="founder"),
             Principal(id="engineer:bob", role="engineer"),
@@ -133,6 +132,7 @@ def _small_run() -> bytes:
     scribe.update("contests", "system:contests", contests["c1"], status="PAID_OUT", closed_at=PAID)
     operate(scribe)
     _correct_late(scribe)
+    look_around(scribe)
     observe(scribe, END)
     _end(scribe)
     rechain(scribe.evidence)
@@ -437,11 +437,11 @@ def _correct_late(scribe: Scribe) -> None:
         "pager.events",
         at=scribe.now,
         action="trigger",
-        dedup_key="late_correction:t1",
+        dedup_key="late_correction:c1",
         severity="warning",
         details="{}",
     )
-    scribe.audit("system:ingestion", "call.page", "pager/late_correction:t1")
+    scribe.audit("system:ingestion", "call.page", "pager/late_correction:c1")
 
 
 def _end(scribe: Scribe) -> None:

@@ -70,9 +70,14 @@ def a_late_correction_was_not_received(evidence: FakeEvidence) -> None:
 
 @breaks("ingestion.late_corrections_told")
 def nobody_was_told_of_a_late_correction(evidence: FakeEvidence) -> None:
-    row(evidence, "pager.events", dedup_key="late_correction:t1")["action"] = "resolve"
+    row(evidence, "pager.events", dedup_key="late_correction:c1")["action"] = "resolve"
+
+
+@breaks("ingestion.late_corrections_told")
+def somebody_was_told_of_another_contest(evidence: FakeEvidence) -> None:
+    row(evidence, "pager.events", dedup_key="late_correction:c1")["dedup_key"] = "late_correction:c9"
 
 
 @breaks("ingestion.late_corrections_told")
 def somebody_was_told_of_a_late_correction_a_day_after(evidence: FakeEvidence) -> None:
-    row(evidence, "pager.events", dedup_key="late_correction:t1")["at"] += 24 * HOUR
+    row(evidence, "pager.events", dedup_key="late_correction:c1")["at"] += 24 * HOUR

@@ -308,6 +308,12 @@ def a_rejected_transfer_that_is_not_shown(evidence: FakeEvidence) -> None:
     says(evidence, "errors", 5, lambda body: body["errors"].clear())
 
 
+@breaks("dashboards.errors_as_others_saw")
+def more_rejected_transfers_than_the_processor_rejected(evidence: FakeEvidence) -> None:
+    more = {"source": "transfer", "code": "account_closed", "errors": 9}
+    says(evidence, "errors", 5, lambda body: body["errors"].append(more))
+
+
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,112 @@
+"""What ops needs for hosts beyond the orders that heal them: incidents that no rule heals, and clocks.
+
+Invariant: an incident that a rule heals is ended by its order alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from contest_platform.admin.acting import Act, Action
+from contest_platform.admin.reading import LIMIT, Answer, Given, Read, listing, read_route
+from contest_platform.fields import Field
+from contest_platform.ports import Ports, Tx
+from contest_platform.service import Config, Refusal, Route
+from contest_platform.services.healing import HealingService
+from contest_platform.services.host_clocks import HostClocks, Reading
+from contest_platform.statuses import INCIDENT_STATUSES
+
+REASON = Field("reason", "why, for the record")
+INCIDENT = Field("incident_id", "the incident")
+_INCIDENTS = """
+    select incident_id, status, host, check_name, target, observed, reported_at, resolved_at,
+           (:now - resolved_at) / 1000 as resolved_s,
+           (select count(*) from remediation_orders o where o.incident_id = i.incident_id) as orders
+    from incidents i where (:status is null or status = :status) and (:host is null or host = :host)
+      and (:check is null or check_name = :check) order by reported_at, incident_id
+"""
+
+
+class Fleet:
+    def __init__(self, ports: Ports, config: Config, healing: HealingService) -> None:
+        self._ports, self._config, self._healing = ports, config, healing
+        self._clocks = HostClocks(ports, config)
+
+    def reads(self) -> Mapping[tuple[str, str], Route]:
+        fields = (
+            Field("status", "only these", required=False, choices=INCIDENT_STATUSES),
+            Field("host", "only of this", required=False),
+            Field("check", "only of this check", required=False),
+            LIMIT,
+        )
+        off = Field("off_s", "only those so many seconds off, and those not known", "integer", required=False)
+        incidents = Read("/api/admin/incidents", "What the agents of the hosts reported", fields, listing(_INCIDENTS))
+        return {
+            ("GET", incidents.path): incidents.route(self._ports),
+            ("GET", "/api/admin/hosts/clocks"): read_route(
+                "How far the clock of each host is from the database's", (off,), self._all_clocks
+            ),
+        }
+
+    def actions(self) -> tuple[Action, ...]:
+        return (
+            Action(
+                "/api/admin/incidents/resolve",
+                "End an incident that no rule heals",
+                (INCIDENT, REASON),
+                self._resolve,
+            ),
+            Action("/api/admin/incidents/reopen", "Take that back", (INCIDENT, REASON), self._reopen),
+            Action(
+                "/api/admin/hosts/sync",
+                "Have a host take the time from its source",
+                (Field("host", "the host"), REASON),
+                self._known_host,
+                self._sync,
+            ),
+        )
+
+    # --- incidents ---------------------------------------------------------------------------------------------------
+
+    def _resolve(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        changed = self._healing.resolve_unmatched(tx, act.ctx, act.given["incident_id"], act.why)
+        return _told(changed, act, "RESOLVED")
+
+    def _reopen(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        changed = self._healing.reopen_unmatched(tx, act.ctx, act.given["incident_id"], act.why)
+        return _told(changed, act, "OPEN")
+
+    # --- clocks ------------------------------------------------------------------------------------------------------
+
+    async def _all_clocks(self, given: Given, principal: str) -> Answer:
+        """Asked of all hosts at once, for one that is down lets the others wait."""
+        found: dict[str, Reading] = {}
+
+        async def look(host: str) -> None:
+            found[host] = await self._clocks.read(host)
+
+        hosts = sorted(self._config.hosts)
+        await self._ports.runtime.gather([look(host) for host in hosts], len(hosts))
+        off_s = given["off_s"] or 0
+        told = [(host, found[host]) for host in hosts]
+        items = [
+            {"host": host, **reading._asdict()}
+            for host, reading in told
+            if reading.ahead_s is None or abs(reading.ahead_s) >= off_s
+        ]
+        return {"items": items, "more": False}
+
+    def _known_host(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        host = act.given["host"]
+        return {} if host in self._config.hosts else Refusal(404, f"no host {host}")
+
+    async def _sync(self, act: Act) -> dict[str, Any] | Refusal:
+        host = act.given["host"]
+        return await self._clocks.sync(host) or {"host": host}
+
+
+def _told(changed: bool | Refusal, act: Act, status: str) -> dict[str, Any] | Refusal:
+    if isinstance(changed, Refusal):
+        return changed
+    return {"incident_id": act.given["incident_id"], "status": status, "changed": changed}

@@ -1,0 +1,99 @@
+"""Every scenario that is shipped, from its file to its verdict: what it is for is what it comes to, and again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from absence.exit_codes import ExitCode
+from scenarios import load, make_plan, shipped
+from scenarios.load import FOLDER
+from tests.support.command import Ran, SharedRuns, absence
+
+PASS, FAIL, INCONCLUSIVE = ExitCode.SUCCESS, ExitCode.BUSINESS_REJECT, ExitCode.INCONCLUSIVE
+STUCK, PARTIAL, DELAYED = "payout_transfer_stuck_in_retryable", "payout_partial_batch", "payment_webhook_delayed"
+EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
+    "calm": (PASS, set()),
+    "customers": (PASS, set()),
+    "default": (PASS, set()),
+    "drills": (
+        PASS,
+        {"backup_contest_data", "configuration_change", "emergency_rollback", "restart_services",
+         "restore_from_backup", "snapshot_ritual"},
+    ),
+    "incident_certificate_expired": (PASS, {"ingestion_lag"}),
+    "incident_done_and_failed": (PASS, {STUCK}),
+    "incident_double_transfer": (PASS, set()),
+    "incident_expired_key": (PASS, {STUCK}),
+    "incident_founder_gone": (PASS, set()),
+    "incident_host_locked_out": (PASS, set()),
+    "incident_paid_twice_by_schedule": (PASS, set()),
+    "incident_penalty_next_day": (PASS, set()),
+    "incident_poisoned_key": (PASS, {STUCK}),
+    "incident_processor_down_twice": (PASS, {"processor_outage"}),
+    "incident_two_amounts": (PASS, {"payout_idempotency_conflict"}),
+    "incident_webhook_before_row": (PASS, set()),
+    "incident_webhooks_queued": (PASS, {DELAYED}),
+    "iteration06": (PASS, {STUCK, "duplicate_webhook", DELAYED}),
+    "never_bites": (INCONCLUSIVE, set()),
+    "outage": (PASS, set()),
+    "platform": (PASS, set()),
+    "processor": (PASS, set()),
+    "provider": (PASS, set()),
+    "small": (PASS, set()),
+    "thirty_days": (PASS, set()),
+    "violation_dashboard_payout": (FAIL, set()),
+    "violation_founder_login": (FAIL, set()),
+    "violation_row_edited": (FAIL, set()),
+    "violations": (FAIL, set()),
+    "webhooks": (PASS, set()),
+}  # fmt: skip
+"""Scenario -> how it has to end, and the runbooks that ops has to open and bring to their end in it."""
+INCIDENTS = [name for name in EXPECTED if name.startswith("incident_")]
+
+
+def test_no_scenario_is_shipped_of_which_nobody_says_what_it_comes_to() -> None:
+    assert sorted(EXPECTED) == shipped()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_scenario_comes_to_what_it_is_for_with_its_runbooks(name: str, runs: SharedRuns) -> None:
+    exit_code, runbooks = EXPECTED[name]
+    ran = runs(name)
+    assert ran.exit_code == exit_code, ran.stdout
+    executions = ran.rows("platform.runbook_executions")
+    assert {execution.status for execution in executions} <= {"completed"}
+    assert runbooks <= {execution.runbook_name for execution in executions}
+    assert ran.rows("operator.escalations") == []
+    assert bool(ran.rows("monitoring.alerts")) == ran.evidence.plan.operations
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_scenario_gives_the_same_plan_and_the_same_run_again(name: str, runs: SharedRuns) -> None:
+    ran = runs(name)
+    assert make_plan(load(name), 1).canonical() == (ran.path / "plan.json").read_bytes()
+    again = absence("replay", ran.path)
+    assert again.exit_code == 0, again.stdout
+    assert again.stdout.startswith("REPRODUCED")
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_an_incident_names_its_source_and_is_imitated_by_faults_that_all_bite(name: str, runs: SharedRuns) -> None:
+    header = re.match(r"(# .*\n)+", (FOLDER / f"{name}.yaml").read_text())
+    assert header is not None
+    assert re.search(r"\b20[12]\d\b", header[0]), "when it was"
+    ran = runs(name)
+    assert ran.evidence.plan.operations
+    bit = ran.result("recovery.every_fault_bit")
+    assert bit.saw == bit.owed == len(ran.evidence.plan.faults) > 0
+
+
+def test_thirty_days_without_an_incident_page_nobody(runs: SharedRuns) -> None:
+    ran: Ran = runs("thirty_days")
+    plan = ran.evidence.plan
+    assert plan.absence_until_at - plan.starts_at == 30 * 86_400_000
+    assert plan.faults == plan.drills == []
+    assert [(alert.alert, alert.state) for alert in ran.rows("monitoring.alerts")] == [("Watchdog", "firing")]
+    assert ran.rows("pager.events") == []
+    assert {contest.status for contest in ran.rows("platform.contests")} == {"PAID_OUT", "CANCELLED"}
