@@ -74,7 +74,8 @@ def test_it_is_got_over_in_the_way_that_it_declares(name: str, alone: Make) -> N
         assert {one.status for one in healing} == {"completed"}
         assert min(one.start_time for one in healing) > bitten_at(run)
         return
-    assert executions == [], "nobody was on call"
+    if not run.evidence.plan.operations:
+        assert executions == [], "nobody was on call"
     assert bool(orders) is (fault.recovery.by == "rule")
     for order in orders:
         assert order.rule_id, "the healing engine acts by rule"

@@ -26,7 +26,7 @@ SMALL = ROOT / "scenarios" / "small.yaml"
 TIED = SMALL.read_text().replace("entrants: {pool: 30", "entrants: {pool: 40") + "    ties: 3\n"
 """Three share the best roster: they win whatever the scores are."""
 WORLDS = (SMALL.read_text(), SMALL.read_text() + CANCELLED, TIED)
-HOMES = ("webhooks", "platform", "processor", "provider", "customers", "outage", "default")
+HOMES = ("webhooks", "operated", "platform", "processor", "provider", "customers", "outage", "default")
 
 
 @dataclass(frozen=True)
