@@ -123,6 +123,12 @@ def alerts_of(evidence: Evidence, fault: FaultPlan) -> list[str]:
     return [declared] if isinstance(declared, str) else list(declared or ())
 
 
+def _age_ms(rules: list[dict[str, Any]]) -> int:
+    """How old what these rules tell of is, at least, when they begin to."""
+    ages = [_AGE.search(str(rule["expr"])) for rule in rules]
+    return max((int(age[1]) * 1_000 for age in ages if age), default=0)
+
+
 def bound_ms(rules: list[dict[str, Any]]) -> int:
     """How long after a fault one of these rules has to fire: the age that it waits for, its `for`, and until what the
     fault did is noticed at all."""
@@ -205,7 +211,9 @@ def none_without_incident(evidence: Evidence) -> Finding:
             continue
         found.saw += 1
         attacked = any(at <= change.active_at <= at + ATTACK_MS for at in attacks)
-        if not attacked and not any(span.is_active(change.active_at) for span in known.spans):
+        since_at = change.active_at - _age_ms(rules(evidence).get(change.alert, []))
+        acted = [span for span in known.spans if span.from_at <= change.active_at]
+        if not attacked and all(span.over_at is not None and span.over_at < since_at for span in acted):
             found.breaks(
                 f"{change.dedup_key} fired at {instant(change.at)}, active since {instant(change.active_at)}, and "
                 f"nothing was out of order",

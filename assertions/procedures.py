@@ -33,6 +33,7 @@ class _Done(NamedTuple):
     """An execution as the notebook has it. `ended_at` is None where it did not end as completed."""
 
     execution_id: str
+    incident: str
     principal: str
     began_at: int
     ended_at: int | None
@@ -74,7 +75,8 @@ def procedures_done(evidence: Evidence) -> Finding:
                 found.breaks(f"{name}, due {instant(due_at)}: {problem}", f"runbooks/{name}", until_at)
             else:
                 found.saw += 1
-        for one in begun:
+        ordered = {drill.id for drill in evidence.plan.drills}
+        for one in [one for one in begun if one.incident not in ordered]:
             found.breaks(
                 f"{one.principal} carried out {name} when it was not due",
                 f"runbook_executions/{one.execution_id}", one.began_at,
@@ -105,18 +107,18 @@ def _problem(
 
 def _notebook(evidence: Evidence) -> dict[str, list[_Done]]:
     """The executions of each runbook."""
-    began: dict[str, tuple[str, str, int]] = {}
+    began: dict[str, tuple[str, str, str, int]] = {}
     ended: dict[str, int] = {}
-    for at, principal, action, runbook, execution_id in evidence.rows(
-        "operator.notebook", "at", "principal", "action", "runbook", "execution_id"
+    for at, principal, action, incident, runbook, execution_id in evidence.rows(
+        "operator.notebook", "at", "principal", "action", "incident", "runbook", "execution_id"
     ):
         if action == "started":
-            began.setdefault(execution_id, (runbook, principal, at))
+            began.setdefault(execution_id, (runbook, incident, principal, at))
         elif action == "completed":
             ended[execution_id] = at
     done: dict[str, list[_Done]] = defaultdict(list)
-    for execution_id, (runbook, principal, at) in began.items():
-        done[runbook].append(_Done(execution_id, principal, at, ended.get(execution_id)))
+    for execution_id, (runbook, incident, principal, at) in began.items():
+        done[runbook].append(_Done(execution_id, incident, principal, at, ended.get(execution_id)))
     return done
 
 

@@ -55,7 +55,15 @@ def test_no_assertion_passes_on_empty_books(assertion: str) -> None:
 @pytest.mark.parametrize("assertion", sorted(REGISTRY))
 def test_an_assertion_that_is_owed_nothing_and_sees_nothing_is_not_applicable(assertion: str) -> None:
     nothing = plan().model_copy(
-        update={"principals": [], "tournaments": [], "contests": [], "entrants": [], "entries": [], "faults": []}
+        update={
+            "principals": [],
+            "tournaments": [],
+            "contests": [],
+            "entrants": [],
+            "entries": [],
+            "faults": [],
+            "drills": [],
+        }
     )
     found = result(FakeEvidence(nothing), assertion)
     # What code ran has to be known even of a run in which nothing was planned.

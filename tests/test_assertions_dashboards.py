@@ -142,5 +142,5 @@ def test_what_came_in_the_last_moments_need_not_be_counted_yet() -> None:
 
 def test_the_small_run_has_an_incident_on_its_operational_page() -> None:
     """Otherwise breaking it would prove little."""
-    assert "late_correction:t1" in look(small_run(), "operational", 6)["body"]
+    assert "late_correction:c1" in look(small_run(), "operational", 6)["body"]
     assert INCIDENT not in look(small_run(), "operational", 6)["body"]

@@ -193,7 +193,15 @@ def test_a_verdict_keeps_the_earliest_of_many_broken_promises_and_sums_up_the_ot
 
 def test_a_verdict_of_nothing_is_inconclusive() -> None:
     nothing = plan().model_copy(
-        update={"principals": [], "tournaments": [], "contests": [], "entrants": [], "entries": [], "faults": []}
+        update={
+            "principals": [],
+            "tournaments": [],
+            "contests": [],
+            "entrants": [],
+            "entries": [],
+            "faults": [],
+            "drills": [],
+        }
     )
     verdict = judged(FakeEvidence(nothing))
     assert verdict.status is Status.INCONCLUSIVE

@@ -164,8 +164,7 @@ def noted(*steps: dict[str, Any]) -> FakeEvidence:
     evidence = executed()
     columns = dict.fromkeys(BOOKS["operator.notebook"].columns)
     of = {"principal": OPS, "incident": "i1", "runbook": "transfer_stuck", "version": "1.0.0", "execution_id": "x1"}
-    for book, key in (("platform.runbook_executions", "id"), ("platform.runbook_execution_steps", "execution_id")):
-        evidence.books[book] = [row for row in evidence.books[book] if row[key] == "x1"]
+    evidence.plan = evidence.plan.model_copy(update={"drills": []})
     rows = [{"action": "started"}, *({"action": "step", **step} for step in steps), {"action": "completed"}]
     notebook = evidence.books["operator.notebook"]
     notebook += [

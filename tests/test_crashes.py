@@ -310,6 +310,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "run": {"host": "lin-app-1", "command": "systemctl", "args": ("start", "app")},
     "introspect": {"token_id": "t"},
     "send": {"action": "trigger", "dedup_key": "d", "summary": "s", "severity": "error", "details": {}},
+    "incidents": {},
     "publish": {"head_seq": 1, "head_hash": "h"},
     "set": {"name": "remediation_orders", "value": 1},
     "add": {"name": "webhook_signature_failures_total"},

@@ -50,6 +50,10 @@ def violated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         text = text.replace("golfers: 20", f"feed: {data_dir() / 'golf' / 'masters2026_feed_deltas.csv'}")
         assert "feed:" in text
     incident = ""
+    if params.get("table") in ("backups", "config_versions"):
+        text += "\noperations: true\nsettings: {auth_timeout_ms: 8000}\ndrills:\n"
+        text += "  - {runbook: backup_contest_data, at: day 2 13:00}\n"
+        text += "  - {runbook: configuration_change, at: day 2 15:00}\n"
     if "runbook" in params.get("table", ""):
         text, incident = f"{text}\noperations: true\n", "  - {fault: provider.outage, params: {outage_min: 170}}\n"
     path = folder / "violated.yaml"

@@ -352,6 +352,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "daily_check": (_case(_task()), _case(_task(_nothing, "Steps/9"))),
     "database_connection_failure": (_case(_database),),
     "duplicate_webhook": (_case(_payments(payments.missed)),),
+    "payment_webhook_delayed": (_case(_payments(payments.missed)),),
     "emergency_rollback": (_case(_task(_drift)),),
     "error_budget_low": (_case(_budget_spent),),
     "healing_rule_never_succeeds": (_case(_rule_in_vain, rule_id=fleet.WIN),),
@@ -405,7 +406,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     ),
     "webhook_signature_failure": (_case(_payments(payments.missed)),),
     "webhooks_waiting": (_case(_payments(payments.early)),),
-    "weekly_maintenance": (_case(_task()), _case(_task(_nothing, "Steps/6", "Steps/8"))),
+    "weekly_maintenance": (_case(_task()), _case(_task(_nothing, "Steps/5", "Steps/7"))),
 }  # fmt: skip
 """Runbook -> the cases that together take every one of its steps outside of Rollback."""
 

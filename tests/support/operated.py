@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from tests.support.observed import OPS, called
+from tests.support.observed import OPS, called, observe
 from tests.support.scribe import Scribe
 
 EXECUTION, INCIDENT = "execution_1", "PayoutTransferStuck:contest_id=c1"
@@ -43,6 +43,11 @@ schedule: weekly on sunday at 14:00
 ---
 # Look around
 """
+EXERCISE = """---
+id: exercise
+---
+# What the plan orders once
+"""
 SUNDAY_14_00 = (1_780_840_800_000, 1_781_445_600_000)
 """2026-06-07 and a week later. The run ends the day before the Sunday after."""
 RULES = """groups:
@@ -68,7 +73,8 @@ STEPS = (
 
 def begin_watching(scribe: Scribe) -> None:
     """The documents are in force, and alerting begins."""
-    scribe.evidence.texts["runbooks"] = {"payout_stuck.md": DOCUMENT, "weekly_look.md": PROCEDURE}
+    texts = {"payout_stuck.md": DOCUMENT, "weekly_look.md": PROCEDURE, "exercise.md": EXERCISE}
+    scribe.evidence.texts["runbooks"] = texts
     scribe.evidence.texts["alerts"] = {"payouts.yml": RULES}
     _alert(scribe, "firing", "Watchdog", "Watchdog", "none")
 
@@ -127,24 +133,32 @@ def _alert(scribe: Scribe, state: str, alert: str, key: str, severity: str) -> N
 
 
 def look_around(scribe: Scribe) -> None:
-    """Each Sunday that is left of the run."""
-    for n, due_at in enumerate(SUNDAY_14_00, 1):
-        execution, began_at = f"look_{n}", due_at + 180_000
-        told = {"incident": f"weekly_look:{n}", "runbook": "weekly_look", "execution_id": execution}
-        scribe.now = began_at
-        row = scribe.insert(
-            "runbook_executions", OPS, id=execution, runbook_name="weekly_look", runbook_version="1.0.0",
-            executed_by=OPS, status="in_progress", start_time=began_at, created_at=began_at, updated_at=began_at,
-        )  # fmt: skip
-        _of_the_execution(scribe, execution)
-        called(scribe, scribe.now, "POST /api/admin/runbooks/start")
-        _note(scribe, "started", **told, detail=sha256(PROCEDURE.encode()).hexdigest())
-        scribe.now += 60_000
-        _note(scribe, "completed", **told)
-        called(scribe, scribe.now, "POST /api/admin/runbooks/complete")
-        scribe.update("runbook_executions", OPS, row, status="completed", end_time=scribe.now, updated_at=scribe.now,
-                      duration_seconds=60)  # fmt: skip
-        _of_the_execution(scribe, execution)
+    """Each Sunday that is left of the run; and between them once what the plan orders, a drill."""
+    first, second = SUNDAY_14_00
+    _carry_out(scribe, first, "look_1", "weekly_look:1", "weekly_look", PROCEDURE)
+    [drill] = scribe.evidence.plan.drills
+    _carry_out(scribe, drill.at, "drilled", drill.id, drill.runbook, EXERCISE)
+    _carry_out(scribe, second, "look_2", "weekly_look:2", "weekly_look", PROCEDURE)
+
+
+def _carry_out(scribe: Scribe, at: int, execution: str, incident: str, runbook: str, text: str) -> None:
+    """A runbook without a step, begun three minutes after `at`."""
+    began_at, told = at + 180_000, {"incident": incident, "runbook": runbook, "execution_id": execution}
+    observe(scribe, began_at)
+    scribe.now = began_at
+    row = scribe.insert(
+        "runbook_executions", OPS, id=execution, runbook_name=runbook, runbook_version="1.0.0",
+        executed_by=OPS, status="in_progress", start_time=began_at, created_at=began_at, updated_at=began_at,
+    )  # fmt: skip
+    _of_the_execution(scribe, execution)
+    called(scribe, scribe.now, "POST /api/admin/runbooks/start")
+    _note(scribe, "started", **told, detail=sha256(text.encode()).hexdigest())
+    scribe.now += 60_000
+    _note(scribe, "completed", **told)
+    called(scribe, scribe.now, "POST /api/admin/runbooks/complete")
+    scribe.update("runbook_executions", OPS, row, status="completed", end_time=scribe.now, updated_at=scribe.now,
+                  duration_seconds=60)  # fmt: skip
+    _of_the_execution(scribe, execution)
 
 
 def _of_the_execution(scribe: Scribe, execution: str = EXECUTION) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from evidence.plan import (
     Bite,
     Contest,
+    Drill,
     Entrant,
     EntryPlan,
     FaultPlan,
@@ -63,6 +64,7 @@ def plan() -> Plan:
     return Plan(
         scenario="small", scenario_sha256="0" * 64, seed=7, root_key="0" * 32, starts_at=T0, absence_until_at=END,
         recovery_until_at=END + 4 * DAY, owner_capital_cents=100_000, operations=True,
+        drills=[Drill(id="drill_1", runbook="exercise", at=PAID + 4 * DAY)],
         principals=[
             Principal(id="founder:ada", role="founder"),
             Principal(id="engineer:bob", role="engineer"),

@@ -34,6 +34,11 @@ def _another_line_than_the_documents(evidence: FakeEvidence) -> None:
     row(evidence, "operator.notebook", **STEP)["line"] = 3
 
 
+@breaks("runbooks.drills_performed")
+def _an_order_that_nobody_carried_out(evidence: FakeEvidence) -> None:
+    remove(evidence, "operator.notebook", execution_id="drilled", action="started")
+
+
 @breaks("runbooks.on_record")
 def _a_step_that_the_platform_never_heard_of(evidence: FakeEvidence) -> None:
     remove(evidence, "platform.runbook_execution_steps", section="Recovery")
