@@ -208,10 +208,7 @@ def _write_batch(tx: Tx, poll: Poll, rows: Sequence[Receipt], reason: str) -> in
         last_id = tx.tuples("select coalesce(max(batch_id), 0) from ingestion_batches")[0][0]
     batch_id: int = last_id + 1
     verdicts = [row[5] for row in rows]
-    receipt_rows = [
-        (batch_id, n, tournament_id, golfer, round_, hole, strokes, published_at, verdict, why)
-        for n, (golfer, round_, hole, strokes, published_at, verdict, why) in enumerate(rows, 1)
-    ]
+    receipt_rows = [(batch_id, n, tournament_id, *row) for n, row in enumerate(rows, 1)]
     batch = {
         "batch_id": batch_id,
         "tournament_id": tournament_id,
