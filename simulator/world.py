@@ -270,8 +270,8 @@ class World:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Have every party close its books, and copy the platform's tables into theirs, one after the other: each is
-        written before the next is read, so that no more than one is held."""
+        """Have every party close its books, and copy the platform's tables into theirs, one after the other: no more of
+        a table is held than the few chunks that wait to be packed."""
         self.processor.close_books()
         self.provider.close_books()
         self.database.end()

@@ -49,11 +49,12 @@ class AnchoringService:
         ports = self._ports
         now = ports.runtime.now()
         next_at = next_tick(now + 1, HOUR_MS)  # not an hour from now: this may have come late
-        seq, head, known = await ports.store.transact("anchoring.head", _head)
-        if seq == known["seq"] and not known["paged"]:
+        unsaid = await ports.store.transact("anchoring.head", _unsaid)
+        if unsaid is None:
             self._told.tell_of(now)
             self._next_at = next_at
             return
+        seq, head, known = unsaid
         if seq == known["seq"] or await self._publish(seq, head):
             known = {**known, "seq": seq, "at": now}
         self._told.tell_of(known["at"])
@@ -103,11 +104,12 @@ class AnchoringService:
         return None
 
 
-def _head(tx: Tx) -> tuple[int, str, dict[str, Any]]:
-    """(seq, hash) of the last audit row, 0 without any, and what we know of the outside book. When that has it all
-    already, this is noted here."""
+def _unsaid(tx: Tx) -> tuple[int, str, dict[str, Any]] | None:
+    """(seq, hash) of the last audit row, 0 without any, and what we know of the outside book. None when that has it all
+    and nobody is left to be told, which is noted here."""
     seq, head = audit.head(tx)
     known = checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}
     if seq == known["seq"] and not known["paged"]:
         checkpoints.save(tx, CHECKPOINT, {**known, "at": tx.now})
+        return None
     return seq, head, known
