@@ -226,7 +226,9 @@ class SchedulerStopped(Fault):
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         if not guarantees.settlements() or not guarantees.on_call():
             return None
-        return Binding(entity="settlement.ready", occurrence=1)
+        # The daemon is woken once for all that becomes due together.
+        wakings = {from_at for _, from_at, _ in guarantees.settlements()}
+        return Binding(entity="settlement.ready", occurrence=draws.between(1, len(wakings), "waking"))
 
     def effect(self, call: Call) -> Effect | None:
         return Hang() if self.is_bound_to(call) else None

@@ -209,6 +209,15 @@ def test_a_settlement_that_no_daemon_makes_is_handed_on_as_it_was() -> None:
     assert tables(world) == before
 
 
+def test_a_daemon_that_lives_and_settles_nothing_is_restarted() -> None:
+    world = unsettled(official=True)
+    control = Tried(world)
+    world.hosts.on_restart = lambda: setattr(control, "jobs", world.settlement())
+    healed(SETTLEMENT, control)
+    assert {service for _, service in world.hosts.restarted} == {"settlement"}
+    assert settled(world)
+
+
 # --- settlement_lease_stale -------------------------------------------------------------------------------------------
 
 LEASE = "settlement_lease_stale"

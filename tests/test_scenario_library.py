@@ -37,6 +37,7 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "incident_webhooks_queued": (PASS, {DELAYED}),
     "iteration06": (PASS, {STUCK, "duplicate_webhook", DELAYED}),
     "never_bites": (INCONCLUSIVE, set()),
+    "operated": (PASS, {"payout_transfer_reversed", "contest_transition_failed", "settlement_overdue"}),
     "outage": (PASS, set()),
     "platform": (PASS, set()),
     "processor": (PASS, set()),
@@ -47,6 +48,7 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "violation_founder_login": (FAIL, set()),
     "violation_row_edited": (FAIL, set()),
     "violations": (FAIL, set()),
+    "violations_of_ops": (FAIL, set()),
     "webhooks": (PASS, set()),
 }  # fmt: skip
 """Scenario -> how it has to end, and the runbooks that ops has to open and bring to their end in it."""

@@ -40,7 +40,7 @@ class AnchoringService:
 
     async def _due(self) -> int | None:
         if self._next_at is None:
-            _, _, known = await self._ports.store.transact("anchoring.known", _head)
+            known = await self._ports.store.transact("anchoring.known", _known)
             self._told.tell_of(known["at"])
             self._next_at = 0
         return self._next_at
@@ -108,8 +108,13 @@ def _unsaid(tx: Tx) -> tuple[int, str, dict[str, Any]] | None:
     """(seq, hash) of the last audit row, 0 without any, and what we know of the outside book. None when that has it all
     and nobody is left to be told, which is noted here."""
     seq, head = audit.head(tx)
-    known = checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}
+    known = _known(tx)
     if seq == known["seq"] and not known["paged"]:
         checkpoints.save(tx, CHECKPOINT, {**known, "at": tx.now})
         return None
     return seq, head, known
+
+
+def _known(tx: Tx) -> dict[str, Any]:
+    """What we know of the outside book: up to where it goes, since when it was whole, and whether somebody was paged."""
+    return checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}

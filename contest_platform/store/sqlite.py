@@ -24,9 +24,9 @@ Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     # Or fail, not abort: for a statement that may have to be undone alone SQLite copies every page that it changes.
     # What fails, fails the transaction, which is rolled back as a whole.
-    # Short, for the driver reads the whole text of a statement with every row.
-    named = "" if columns == TABLES[table].columns else f"({','.join(columns)})"
-    return f"insert or fail into {table}{named} values({','.join('?' * len(columns))})"
+    # The columns are named, so that one that somebody adds to the table does not stop every insert; without a space too
+    # many, for the driver reads the whole text of a statement with every row.
+    return f"insert or fail into {table}({','.join(columns)}) values({','.join('?' * len(columns))})"
 
 
 _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {

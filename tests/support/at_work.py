@@ -104,6 +104,14 @@ def _never_begun() -> Tried:
     return control
 
 
+def _alive_and_idle() -> Tried:
+    """The settlement daemon lives, does nothing when it is woken, and works in its next life."""
+    world = overdue.unsettled(official=True)
+    control = Tried(world)
+    world.hosts.on_restart = lambda: setattr(control, "jobs", world.settlement())
+    return control
+
+
 def _abandoned() -> Tried:
     """The host of the settlement daemon was down for so long that the order to start it has run out."""
     world = overdue.abandoned()
@@ -399,7 +407,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "settlement_failed_mid_run": (_case(_given_up),),
     "settlement_packs_unexecuted": (_case(_orphaned, **watch.ORPHANED),),
     "settlement_lease_stale": (_case(_abandoned),),
-    "settlement_overdue": (_case(_unsettled), _case(_never_begun)),
+    "settlement_overdue": (_case(_unsettled), _case(_never_begun), _case(_alive_and_idle)),
     "snapshot_ritual": (_case(_task()), _case(_task(_nothing, "Steps/3"))),
     "user_deleted_after_settlement": (
         _case(lambda: payouts.tried(payouts.left()), contest_id="c1", reason="user_deleted"),
