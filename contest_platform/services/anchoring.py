@@ -116,5 +116,5 @@ def _unsaid(tx: Tx) -> tuple[int, str, dict[str, Any]] | None:
 
 
 def _known(tx: Tx) -> dict[str, Any]:
-    """What we know of the outside book: up to where it goes, since when it was whole, and whether somebody was paged."""
+    """What we know of the outside book: up to where it goes, since when it is whole, and whether somebody was paged."""
     return checkpoints.read(tx, CHECKPOINT) or {"seq": 0, "at": tx.now, "paged": False}
