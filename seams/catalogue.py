@@ -73,6 +73,12 @@ SEAMS: dict[str, Seam] = {
         "the path",
         ("LoseRequest", "LoseAnswer"),
     ),
+    "control": Seam(
+        ("command",),
+        "the runbook and the step whose command ops sends, such as ingestion_lag/Recovery/3",
+        "the execution: operator.unanswered.execution_id, operator.notebook.execution_id",
+        ("LoseRequest", "LoseAnswer", "Delay"),
+    ),
 }
 
 LEVERS: dict[str, str] = {

@@ -52,6 +52,11 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "webhooks": (PASS, set()),
 }  # fmt: skip
 """Scenario -> how it has to end, and the runbooks that ops has to open and bring to their end in it."""
+OPERATIONS = [name for name in shipped() if name.startswith("operations_")]
+"""Those that are there for the runbooks: ops is paged, or drills, and everything goes as written."""
+HANDED_ON = [name for name in shipped() if name.startswith("handed_on_")]
+"""Those in which a runbook does not go as written: it is rolled back and handed on, and the run fails for that."""
+EXPECTED |= dict.fromkeys(OPERATIONS, (PASS, set())) | dict.fromkeys(HANDED_ON, (FAIL, set()))
 INCIDENTS = [name for name in EXPECTED if name.startswith("incident_")]
 
 
@@ -65,9 +70,10 @@ def test_a_scenario_comes_to_what_it_is_for_with_its_runbooks(name: str, runs: S
     ran = runs(name)
     assert ran.exit_code == exit_code, ran.stdout
     executions = ran.rows("platform.runbook_executions")
-    assert {execution.status for execution in executions} <= {"completed"}
     assert runbooks <= {execution.runbook_name for execution in executions}
-    assert ran.rows("operator.escalations") == []
+    if name not in HANDED_ON:
+        assert {execution.status for execution in executions} <= {"completed"}
+        assert ran.rows("operator.escalations") == []
     assert bool(ran.rows("monitoring.alerts")) == ran.evidence.plan.operations
 
 
@@ -89,6 +95,21 @@ def test_an_incident_names_its_source_and_is_imitated_by_faults_that_all_bite(na
     assert ran.evidence.plan.operations
     bit = ran.result("recovery.every_fault_bit")
     assert bit.saw == bit.owed == len(ran.evidence.plan.faults) > 0
+
+
+@pytest.mark.parametrize("name", [*OPERATIONS, *HANDED_ON])
+def test_in_a_scenario_that_is_there_for_the_runbooks_every_fault_bites(name: str, runs: SharedRuns) -> None:
+    bit = runs(name).result("recovery.every_fault_bit")
+    assert bit.saw == bit.owed == len(runs(name).evidence.plan.faults)
+
+
+@pytest.mark.parametrize("name", HANDED_ON)
+def test_what_is_handed_on_has_been_rolled_back_and_is_what_the_run_fails_for(name: str, runs: SharedRuns) -> None:
+    ran = runs(name)
+    escalations = ran.rows("operator.escalations")
+    failed = {row.id for row in ran.rows("platform.runbook_executions") if row.status in ("failed", "partial")}
+    assert failed == {row.execution_id for row in escalations} != set()
+    assert ran.status("runbooks.nothing_escalated") == "FAIL"
 
 
 def test_thirty_days_without_an_incident_page_nobody(runs: SharedRuns) -> None:

@@ -390,7 +390,7 @@ BOOKS: dict[str, BookSchema] = {
     ),
     "operator.unanswered": _book(
         "operator",
-        "what ops told the platform of an execution and got no answer to; resource is a path",
+        "what ops sent to the platform and got no answer to; resource is a path, or runbook and step of a command",
         "n",
         n=INT,
         at=AT,

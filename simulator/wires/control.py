@@ -14,10 +14,11 @@ from typing import Any
 from contest_platform import opsctl
 from contest_platform.access import UNREACHABLE
 from contest_platform.http import Request, Response
-from contest_platform.ports import PortError
+from contest_platform.ports import DeadlineExceeded, PortError
 from operations.runbooks.document import Runbook
 from operations.runbooks.execute import StepRecord, Unrecorded
 from operations.runbooks.match import Output
+from seams.faults import Delay, LoseAnswer, LoseRequest
 from simulator.actors.context import World
 
 START, STEPS, COMPLETE = (f"/api/admin/runbooks/{end}" for end in ("start", "steps", "complete"))
@@ -63,7 +64,19 @@ class OpsControl:
 
     async def send(self, execution_id: str, step: str, argv: Sequence[str], timeout_s: int) -> Output:
         headers = {"runbook-execution": execution_id, "runbook-step": step}
-        return await self._run(argv, headers, timeout_s * 1_000)
+        entity, within_ms = f"{self._runbook.id}/{step}", timeout_s * 1_000
+        effect = self._world.bus.consult("control", "command", entity, execution_id)
+        if isinstance(effect, Delay):
+            self._note("called_away", execution_id, detail=entity)
+            await self._world.runtime.sleep_until(self.now() + effect.by_ms)
+        given_up_at = self.now() + within_ms
+        if not isinstance(effect, LoseRequest):
+            output = await self._run(argv, headers, within_ms)
+        if isinstance(effect, LoseRequest | LoseAnswer):
+            await self._world.runtime.sleep_until(given_up_at)
+            self._unanswered.note(self.now(), self._principal, execution_id, entity, DeadlineExceeded.code)
+            return Output(NO_ANSWER, f"error: {DeadlineExceeded.code}\n")
+        return output
 
     async def record(self, execution_id: str, step: StepRecord) -> None:
         self._note_step(execution_id, step)
