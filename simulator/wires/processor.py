@@ -64,6 +64,7 @@ class _Line:
             case Stall(by_ms=by_ms):
                 with actor.at_work(key):
                     await runtime.sleep_until(runtime.now() + by_ms)
+                answered = False  # whoever asked has hung up by then
             case Refuse(status=status, error_code=code, done=True):
                 fails = error_of(status, code or None)
             case Refuse(status=0):
