@@ -69,6 +69,8 @@ class _Line:
                 fails = error_of(status, code or None)
             case Refuse(status=0):
                 raise ConnectionFailed(operation)
+            case Refuse(status=status) if actor.has_answered(key, status):
+                pass  # the key is looked up before execution, and gives its first outcome again
             case Refuse(status=status, error_code=code):
                 error = actor.refuse(caller, operation, params, key, entity, status=status, code=code)
                 await runtime.sleep_until(runtime.now() + back_ms)
