@@ -556,7 +556,9 @@ class UserDeleted(Fault):
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, UserDeletedParams)
         winners = guarantees.winners()
-        together = {contest_id: [user for contest, user in winners if contest == contest_id] for contest_id, _ in winners}
+        together = {
+            contest_id: [user for contest, user in winners if contest == contest_id] for contest_id, _ in winners
+        }
         winners = [one for one in winners if len(together[one[0]]) >= params.leavers]
         if not winners:
             return None
