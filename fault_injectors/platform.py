@@ -495,8 +495,8 @@ class PayoutsHeld(Fault):
 
 
 class PayoutsNotBegunParams(Parameters):
-    minutes: int = Field(ge=75, le=110)
-    """From before the settlement: longer than it takes until somebody is paged, and has looked."""
+    minutes: int = Field(ge=40, le=90)
+    """After the contest has been settled: longer than it takes until somebody is paged."""
 
 
 class PayoutsNotBegun(Fault):
@@ -518,8 +518,8 @@ class PayoutsNotBegun(Fault):
         settlements = [settled for settled in guarantees.settlements() if settled[0] in paying]
         if not settlements:
             return None
-        _, from_at, _ = draws.choice(settlements, "settlement")
-        return Binding(entity="payouts.open", from_at=from_at, until_at=from_at + params.minutes * MINUTE_MS)
+        _, from_at, until_at = draws.choice(settlements, "settlement")
+        return Binding(entity="payouts.open", from_at=from_at, until_at=until_at + params.minutes * MINUTE_MS)
 
     def effect(self, call: Call) -> Effect | None:
         return Abort(1) if self.in_window(call) else None
