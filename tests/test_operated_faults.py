@@ -136,6 +136,20 @@ def test_a_daemon_that_lives_and_hangs_is_restarted_by_its_runbook_and_settles(r
     assert hung.at < restarted.at <= min(settled)
 
 
+def test_a_scheduler_of_payouts_that_lives_and_hangs_is_restarted_by_its_runbook_and_pays(runs: SharedRuns) -> None:
+    ran = alone(runs, "platform.payouts_hang")
+    [fault] = ran.evidence.plan.faults
+    [hung] = bitten(ran, fault)
+    states = [(row.state, row.by) for row in ran.rows("hosts.services", service="app")]
+    assert states == [("running", "boot"), ("stopped", "command"), ("running", "command")], "nothing else stopped it"
+    [restarted] = [row for row in ran.rows("operator.notebook") if (row.sent or "").startswith("opsctl services")]
+    assert restarted.runbook == fault.recovery.runbook
+    made_at = min(row.created_at for row in ran.rows("platform.transfers"))
+    assert made_at > hung.at + 2 * 3_600_000, "it did not wake"
+    assert restarted.at < made_at + 600_000, "no answer to a restart of what answers, and none was waited for longer"
+    assert {row.status for row in ran.rows("platform.transfers")} == {"PAID"}
+
+
 def test_a_daemon_that_hangs_with_nobody_on_call_settles_nothing(tmp_path: Path) -> None:
     """The restart is ops' doing: nothing else gets over it."""
     bound = "platform.scheduler_stopped, bind: {entity: settlement.ready, occurrence: 1}"

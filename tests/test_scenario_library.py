@@ -37,7 +37,9 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "incident_webhooks_queued": (PASS, {DELAYED}),
     "iteration06": (PASS, {STUCK, "duplicate_webhook", DELAYED}),
     "never_bites": (INCONCLUSIVE, set()),
-    "operated": (PASS, {"payout_transfer_reversed", "contest_transition_failed", "settlement_overdue"}),
+    "operated": (
+        PASS, {"payout_not_triggered", "payout_transfer_reversed", "contest_transition_failed", "settlement_overdue"}
+    ),
     "outage": (PASS, set()),
     "platform": (PASS, set()),
     "processor": (PASS, set()),
