@@ -164,6 +164,46 @@ class OtherAmount(_OfOneTransfer):
     answer = Refuse(400, "idempotency_error")
 
 
+class IntentLockedParams(Parameters):
+    held_h: int = Field(ge=3, le=12)
+
+
+class IntentLocked(Fault):
+    id = "processor.intent_locked"
+    title = "The processor does not let go of an unpaid intent for hours, and will not cancel it (lock_timeout)"
+    seam = "processor"
+    operation = "intents.cancel"
+    imitates = (
+        "429 lock_timeout: the object cannot be accessed now because another request or process of Stripe's own has it"
+        " (docs.stripe.com/error-codes, /rate-limits); it comes before execution and is saved under no key."
+    )
+    exercises = "Forgetting an intent that could not be canceled: its customer could pay for a contest long locked."
+    recovery = RecoverySpec("itself", "It is asked for again every minute until the intent is canceled.", 3_600)
+    bite = BiteSpec(
+        "processor.requests",
+        {
+            "idempotency_key": "$victim", "operation": "intents.cancel", "status": 429, "error_code": "lock_timeout",
+        },
+        at_least=100,
+    )  # fmt: skip
+    Params = IntentLockedParams
+    params: IntentLockedParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, IntentLockedParams)
+        locks = dict(guarantees.locks())
+        unpaid = [entity for entity in guarantees.cancellations() if entity.partition("/")[0] in locks]
+        if not unpaid:
+            return None
+        entity = draws.choice(unpaid, "entry")
+        lock_at = locks[entity.partition("/")[0]]
+        return Binding(entity=entity, from_at=lock_at, until_at=lock_at + params.held_h * HOUR_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(429, "lock_timeout") if self.in_window(call) else None
+
+
 class _WhilePayoutsBegin(Fault):
     """Befalls all requests for transfers of one contest in a window that begins before the first of them."""
 
