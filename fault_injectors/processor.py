@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_transfer, as_payouts_begin
+from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_refund, a_transfer, as_payouts_begin
 from seams.draws import Draws
 from seams.faults import (
     Action,
@@ -202,6 +202,35 @@ class IntentLocked(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(429, "lock_timeout") if self.in_window(call) else None
+
+
+LOCKED_TRIES = 10
+"""So often is a refund tried in two and a half to five hours."""
+
+
+class ChargeLocked(Fault):
+    id = "processor.charge_locked"
+    title = "The processor does not let go of a charge for hours, and will not refund it (lock_timeout)"
+    seam = "processor"
+    operation = "refunds.create"
+    imitates = IntentLocked.imitates
+    exercises = "Giving up what is owed to a customer after some refusals, or sending it twice once it is let go of."
+    recovery = RecoverySpec("itself", "The refund is tried again, at least hourly, until it is taken.", 7_200)
+    bite = BiteSpec(
+        "processor.requests",
+        {
+            "idempotency_key": "$victim", "operation": "refunds.create", "status": 429, "error_code": "lock_timeout",
+        },
+        at_least=LOCKED_TRIES,
+    )  # fmt: skip
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return a_refund(guarantees, draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        locked = call.entity == self.binding.entity and call.occurrence <= LOCKED_TRIES
+        return Refuse(429, "lock_timeout") if locked else None
 
 
 class _WhilePayoutsBegin(Fault):
