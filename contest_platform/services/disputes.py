@@ -13,7 +13,7 @@ from typing import Any
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.ports import BalanceTransaction, Dispute, Tx
-from contest_platform.services import payments
+from contest_platform.services import payments, refunds
 from contest_platform.statuses import DISPUTE_STATUSES
 
 RANK = {status: rank for rank, status in enumerate(DISPUTE_STATUSES)}
@@ -152,13 +152,15 @@ def _post(tx: Tx, ctx: Context, movement: BalanceTransaction) -> None:
 
 def _write_off(tx: Tx, ctx: Context, dispute_id: str) -> None:
     """What was withdrawn for a lost dispute is lost, unless it has come back all the same."""
-    row = tx.one("select status from disputes where dispute_id = :dispute", {"dispute": dispute_id})
+    row = tx.one("select status, intent_id from disputes where dispute_id = :dispute", {"dispute": dispute_id})
     if row is None or row["status"] != "lost" or _posted_cents(tx, "dispute_won", dispute_id):
         return
     ledger.move(
         tx, ctx, "dispute_lost", f"dispute_lost:{dispute_id}", debit=ledger.DISPUTE_LOSS, credit=ledger.DISPUTED,
         cents=_posted_cents(tx, "dispute", dispute_id), reason="the bank decided for the cardholder",
     )  # fmt: skip
+    if row["intent_id"] is not None:
+        refunds.given_by_bank(tx, ctx, row["intent_id"])
 
 
 def _posted_cents(tx: Tx, kind: str, dispute_id: str) -> int:

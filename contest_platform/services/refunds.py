@@ -138,10 +138,31 @@ def _take_out(tx: Tx, ctx: Context, entry_id: str, row: Row) -> None:
 
 
 def fail(tx: Tx, ctx: Context, refund_id: str, code: str) -> None:
-    """A PENDING refund will never be: the money stays owed, in refund_payable, until a human resolves it."""
-    if _row(tx, refund_id)["status"] == "PENDING":
+    """A PENDING refund will never be: the money stays owed, in refund_payable, until a human resolves it, or the bank
+    has."""
+    row = _row(tx, refund_id)
+    if row["status"] == "PENDING":
         changes = {"status": "FAILED_TERMINAL", "next_attempt_at": None, "done_at": tx.now}
         audit.update(tx, ctx, "refunds", {"refund_id": refund_id}, changes, code)
+        given_by_bank(tx, ctx, row["intent_id"])
+
+
+_GIVEN_BY_BANK = """
+    select r.refund_id, r.entry_id, r.amount_cents, e.user_id, d.dispute_id, d.amount_cents as disputed_cents
+    from refunds r join entries e on e.entry_id = r.entry_id join disputes d on d.intent_id = r.intent_id
+    where r.intent_id = :intent and r.status = 'FAILED_TERMINAL' and d.status = 'lost' order by r.refund_id
+"""
+
+
+def given_by_bank(tx: Tx, ctx: Context, intent_id: str) -> None:
+    """A customer's bank has given him what we could not refund, for good: we owe it no more, and that we lost it to
+    the bank is no loss of ours."""
+    for row in tx.all(_GIVEN_BY_BANK, {"intent": intent_id}):
+        ledger.move(
+            tx, Context(ctx.actor, row["entry_id"]), "refund_by_bank", f"refund_by_bank:{row['refund_id']}",
+            debit=ledger.refund_payable(row["user_id"]), credit=ledger.DISPUTE_LOSS,
+            cents=min(row["amount_cents"], row["disputed_cents"]), reason=f"lost to the bank as {row['dispute_id']}",
+        )  # fmt: skip
 
 
 def made_elsewhere(
