@@ -121,14 +121,14 @@ class Facts:
         """Whether an entry left its contest before the lock: its customer was promised his money and has it back, or
         somebody else than the platform gave all of it back by then. What the platform gives back unasked excuses
         nothing."""
-        if self.refunded_cents.get(intent.intent_id, 0) < intent.amount_cents:
+        if self.given_back_cents(intent) < intent.amount_cents:
             return False
         if (intent.user_id, intent.contest_id) in self._asked_back:
             return True
         lock_at = self._lock_at(intent.contest_id)
         back = [
             refund
-            for refund in self._refunds_of[intent.intent_id]
+            for refund in self._refunds_of.get(intent.intent_id, ())
             if refund.created_at < lock_at and refund.caller != PLATFORM_KEY
         ]
         return sum([refund.amount_cents for refund in back]) >= intent.amount_cents

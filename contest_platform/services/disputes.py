@@ -143,6 +143,7 @@ def _post(tx: Tx, ctx: Context, movement: BalanceTransaction) -> None:
             tx, ctx, "dispute_fee_back", f"dispute_fee_back:{dispute_id}", debit=ledger.AVAILABLE, credit=ledger.FEES,
             cents=-fee_cents, reason=f"fee given back in {movement.id}",
         )  # fmt: skip
+        _tell_refunds(tx, ctx, dispute_id)
     if new and fee_cents:
         row = tx.one("select fee_cents from disputes where dispute_id = :dispute", {"dispute": dispute_id})
         assert row is not None, dispute_id
@@ -152,14 +153,20 @@ def _post(tx: Tx, ctx: Context, movement: BalanceTransaction) -> None:
 
 def _write_off(tx: Tx, ctx: Context, dispute_id: str) -> None:
     """What was withdrawn for a lost dispute is lost, unless it has come back all the same."""
-    row = tx.one("select status, intent_id from disputes where dispute_id = :dispute", {"dispute": dispute_id})
+    row = tx.one("select status from disputes where dispute_id = :dispute", {"dispute": dispute_id})
     if row is None or row["status"] != "lost" or _posted_cents(tx, "dispute_won", dispute_id):
         return
     ledger.move(
         tx, ctx, "dispute_lost", f"dispute_lost:{dispute_id}", debit=ledger.DISPUTE_LOSS, credit=ledger.DISPUTED,
         cents=_posted_cents(tx, "dispute", dispute_id), reason="the bank decided for the cardholder",
     )  # fmt: skip
-    if row["intent_id"] is not None:
+    _tell_refunds(tx, ctx, dispute_id)
+
+
+def _tell_refunds(tx: Tx, ctx: Context, dispute_id: str) -> None:
+    """Of the payment there may be a refund that its dispute has kept from being made."""
+    row = tx.one("select intent_id from disputes where dispute_id = :dispute", {"dispute": dispute_id})
+    if row is not None and row["intent_id"] is not None:
         refunds.given_by_bank(tx, ctx, row["intent_id"])
 
 
