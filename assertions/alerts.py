@@ -14,6 +14,7 @@ from assertions.facts import facts
 from assertions.model import Finding, assertion
 from assertions.once import once
 from assertions.outlook import observed_from
+from assertions.windows import deadline
 from assertions.words import HOUR_MS, MINUTE_MS, duration, instant
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def incidents_raised(evidence: Evidence) -> Finding:
     found = Finding("faults")
     if not observed_from(evidence.plan):
         return found
+    known = facts(evidence)
     bites: dict[str, int] = {}
     for fault_id, at in evidence.rows("injector.bites", "fault_id", "at"):
         bites.setdefault(fault_id, at)
@@ -163,7 +165,9 @@ def incidents_raised(evidence: Evidence) -> Finding:
             found.missing.append(f"the runbook {fault.recovery.runbook} of {fault.id} names no alert")
             continue
         waits_ms = bound_ms([rule for name in named for rule in rules(evidence).get(name, ())])
-        until_at = max(bitten_at, fault.until_at or 0) + waits_ms
+        # Another fault can keep from the platform what this one has done; its own recovery excuses nothing.
+        others = [span for span in known.spans if span.fault_id != fault.id]
+        until_at = deadline(others, max(bitten_at, fault.until_at or 0), waits_ms)[0]
         if any(_fires(change, named) and bitten_at <= change.at <= until_at for change in changes(evidence)):
             found.saw += 1
         else:

@@ -191,8 +191,9 @@ def cancelled_are_refunded(evidence: Evidence) -> Finding:
     found = Finding("payments to give back", 0, len(known.to_refund))
     for intent in known.to_refund:
         found.saw += 1
-        back = known.refunded_cents.get(intent.intent_id, 0)
-        if back != intent.amount_cents or intent.refunded_cents != intent.amount_cents:
+        back = known.given_back_cents(intent)
+        by_bank = known.charged_back_cents.get(intent.intent_id, 0)
+        if back != intent.amount_cents or intent.refunded_cents != intent.amount_cents - by_bank:
             found.breaks(
                 f"{intent.user_id} paid {dollars(intent.amount_cents)} for {intent.contest_id} at "
                 f"{instant(intent.captured_at)}, which bought no entry, and got {dollars(back)} back",

@@ -192,7 +192,7 @@ _ALL = (
     _read(
         "disputes list", "disputes", "Disputes",
         _list("dispute_id status entry_id cents:amount_cents opened_at closed_at"),
-        _one_of("open", ("yes", "no")), LIMIT, example="disputes list --open yes",
+        _one_of("open", ("yes", "no")), _one_of("known", ("yes", "no")), LIMIT, example="disputes list --open yes",
     ),
     _read(
         "disputes show", "disputes/show", "One dispute",

@@ -261,6 +261,9 @@ class Guarantees(Protocol):
     def locks(self) -> Sequence[tuple[str, int]]:
         """(contest_id, lock_at): contests that surely run."""
 
+    def cancelled(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, lock_at): contests that surely do not run, so that each fee is owed back from the lock on."""
+
     def settlements(self) -> Sequence[tuple[str, int, int]]:
         """(contest_id, from_at, until_at): the contest is settled, and its payouts begin, between these instants."""
 

@@ -112,3 +112,23 @@ def test_whoever_is_at_something_else_ends_it_first(late_ms: int, status: Status
         add(evidence, "operator.notebook", **{**other, "n": 90 + (action == "completed")})
     assert row(evidence, "operator.notebook", incident=INCIDENT)["principal"] == OPS
     assert result(evidence, "alerts.acknowledged").status is status
+
+
+@pytest.mark.parametrize(
+    ("over_ms", "late_ms", "status"), [(0, 0, Status.PASS), (0, 1, Status.FAIL), (1, 1, Status.PASS)]
+)
+def test_what_another_fault_keeps_from_the_platform_is_told_of_once_that_is_over(
+    over_ms: int, late_ms: int, status: Status
+) -> None:
+    """Its own recovery, two hours here, excuses no fault."""
+    evidence = small_run()
+    first = evidence.plan.faults[0]
+    bitten_at = row(evidence, "injector.bites", fault_id=first.id)["at"]
+    until_at = bitten_at + bound_ms([{"expr": "time() - a > 60", "for": "1m"}])
+    recovery = first.recovery.model_copy(update={"within_s": 0})
+    other = first.model_copy(
+        update={"id": "f3", "from_at": bitten_at, "until_at": until_at + over_ms, "recovery": recovery}
+    )
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, other]})
+    row(evidence, "monitoring.alerts", dedup_key=INCIDENT, state="firing")["at"] = until_at + late_ms
+    assert result(evidence, "alerts.incidents_raised").status is status

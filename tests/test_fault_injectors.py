@@ -92,6 +92,10 @@ class Offer:
     def refunds(self) -> list[tuple[str, int]]:
         return self.some_refunds
 
+    def cancelled(self) -> list[tuple[str, int]]:
+        contests = dict.fromkeys(who.partition("/")[0] for who, _ in self.some_refunds)
+        return [(contest_id, START + 2 * 86_400_000) for contest_id in contests]
+
     def cutoffs(self) -> list[tuple[str, int]]:
         return self.some_cutoffs
 
