@@ -33,6 +33,7 @@ from seams.faults import (
 
 PLAY_LEFT_MS = 30 * MINUTE_MS
 """A crash hurts only while play goes on: at least three polls must fall after it."""
+LEAVE_APART_MS = 3 * MINUTE_MS
 
 
 class _Crashes(Fault):
@@ -493,6 +494,44 @@ class PayoutsHeld(Fault):
         return Refuse(429, "rate_limit") if self.in_window(call) else None
 
 
+class PayoutsNotBegunParams(Parameters):
+    minutes: int = Field(ge=40, le=90)
+    """After the contest has been settled: longer than it takes until somebody is paged."""
+
+
+class PayoutsNotBegun(Fault):
+    id = "platform.payouts_not_begun"
+    title = "The database cancels each attempt to begin the payouts of what has been settled"
+    seam = "store"
+    operation = "transact"
+    imitates = LockTransitionFails.imitates
+    exercises = "Prizes that nobody is told about, because nothing was sent that could have failed."
+    recovery = RecoverySpec("itself", "Beginning is tried again each minute, until it is done.", 7_200)
+    bite = LockTransitionFails.bite
+    Params = PayoutsNotBegunParams
+    params: PayoutsNotBegunParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, PayoutsNotBegunParams)
+        paying = {contest_id for contest_id, n in guarantees.transfers() if n > 0}
+        settlements = [settled for settled in guarantees.settlements() if settled[0] in paying]
+        if not settlements:
+            return None
+        _, from_at, until_at = draws.choice(settlements, "settlement")
+        return Binding(entity="payouts.open", from_at=from_at, until_at=until_at + params.minutes * MINUTE_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Abort(1) if self.in_window(call) else None
+
+
+class UserDeletedParams(Parameters):
+    leavers: int = Field(default=1, ge=1, le=3)
+    """So many of the contest's winners leave, a few minutes apart."""
+    also: tuple[str, ...] = ()
+    """Who leaves beside the one that it is bound to; settled by the binding."""
+
+
 class UserDeleted(Fault):
     id = "platform.user_deleted"
     title = "A winner deletes his account after the settlement and before the payout"
@@ -510,17 +549,30 @@ class UserDeleted(Fault):
         "n": "$victim", "user_id": "$entity", "action": "deleted_account", "result": "ok",
     })  # fmt: skip
 
+    Params = UserDeletedParams
+    params: UserDeletedParams
+
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, UserDeletedParams)
         winners = guarantees.winners()
+        together = {
+            contest_id: [user for contest, user in winners if contest == contest_id] for contest_id, _ in winners
+        }
+        winners = [one for one in winners if len(together[one[0]]) >= params.leavers]
         if not winners:
             return None
         contest_id, user_id = draws.choice(winners, "winner")
         settlement = next(settled for settled in guarantees.settlements() if settled[0] == contest_id)
         at = settlement[2] + draws.between(5, 90, "after") * MINUTE_MS
-        return Binding(entity=user_id, from_at=at, occasion=(Occasion(PayoutsHeld.id, PayoutsHeld.during(settlement)),))
+        others = [user for user in together[contest_id] if user != user_id][: params.leavers - 1]
+        held = Occasion(PayoutsHeld.id, PayoutsHeld.during(settlement))
+        return Binding(entity=user_id, from_at=at, occasion=(held,), params={"also": others})
 
     def actions(self) -> Sequence[Action]:
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
-        return [Action(self.binding.from_at, "entrants.delete", self.binding.entity)]
+        return [
+            Action(self.binding.from_at + n * LEAVE_APART_MS, "entrants.delete", user)
+            for n, user in enumerate([self.binding.entity, *self.params.also])
+        ]

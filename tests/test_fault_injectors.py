@@ -517,6 +517,7 @@ def test_the_dashboard_pays_a_customer_of_a_contest_that_she_paid_for() -> None:
         ("processor.key_in_use", "Stall"),
         ("processor.account_invalid", "Refuse"),
         ("processor.transfers_not_allowed", "Refuse"),
+        ("processor.object_missing", "Refuse"),
         ("processor.same_key_other_amount", "Refuse"),
         ("webhooks.duplicate", "Repeat"),
         ("webhooks.delayed", "Delay"),
@@ -536,6 +537,21 @@ def test_a_point_fault_befalls_the_bound_occurrence_once(id: str, effect: str) -
         [(at, entity, what)] = crossings(build(id, "f1", binding, params), calls)
         assert (entity, at + 1) == (binding.entity, binding.occurrence)
         assert type(what).__name__ == effect
+
+
+def test_what_befalls_one_transfer_befalls_all_of_a_contest_in_a_window_that_a_scenario_binds_it_to() -> None:
+    closed = build("processor.account_invalid", "f1", Binding("c1", from_at=100, until_at=200), {})
+    befallen = crossings(closed, [(99, "c1"), (100, "c1"), (150, "c2"), (199, "c1"), (200, "c1")])
+    assert befallen == [(at, "c1", Refuse(403, "account_invalid")) for at in (100, 199)]
+
+
+def test_winners_who_leave_together_are_of_one_contest_and_leave_one_after_the_other() -> None:
+    binding, params = bound("platform.user_deleted", KEYS[0], leavers=2)
+    acts = build("platform.user_deleted", "f1", binding, params).actions()
+    assert sorted(act.entity for act in acts) == ["u1", "u2"]
+    assert acts[0].entity == binding.entity
+    assert acts[0].at < acts[1].at
+    assert bind("platform.user_deleted", Offer(), Draws(KEYS[0]), {"leavers": 3}) is None
 
 
 def test_a_delay_and_a_repeat_carry_their_parameters_in_milliseconds() -> None:

@@ -233,7 +233,7 @@ class _Execution:
         """Send a step's command, once or as often as the step says, and record each sending."""
         await self.control.think(step.id)
         expected = step.expectation
-        until = self.control.now() + expected.within_s * 1000
+        until: int | None = None
         failed = "escalate" if rollback else "rollback"
         bindings = dict(self.bindings)
         while True:
@@ -244,6 +244,7 @@ class _Execution:
                 await self._record(step, "refused", failed, why=why)
                 return Judgement("mismatch", why=why), _Failure(step.id, why)
             output, began = await self._send(step, rendered)
+            until = began + expected.within_s * 1000 if until is None else until
             now = self.control.now()
             verdict = judge(step, output, bindings, now - began)
             if verdict.ok:
@@ -264,7 +265,8 @@ class _Execution:
         # Sent from here on, whether or not an answer comes: Rollback has to undo what may have been done.
         self.sent.add(step.id)
         began = self.control.now()
-        return await self.control.send(self.id, step.id, rendered.argv, step.expectation.answer_s), began
+        output = await self.control.send(self.id, step.id, rendered.argv, step.expectation.answer_s)
+        return output, began if output.sent_at is None else output.sent_at
 
     def _leads(self, target: Target | None, following: Step | None, rollback: bool) -> str:
         if target is None:
