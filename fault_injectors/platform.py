@@ -31,10 +31,6 @@ from seams.faults import (
     Refuse,
 )
 
-_TO_BEGIN_MS = 30 * MINUTE_MS
-"""A settlement begins so long after the hold at the latest: the end is heard of, and the full poll answered."""
-_LOCKED_MS = 10 * MINUTE_MS
-"""So long after its lock time a contest is locked, and play has not begun."""
 PLAY_LEFT_MS = 30 * MINUTE_MS
 """A crash hurts only while play goes on: at least three polls must fall after it."""
 
@@ -293,42 +289,6 @@ class LockTransitionFails(Fault):
         _, lock_at = draws.choice(locks, "lock")
         return Binding(
             entity="contests.advance", from_at=lock_at - MINUTE_MS, until_at=lock_at + params.minutes * MINUTE_MS
-        )
-
-    def effect(self, call: Call) -> Effect | None:
-        return Abort(1) if self.in_window(call) else None
-
-
-class StepCancelledParams(Parameters):
-    step: Literal["contests.advance", "settlement.open", "settlement.execute", "settlement.close"] = "settlement.open"
-    minutes: int = Field(ge=20, le=50)
-
-
-class StepCancelled(Fault):
-    id = "platform.step_cancelled"
-    title = "The database cancels each attempt to have a contest begin or be settled, while something blocks it"
-    seam = "store"
-    operation = "transact"
-    imitates = (
-        "canceling statement due to statement timeout (PostgreSQL error 57014, query_canceled): a step waits for a lock"
-        " that a long transaction holds, is cancelled and rolled back, and so again until that one has ended."
-    )
-    exercises = "Giving a contest up, or settling it in part, because a step of it failed that only had to wait."
-    recovery = RecoverySpec("itself", "The step is tried again until it is let through; nothing is done twice.", 3_600)
-    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
-    Params = StepCancelledParams
-    params: StepCancelledParams
-
-    @classmethod
-    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
-        assert isinstance(params, StepCancelledParams)
-        if not guarantees.settlements():
-            return None
-        contest_id, from_at, _ = draws.choice(guarantees.settlements(), "settlement")
-        if params.step == "contests.advance":
-            from_at = dict(guarantees.locks())[contest_id] + _LOCKED_MS
-        return Binding(
-            entity=params.step, from_at=from_at, until_at=from_at + params.minutes * MINUTE_MS + _TO_BEGIN_MS
         )
 
     def effect(self, call: Call) -> Effect | None:
