@@ -17,7 +17,7 @@ from contest_platform.store import sqlite
 from contest_platform.units import Unit
 from seams.bus import SeamBus
 from seams.draws import Draws
-from seams.faults import LoseAnswer, LoseRequest
+from seams.faults import LoseAnswer, LoseRequest, Overlook
 from simulator.actors.database_server import DatabaseServer, Session
 from simulator.driver import Driver, Life
 from simulator.wires.database import DatabaseLine
@@ -132,6 +132,8 @@ class ProcessStore:
         self._guard()
         if self._line is not None:
             effect = self._line.consult(operation)
+            if isinstance(effect, Overlook):
+                return self._commit(operation, self._line.overlooking(effect, self._session, operation, fn))
             if effect is not None:
                 await self._line.broken(effect, self._session, operation, fn, self._commit)
         return self._commit(operation, fn)

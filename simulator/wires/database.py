@@ -1,4 +1,5 @@
-"""The way to the database: connections that break in a transaction, where the plan's faults act.
+"""The way to the database: connections that break in a transaction, pages that cannot be read and rows that are not
+found, where the plan's faults act.
 
 Invariant: a broken transaction is committed as a whole or rolled back as a whole, and the server's log says which.
 """
@@ -6,14 +7,28 @@ Invariant: a broken transaction is committed as a whole or rolled back as a whol
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from contest_platform.ports import DeadlineExceeded, Tx
-from seams.faults import Abort, Effect, Hang, LoseAnswer
+from contest_platform.ports import DeadlineExceeded, StoreDamaged, Tx
+from seams.faults import Abort, Effect, Hang, LoseAnswer, Overlook, Refuse
 from simulator.actors.context import World
 from simulator.actors.database_server import DatabaseServer, Session
 
-ROLLED_BACK, COMMITTED = "rolled_back", "committed_unanswered"
+T = TypeVar("T")
+
+ROLLED_BACK, COMMITTED, ROW_MISSED = "rolled_back", "committed_unanswered", "row_missed"
+
+_PACKS = """
+    select p.pack_id, l.linked_at, o.* from settlement_packs p join outcome_pack_links l on l.pack_id = p.pack_id
+    join outcomes o on o.outcome_id = l.outcome_id where p.status = 'PENDING' and
+"""
+OVERLOOKED: dict[str, tuple[str, str]] = {
+    "the link of the last": ("outcome_pack_links", f"{_PACKS} o.prize_cents = 0 order by o.place desc, o.entry_id"),
+    "the link of the first": ("outcome_pack_links", f"{_PACKS} o.prize_cents > 0 order by o.place, o.entry_id"),
+    "the outcome of the first": ("outcomes", f"{_PACKS} o.prize_cents > 0 order by o.place, o.entry_id"),
+}
+"""What can be overlooked: the table, and the packs that wait, the one first whose row it is."""
+_KEYS = {"outcome_pack_links": "pack_id", "outcomes": "outcome_id"}
 
 
 class _BrokeError(Exception):
@@ -48,6 +63,9 @@ class DatabaseLine:
                     commit(operation, lambda tx: _break(fn, tx, k))
                 except _BrokeError:
                     self._server.broke(session, operation, ROLLED_BACK)
+            case Refuse(error_code=reason):
+                self._server.broke(session, operation, reason)
+                raise StoreDamaged(f"{reason} in {operation}")
             case Hang():
                 self._server.broke(session, operation, ROLLED_BACK)
                 await self._world.never()
@@ -55,6 +73,29 @@ class DatabaseLine:
                 raise TypeError(f"the seam store does not carry out {effect}: see seams.catalogue")
         await self._world.runtime.sleep_until(self._world.runtime.now() + self._timeout_ms)
         raise DeadlineExceeded(operation)
+
+    def overlooking(
+        self, effect: Overlook, session: Session, operation: str, fn: Callable[[Tx], T]
+    ) -> Callable[[Tx], T]:
+        """The transaction `fn` by a database that does not find a row as long as it lasts. The row is there before and
+        after: only the index that leads to it is not whole."""
+        table, packs = OVERLOOKED[effect.what]
+        key = _KEYS[table]
+
+        def blind(tx: Tx) -> T:
+            pack = tx.one(f"{packs} limit 1")
+            if pack is None:
+                return fn(tx)
+            where = {"key": pack[key]}
+            row = tx.one(f"select * from {table} where {key} = :key", where)
+            assert row is not None
+            tx.run(f"delete from {table} where {key} = :key", where)
+            result = fn(tx)
+            tx.insert(table, row)
+            self._server.broke(session, operation, ROW_MISSED)
+            return result
+
+        return blind
 
 
 def _break(fn: Callable[[Tx], Any], tx: Tx, k: int) -> NoReturn:
