@@ -17,8 +17,6 @@ from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
 By = Literal["boot", "crash", "command", "systemd", "deployment"]
-AGENT = "agent"
-"""The service that reports; what it does not report, nobody hears of."""
 Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -32,6 +30,8 @@ SYSTEMD_RESTART_MS = 5_000
 """RestartSec=5 with Restart=always. A Windows service without failure actions stays stopped."""
 REPORT_EVERY_MIN = 5
 REPORT_WITHIN_MS = 30_000
+AGENT = "agent"
+"""The service that reports; what it does not report, nobody hears of."""
 
 _VERBS: dict[tuple[Transport, str], Verb] = {
     ("winrm", "Get-Service"): "query",
@@ -142,7 +142,7 @@ class HostsActor:
         noted: set[str] = set()
         for nth in range(params["reports"]):
             await runtime.sleep_until(action.at + nth * REPORT_EVERY_MIN * MINUTE_MS)
-            answer = await self._report(host, params["check"], params["target"], params["observed"])
+            answer = await self._tell(host, params["check"], params["target"], params["observed"])
             incident = str(answer.body["incident_id"]) if answer is not None and answer.status == 202 else ""
             if incident and incident not in noted:
                 noted.add(incident)
@@ -295,13 +295,16 @@ class HostsActor:
             await runtime.sleep_until(minute * MINUTE_MS)
             if service.change != stop:
                 return
-            if service.host in self._silent:
-                minute += 1
-                continue
-            answer = await self._report(service.host, "service_running", service.unit, "stopped")
-            minute += 1 if answer is None or answer.status >= 500 else REPORT_EVERY_MIN
+            minute += REPORT_EVERY_MIN if await self._report(service) else 1
 
-    async def _report(self, host: str, check: str, target: str, observed: str) -> Response | None:
+    async def _report(self, service: _Service) -> bool:
+        """Whether somebody at the platform's edge took the report."""
+        if service.host in self._silent:
+            return False
+        answer = await self._tell(service.host, "service_running", service.unit, "stopped")
+        return answer is not None and answer.status < 500
+
+    async def _tell(self, host: str, check: str, target: str, observed: str) -> Response | None:
         """What the platform's edge answered to the report; None if nobody did."""
         world = self._world
         world.record(f"agent:{host}", "incident.reported", target, check=check, observed=observed)
