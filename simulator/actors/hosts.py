@@ -120,6 +120,29 @@ class HostsActor:
         if row is not None:
             note(action, str(row))
 
+    # --- clocks ------------------------------------------------------------------------------------------------------
+
+    def clock_of(self, unit: str) -> HostClock:
+        """The clock of the host that `unit` runs on."""
+        return self._clocks[self._services[unit].host]
+
+    async def pull_skew(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.skew: the clock is stepped by `offset_ms`, and back after `for_ms`, unless it has been set
+        right by then."""
+        offset_ms: int = action.params["offset_ms"]
+        note(action, str(self._step(action.entity, offset_ms)))
+        synced = self._clocks[action.entity].synced
+        await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
+        if self._clocks[action.entity].synced == synced:
+            self._step(action.entity, -offset_ms)
+
+    def _step(self, host: str, by_ms: int) -> int:
+        clock = self._clocks[host]
+        clock.offset_ms += by_ms
+        self._world.record(f"host:{host}", "clock.stepped", host, by_ms=by_ms, offset_ms=clock.offset_ms)
+        state = "wrong" if clock.offset_ms else "right"
+        return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
+
     # --- agents ------------------------------------------------------------------------------------------------------
 
     async def pull_silence(self, action: Action, note: NoteAction) -> None:
@@ -147,29 +170,6 @@ class HostsActor:
             if incident and incident not in noted:
                 noted.add(incident)
                 note(action, incident)
-
-    # --- clocks ------------------------------------------------------------------------------------------------------
-
-    def clock_of(self, unit: str) -> HostClock:
-        """The clock of the host that `unit` runs on."""
-        return self._clocks[self._services[unit].host]
-
-    async def pull_skew(self, action: Action, note: NoteAction) -> None:
-        """The lever hosts.skew: the clock is stepped by `offset_ms`, and back after `for_ms`, unless it has been set
-        right by then."""
-        offset_ms: int = action.params["offset_ms"]
-        note(action, str(self._step(action.entity, offset_ms)))
-        synced = self._clocks[action.entity].synced
-        await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
-        if self._clocks[action.entity].synced == synced:
-            self._step(action.entity, -offset_ms)
-
-    def _step(self, host: str, by_ms: int) -> int:
-        clock = self._clocks[host]
-        clock.offset_ms += by_ms
-        self._world.record(f"host:{host}", "clock.stepped", host, by_ms=by_ms, offset_ms=clock.offset_ms)
-        state = "wrong" if clock.offset_ms else "right"
-        return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
 
     # --- what comes in over the network ------------------------------------------------------------------------------
 
