@@ -20,6 +20,8 @@ class Output:
 
     status: int
     text: str
+    sent_at: int | None = None
+    """When it was sent, where whoever sends it did not do so at once."""
 
     @property
     def lines(self) -> list[str]:
