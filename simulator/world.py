@@ -123,6 +123,8 @@ class World:
             "identity.login": self.identity.pull_login,
             "entrants.delete": self.entrants.pull_delete,
             "hosts.skew": self.hosts.pull_skew,
+            "hosts.silence": self.hosts.pull_silence,
+            "hosts.report": self.hosts.pull_report,
             "database.run": self._pull_run,
             "database.rot": self._pull_rot,
             "monitoring.stop": self._pull_stop,

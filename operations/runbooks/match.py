@@ -16,12 +16,11 @@ from operations.runbooks.render import Refused, fill
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command answered: its exit status, and its text."""
+    """What a command answered: its exit status, and its text. `sent_at`: when it was sent (ms), if not at once."""
 
     status: int
     text: str
     sent_at: int | None = None
-    """When it was sent, where whoever sends it did not do so at once."""
 
     @property
     def lines(self) -> list[str]:

@@ -17,6 +17,8 @@ from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
 By = Literal["boot", "crash", "command", "systemd", "deployment"]
+AGENT = "agent"
+"""The service that reports; what it does not report, nobody hears of."""
 Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -87,6 +89,8 @@ class HostsActor:
         self._requests = world.books["hosts.requests"]
         self._changes = world.books["hosts.services"]
         self._clocks = {host: HostClock() for host in HOSTS}
+        self._silent: set[str] = set()
+        """Hosts whose agent does not run."""
         self._steps = world.books["hosts.clocks"]
         self._services = {unit: _Service(host, unit) for host, (_, units) in HOSTS.items() for unit in units}
 
@@ -115,6 +119,34 @@ class HostsActor:
         row = self.crash(action.entity)
         if row is not None:
             note(action, str(row))
+
+    # --- agents ------------------------------------------------------------------------------------------------------
+
+    async def pull_silence(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.silence: the agent dies, and is started again `for_ms` later."""
+        host = action.entity
+        self._silent.add(host)
+        note(action, str(self._agent_is(host, "stopped", "crash")))
+        await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
+        self._silent.discard(host)
+        self._agent_is(host, "running", "command")
+
+    def _agent_is(self, host: str, state: str, by: By) -> int:
+        self._world.record(f"host:{host}", f"service.{state}", AGENT, by=by)
+        return self._changes.note(self._world.runtime.now(), host, AGENT, state, by, 1)
+
+    async def pull_report(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.report: the agent reports a check that fails, and again while it does. Noted with the id of
+        the incident that the platform makes of it."""
+        runtime, (host, params) = self._world.runtime, (action.entity, action.params)
+        noted: set[str] = set()
+        for nth in range(params["reports"]):
+            await runtime.sleep_until(action.at + nth * REPORT_EVERY_MIN * MINUTE_MS)
+            answer = await self._report(host, params["check"], params["target"], params["observed"])
+            incident = str(answer.body["incident_id"]) if answer is not None and answer.status == 202 else ""
+            if incident and incident not in noted:
+                noted.add(incident)
+                note(action, incident)
 
     # --- clocks ------------------------------------------------------------------------------------------------------
 
@@ -165,6 +197,13 @@ class HostsActor:
         else:
             result = self._execute(transport, verb, service, " ".join((command, *args)), target)
         self._note(host, command, args, "ran", result, answered)
+        return result
+
+    def fail(self, host: str, command: str, args: Sequence[str], error: str) -> CommandResult:
+        """A command that arrived, ran, and did nothing but say `error`."""
+        self._world.record(f"host:{host}", "host.failed", f"request:{self.next_request}", command=command, error=error)
+        result = CommandResult(1, "", f"{command} : {error}\n")
+        self._note(host, command, args, "ran", result, answered=True)
         return result
 
     def refuse(self, host: str, command: str, args: Sequence[str], outcome: str) -> None:
@@ -256,25 +295,23 @@ class HostsActor:
             await runtime.sleep_until(minute * MINUTE_MS)
             if service.change != stop:
                 return
-            minute += REPORT_EVERY_MIN if await self._report(service) else 1
+            if service.host in self._silent:
+                minute += 1
+                continue
+            answer = await self._report(service.host, "service_running", service.unit, "stopped")
+            minute += 1 if answer is None or answer.status >= 500 else REPORT_EVERY_MIN
 
-    async def _report(self, service: _Service) -> bool:
-        """Whether somebody at the platform's edge took the report."""
-        world, host = self._world, service.host
-        world.record(f"agent:{host}", "incident.reported", service.unit, check="service_running", observed="stopped")
-        body: Mapping[str, str] = {
-            "host": host,
-            "check": "service_running",
-            "target": service.unit,
-            "observed": "stopped",
-        }
+    async def _report(self, host: str, check: str, target: str, observed: str) -> Response | None:
+        """What the platform's edge answered to the report; None if nobody did."""
+        world = self._world
+        world.record(f"agent:{host}", "incident.reported", target, check=check, observed=observed)
+        body: Mapping[str, str] = {"host": host, "check": check, "target": target, "observed": observed}
         headers = {"Authorization": f"Bearer {self._agent_token(host)}"}
         sending = world.call(self._post(Request("POST", "/api/agent/incidents", headers, body)), f"agent post {host}")
         try:
-            answer = await world.runtime.deadline(sending, REPORT_WITHIN_MS)
+            return await world.runtime.deadline(sending, REPORT_WITHIN_MS)
         except PortError:
-            return False
-        return answer.status < 500
+            return None
 
     async def _post(self, request: Request) -> Response:
         return await self._world.edge.request(request)
