@@ -166,7 +166,7 @@ def test_an_ingestion_service_that_has_stopped_is_started_again_and_polled() -> 
     world.provider.publish(CARDS)
     jobs: list[Any] = [*healing.jobs(), Polling(world)]
     control = healed(LAG, Tried(world, jobs), tournament_id="t1")
-    assert control.steps[:5] == ["Diagnosis/1", "Diagnosis/3", "Recovery/1", "Recovery/2", "Recovery/3"]
+    assert control.steps[:5] == ["Diagnosis/1", "Recovery/1", "Recovery/2", "Recovery/3", "Recovery/4"]
     assert world.hosts.stopped == set()
     assert shown(world) == CARDS
 
