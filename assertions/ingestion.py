@@ -233,8 +233,8 @@ def replay_reproduces(evidence: Evidence) -> Finding:
     "The platform audited its scores for every day of play, and found none wrong but what its disk had made wrong",
 )
 def scores_are_audited(evidence: Evidence) -> Finding:
-    """What turns over on the disk is no mistake of the platform's, as long as it is put right: by the injector's book no
-    more holes may be wrong than have done so since the last audit that found none, and the last audit finds none."""
+    """What turns over on the disk is no mistake of the platform's if it is put right: by the injector's book no more
+    holes may be wrong than have turned over since the last audit that found none, and the last audit finds none."""
     known = facts(evidence)
     owed = owed_publications(evidence)
     instants = {(hole[0], at) for hole, at in zip(owed.hole, owed.published_at, strict=True)}

@@ -13,7 +13,6 @@ from contest_platform.store import sqlite
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
-
 ROTTEN_BIT = 16
 """Of the strokes of a hole: no score has it, and with it none can be."""
 

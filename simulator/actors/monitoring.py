@@ -100,7 +100,8 @@ class MonitoringActor:
         self._wakes_at = None
         if self._stands_until is not None:
             if due_at < self._stands_until:
-                return self._sleep()
+                self._sleep()
+                return
             self._engine.skip(due_at)
             self._stands_until = None
         for key, value in self._younger.items():

@@ -38,14 +38,16 @@ class WatchdogReceiver:
             await runtime.sleep_until(due_at)
             for rule in self._expected:
                 pages.append((rule, f"{rule.annotations['when_missed'].text}:{rfc3339(due_at)}"))
-                await self._send("trigger", *pages[-1])
+                await self._send("trigger", *pages[-1], until_at)
         await runtime.sleep_until(until_at)
         for rule, key in pages:
             await self._send("resolve", rule, key)
         return [key for _, key in pages]
 
-    async def _send(self, action: Literal["trigger", "resolve"], rule: AlertRule, key: str) -> None:
-        """Say it until the pager has taken it."""
+    async def _send(
+        self, action: Literal["trigger", "resolve"], rule: AlertRule, key: str, until_at: int | None = None
+    ) -> None:
+        """Say it until the pager has taken it, or until it is not so any more."""
         runtime = self._world.runtime
         while True:
             call = self._pager.send(
@@ -62,3 +64,5 @@ class WatchdogReceiver:
                 return await runtime.deadline(call, PAGER_TIMEOUT_MS)
             except PortError:
                 await runtime.sleep_until(runtime.now() + RETRY_MS)
+                if until_at is not None and runtime.now() >= until_at:
+                    return None
