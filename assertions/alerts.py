@@ -357,15 +357,16 @@ def watchdog(evidence: Evidence) -> Finding:
                 f"of order",
                 f"monitoring.alerts/{change.n}", change.at,
             )  # fmt: skip
-    missing = {rule.get("annotations", {}).get("when_missed") for rule in rules(evidence).get(WATCHDOG, ())}
+    missing = {str(rule["annotations"]["when_missed"]) for rule in rules(evidence).get(WATCHDOG, ())
+               if "when_missed" in rule.get("annotations", {})}  # fmt: skip
     stood_still = [fault for fault in known.plan.faults if fault.seam == MONITORING]
     for page in pages(evidence):
-        if page.action == "trigger" and page.alert and page.alert in missing:
-            if not any(_covers(fault, page.at) for fault in stood_still):
-                found.breaks(
-                    f"{page.dedup_key} was paged at {instant(page.at)}: the Watchdog was missed, with alerting at work",
-                    f"pager.events/{page.n}", page.at,
-                )  # fmt: skip
+        missed = page.action == "trigger" and page.alert in missing
+        if missed and not any(_covers(fault, page.at) for fault in stood_still):
+            found.breaks(
+                f"{page.dedup_key} was paged at {instant(page.at)}: the Watchdog was missed, with alerting at work",
+                f"pager.events/{page.n}", page.at,
+            )  # fmt: skip
     return found
 
 

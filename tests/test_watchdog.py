@@ -1,4 +1,4 @@
-"""Alerting that stands still: what happens pages nobody, whoever expects the Watchdog outside does, and then it goes on."""
+"""Alerting that stands still: what happens pages nobody, but whoever misses the Watchdog outside does."""
 
 from __future__ import annotations
 
