@@ -16,6 +16,8 @@ from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Occasion, Parameters, RecoverySpec
 
 HOST = "win-ingest-1"
+DISK = "C:"
+"""What a check is of that is about no service."""
 REPORTED_MS = 90_000
 """By then the agent has reported a service that has stopped: it looks every full minute."""
 
@@ -80,7 +82,7 @@ class CheckFailed(Fault):
     recovery = RecoverySpec(
         "runbook", "Ops looks into it, and ends it on record.", 6 * 3_600, "host_incident_unmatched"
     )
-    bite = BiteSpec("platform.incidents", {"incident_id": "$victim", "host": "$entity"})
+    bite = BiteSpec("platform.incidents", {"incident_id": "$victim", "host": "$entity", "target": DISK})
     Params = CheckFailedParams
     params: CheckFailedParams
 
@@ -95,5 +97,5 @@ class CheckFailed(Fault):
     def actions(self) -> Sequence[Action]:
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
-        told = {"check": self.params.check, "target": "C:", "observed": "failed", "reports": self.params.reports}
+        told = {"check": self.params.check, "target": DISK, "observed": "failed", "reports": self.params.reports}
         return [Action(self.binding.from_at, "hosts.report", self.binding.entity, told)]

@@ -83,9 +83,9 @@ SEAMS: dict[str, Seam] = {
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
+    "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "hosts.silence": "entity: a host; params for_ms: its agent dies, and is started again after that",
     "hosts.report": "entity: a host; params check, target, observed, reports: its agent reports so often that it fails",
-    "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "provider.retire": "entity: tournament_id/golfer_id; params status, reason: he plays no further, and why",

@@ -17,8 +17,6 @@ from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
 By = Literal["boot", "crash", "command", "systemd", "deployment"]
-AGENT = "agent"
-"""The service that reports; what it does not report, nobody hears of."""
 Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -32,6 +30,8 @@ SYSTEMD_RESTART_MS = 5_000
 """RestartSec=5 with Restart=always. A Windows service without failure actions stays stopped."""
 REPORT_EVERY_MIN = 5
 REPORT_WITHIN_MS = 30_000
+AGENT = "agent"
+"""The service that reports; what it does not report, nobody hears of."""
 
 _VERBS: dict[tuple[Transport, str], Verb] = {
     ("winrm", "Get-Service"): "query",
@@ -120,34 +120,6 @@ class HostsActor:
         if row is not None:
             note(action, str(row))
 
-    # --- agents ------------------------------------------------------------------------------------------------------
-
-    async def pull_silence(self, action: Action, note: NoteAction) -> None:
-        """The lever hosts.silence: the agent dies, and is started again `for_ms` later."""
-        host = action.entity
-        self._silent.add(host)
-        note(action, str(self._agent_is(host, "stopped", "crash")))
-        await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
-        self._silent.discard(host)
-        self._agent_is(host, "running", "command")
-
-    def _agent_is(self, host: str, state: str, by: By) -> int:
-        self._world.record(f"host:{host}", f"service.{state}", AGENT, by=by)
-        return self._changes.note(self._world.runtime.now(), host, AGENT, state, by, 1)
-
-    async def pull_report(self, action: Action, note: NoteAction) -> None:
-        """The lever hosts.report: the agent reports a check that fails, and again while it does. Noted with the id of
-        the incident that the platform makes of it."""
-        runtime, (host, params) = self._world.runtime, (action.entity, action.params)
-        noted: set[str] = set()
-        for nth in range(params["reports"]):
-            await runtime.sleep_until(action.at + nth * REPORT_EVERY_MIN * MINUTE_MS)
-            answer = await self._report(host, params["check"], params["target"], params["observed"])
-            incident = str(answer.body["incident_id"]) if answer is not None and answer.status == 202 else ""
-            if incident and incident not in noted:
-                noted.add(incident)
-                note(action, incident)
-
     # --- clocks ------------------------------------------------------------------------------------------------------
 
     def clock_of(self, unit: str) -> HostClock:
@@ -170,6 +142,34 @@ class HostsActor:
         self._world.record(f"host:{host}", "clock.stepped", host, by_ms=by_ms, offset_ms=clock.offset_ms)
         state = "wrong" if clock.offset_ms else "right"
         return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
+
+    # --- agents ------------------------------------------------------------------------------------------------------
+
+    async def pull_silence(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.silence: the agent dies, and is started again `for_ms` later."""
+        host = action.entity
+        self._silent.add(host)
+        note(action, str(self._agent_is(host, "stopped", "crash")))
+        await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
+        self._silent.discard(host)
+        self._agent_is(host, "running", "command")
+
+    def _agent_is(self, host: str, state: str, by: By) -> int:
+        self._world.record(f"host:{host}", f"service.{state}", AGENT, by=by)
+        return self._changes.note(self._world.runtime.now(), host, AGENT, state, by, 1)
+
+    async def pull_report(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.report: the agent reports a check that fails, and again while it does. Noted with the id of
+        the incident that the platform makes of it."""
+        runtime, (host, params) = self._world.runtime, (action.entity, action.params)
+        noted: set[str] = set()
+        for nth in range(params["reports"]):
+            await runtime.sleep_until(action.at + nth * REPORT_EVERY_MIN * MINUTE_MS)
+            answer = await self._tell(host, params["check"], params["target"], params["observed"])
+            incident = str(answer.body["incident_id"]) if answer is not None and answer.status == 202 else ""
+            if incident and incident not in noted:
+                noted.add(incident)
+                note(action, incident)
 
     # --- what comes in over the network ------------------------------------------------------------------------------
 
@@ -295,13 +295,16 @@ class HostsActor:
             await runtime.sleep_until(minute * MINUTE_MS)
             if service.change != stop:
                 return
-            if service.host in self._silent:
-                minute += 1
-                continue
-            answer = await self._report(service.host, "service_running", service.unit, "stopped")
-            minute += 1 if answer is None or answer.status >= 500 else REPORT_EVERY_MIN
+            minute += REPORT_EVERY_MIN if await self._report(service) else 1
 
-    async def _report(self, host: str, check: str, target: str, observed: str) -> Response | None:
+    async def _report(self, service: _Service) -> bool:
+        """Whether somebody at the platform's edge took the report."""
+        if service.host in self._silent:
+            return False
+        answer = await self._tell(service.host, "service_running", service.unit, "stopped")
+        return answer is not None and answer.status < 500
+
+    async def _tell(self, host: str, check: str, target: str, observed: str) -> Response | None:
         """What the platform's edge answered to the report; None if nobody did."""
         world = self._world
         world.record(f"agent:{host}", "incident.reported", target, check=check, observed=observed)
