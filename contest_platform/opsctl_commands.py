@@ -242,7 +242,8 @@ _ALL = (
         _list("incident_id status host check:check_name target orders reported_at resolved_at resolved_s "
               "observed"),
         _one_of("status", INCIDENT_STATUSES), Option("--host", "host", "only of this"),
-        Option("--check", "check", "only of this"), LIMIT, example="incidents list --status OPEN",
+        Option("--check", "check", "only of this"), Option("--target", "target", "only of this"), LIMIT,
+        example="incidents list --status OPEN",
     ),
     _act("incidents resolve", "incidents/resolve", "End an incident that no rule heals", DONE,
          _argument("incident_id", "the incident"), REASON, example='incident_1 --reason "looked into"'),

@@ -97,6 +97,8 @@ LEVERS: dict[str, str] = {
     "bank.decide": "entity: contest_id/user_id of a dispute; params won: the bank decides it",
     "entrants.withdraw": "entity: contest_id/user_id; the customer asks the platform for his fee back",
     "database.run": "entity: principal; params role, purpose, statements, bypass (a table): SQL past the application",
+    "database.rot": "entity: tournament_id; a score of it that is shown is not what was written, and no log says so",
+    "monitoring.stop": "entity: the word rules; params for_ms: no alert rule is evaluated for so long",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
     "processor.reverse": "entity: contest_id; params transfer: the n-th of its transfers is taken back, in full",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",

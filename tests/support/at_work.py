@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import ORDER_LIFE_MS, HealingService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.settlement import SettlementService
-from operations.runbooks import Output
 from tests import test_runbooks_contests as contests
 from tests import test_runbooks_fleet as fleet
 from tests import test_runbooks_ingestion as ingestion
@@ -32,7 +30,7 @@ from tests import test_runbooks_watch as watch
 from tests.support.admin_world import AdminWorld
 from tests.support.contest_world import LOCK_AT, OVER_AT
 from tests.support.runbook_world import CARDS, RunbookWorld
-from tests.support.tried import LOST, Tried
+from tests.support.tried import Tried
 
 
 @dataclass(frozen=True)
@@ -152,12 +150,12 @@ def _held_back(hours: int) -> Callable[[], Tried]:
     return begin
 
 
-def _still_in_quarantine(refused: Mapping[str, Output] = MappingProxyType({})) -> Tried:
+def _still_in_quarantine() -> Tried:
     world = ingestion.held_back(hours=1)
     world.poll()
     world.connection.execute("drop trigger quarantine_resolutions_refuses_delete")
     world.connection.execute("delete from quarantine_resolutions")
-    return Tried(world, world.ingestion(), refused=refused)
+    return Tried(world, world.ingestion())
 
 
 def _in_play() -> Tried:
@@ -371,8 +369,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "ingestion_lag": (_case(_given_up_ingestion, tournament_id="t1"),
                       _case(lambda: _with_ingestion(ingestion.silent()), tournament_id="t1")),
     "ingestion_quarantine": (_case(_held_back(8), tournament_id="t1"),
-                             _case(_still_in_quarantine, tournament_id="t1"),
-                             _case(lambda: _still_in_quarantine({"Recovery/1": LOST}), tournament_id="t1")),
+                             _case(_still_in_quarantine, tournament_id="t1")),
     "ingestion_stale_feed": (_case(_in_play, tournament_id="t1"),),
     "metric_absent": (_case(_not_measured, metric="quarantined_batches"),),
     "payment_intent_orphaned": (_case(_payments(lambda world: payments.orphan(world, paid=True))),),
