@@ -11,6 +11,7 @@ from typing import Literal
 
 from contest_platform.opsctl_printing import Outcome, Pairs, Printer, Records
 from contest_platform.services.backups import TARGETS
+from contest_platform.services.configuration import SUBJECTS
 from contest_platform.statuses import (
     CONTEST_STATUSES,
     EXECUTION_STATUSES,
@@ -295,7 +296,8 @@ _ALL = (
                 settings="setting value running")),
     _read("config list", "config/versions", "Versions of the configuration, newest first",
           _list("version hash created_at created_by reason"), LIMIT),
-    _read("config pending", "config/pending", "What the committed profile has otherwise", _list("setting from to")),
+    _read("config pending", "config/pending", "What the committed profile has otherwise", _list("setting from to"),
+          Option("--of", "of", "only settings of this", choices=SUBJECTS), example="config pending --of database"),
     _read("config diff", "config/diff", "The settings in which two versions differ", _list("setting from to"),
           _argument("from_version", "the one version", "FROM", "integer"),
           _argument("to_version", "the other version", "TO", "integer"), example="config diff 1 2"),
@@ -333,6 +335,11 @@ _ALL = (
                 errors="source code errors")),
     _read("env compare", "env/compare", "What runs, beside what is committed",
           _list("check equal differences first")),
+    _read("env promotion", "env/promotion", "What has to hold for a promotion",
+          _list("check equal differences first")),
+    _read("env pending", "env/pending", "What staging has otherwise", _list("setting from to")),
+    _act("env promote", "env/promote", "Make a version of the configuration that is as staging's", DONE, REASON,
+         DRY_RUN, example='--reason "release 2.3.0"'),
 )  # fmt: skip
 
 COMMANDS: dict[tuple[str, ...], Command] = {command.words: command for command in _ALL}

@@ -57,7 +57,7 @@ SEAMS: dict[str, Seam] = {
         "the transaction's name, such as settlement.open",
         "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n; transact: of "
         "the row that the broken connection leaves, database.incidents.n",
-        ("Refuse", "Die", "Abort", "LoseAnswer", "Hang"),
+        ("Refuse", "Occupy", "Die", "Abort", "LoseAnswer", "Hang"),
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(

@@ -10,15 +10,16 @@ import pytest
 from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.ports import DeadlineExceeded, Tx
+from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.units import UNITS
 from seams.faults import Abort, Binding, Call, Delay, Effect, Fault, LoseAnswer, Parameters
 from simulator.actors.database_server import DatabaseServer
 from simulator.processes import Process, ProcessStore
-from simulator.wires.database import DatabaseLine
+from simulator.wires.database import DatabaseLine, Pool
 from tests.support.fake_world import MONDAY, FakeWorld
 
-TIMEOUT_MS = 10_000
+TIMEOUT_MS, CONNECTIONS = 4_000, 5
 USER = {"user_id": "u1", "name": "Ann", "email": "ann@x", "account_id": "acct", "created_at": 1, "deleted_at": None}
 
 
@@ -42,8 +43,10 @@ class Bench:
         self.connection = sqlite.connect()
         self.server = DatabaseServer(world)
         life = world.kernel.begin("app", 1)
-        process = Process(UNITS["app"], life, self.server.open("system:app", "app", "application"))
-        self.store = ProcessStore(world.kernel, self.connection, process, DatabaseLine(world, self.server, TIMEOUT_MS))
+        session = self.server.open("system:app", "app", "application")
+        config = Config((), "", {}, database_timeout_ms=TIMEOUT_MS, database_connections=CONNECTIONS)
+        process = Process(UNITS["app"], life, session, Pool(self.server, session, config))
+        self.store = ProcessStore(world.kernel, self.connection, process, DatabaseLine(world, self.server))
 
     def transact(self, fn: Callable[[Tx], Any], operation: str = "users.sign_up") -> Any:
         return self.world.run(self.store.transact(operation, fn))
