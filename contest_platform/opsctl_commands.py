@@ -273,7 +273,7 @@ _ALL = (
               leases="lease:name holder epoch expires_at"),
     ),
     _read("budget status", "budget", "How many requests of this month were not served",
-          _list("month requests failures allowed quiet_s last_failed_at last_code")),
+          _list("month requests failures allowed quiet_s last_failed_at last_code counted_s")),
     _read("auth health", "auth/health", "Whether the identity provider answers",
           _list("answers code attempts_1h denied_1h unanswered_1h")),
     _read(

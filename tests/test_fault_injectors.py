@@ -613,7 +613,11 @@ def test_winrm_loses_the_answer_of_the_first_start_after_the_crash_only() -> Non
     assert [(at, entity) for at, entity, _ in crossings(lost, calls)] == [(100, "win-ingest-1/start")]
 
 
-CALLED = {"winrm.refused": "win-ingest-1/query", "timeouts.admin_api": "/api/admin/status"}
+CALLED = {
+    "platform.connections_held": "ingestion.apply",
+    "winrm.refused": "win-ingest-1/query",
+    "timeouts.admin_api": "/api/admin/status",
+}
 """Whom a call is about that the fault befalls, where its binding does not say so."""
 
 
