@@ -240,7 +240,7 @@ def drift(world: AdminWorld, **settings: int) -> AdminWorld:
             lambda tx, name=name, value=value: configuration.apply(tx, ENGINEER, CONFIG, name, value, dry_run=False)
         )
     world.restart()
-    world.hosts.on_restart = world.restart
+    world.hosts.on_restart = lambda: world.restart() if world.hosts.restarted[-1][1] == "app" else None
     return world
 
 
@@ -498,6 +498,45 @@ def test_an_emergency_rollback_that_does_not_help_is_itself_taken_back(drifted: 
 def test_what_was_deployed_cannot_be_taken_back(world: AdminWorld) -> None:
     handed_on(EMERGENCY, tried(world), "Prerequisites/1")
     assert world.rows("select * from config_versions") == []
+
+
+# --- commands that never arrive ---------------------------------------------------------------------------------------
+
+
+def wanted(before: dict[str, int], name: str) -> dict[str, int]:
+    """What runs once a runbook has gone through on a platform that was drifted and too small."""
+    committed = configuration.settings_of(CONFIG)
+    if name == SCALE:
+        return {**before, **{setting: committed[setting] for setting in before if setting.startswith("database_")}}
+    return {**before, "auth_timeout_ms": committed["auth_timeout_ms"]} if name == EMERGENCY else committed
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped"),
+    [(CHANGE, "Steps/5"), (CHANGE, "Steps/6"), (CHANGE, "Steps/7"),
+     (EMERGENCY, "Steps/4"), (EMERGENCY, "Steps/5"), (EMERGENCY, "Steps/6"),
+     (SCALE, "Steps/5"), (SCALE, "Steps/6"), (SCALE, "Steps/7"),
+     (PROMOTION, "Promotion/7"), (PROMOTION, "Promotion/8"), (PROMOTION, "Promotion/9")],
+)  # fmt: skip
+def test_a_restart_that_was_never_heard_of_is_asked_for_again(too_small: AdminWorld, name: str, dropped: str) -> None:
+    """Else a service would run on with the old version, and the book would say that it does not."""
+    before = running(too_small)
+    healed(name, tried(too_small, dropped=[dropped]))
+    assert sorted(service for _, service in too_small.hosts.restarted[::2]) == ["app", "ingestion", "settlement"]
+    assert in_force(too_small) == running(too_small) == wanted(before, name)
+
+
+@pytest.mark.parametrize("way", ["lost", "dropped"])
+@pytest.mark.parametrize("at", ["Rollback/1", "Rollback/2", "Rollback/3", "Rollback/4"])
+@pytest.mark.parametrize(("name", "failing"), [(CHANGE, "Verification/1"), (EMERGENCY, "Verification/1"),
+                                               (SCALE, "Verification/1"), (PROMOTION, "Verification/1")])  # fmt: skip
+def test_what_is_taken_back_is_taken_back_whatever_gets_lost_meanwhile(
+    too_small: AdminWorld, name: str, failing: str, at: str, way: str
+) -> None:
+    before = in_force(too_small), running(too_small)
+    handed_on(name, tried(too_small, refused={failing: REFUSED}, **{way: [at]}), failing)
+    assert (in_force(too_small), running(too_small)) == before
+    assert {service for _, service in too_small.hosts.restarted} == {"settlement", "ingestion", "app"}
 
 
 # --- escalation -------------------------------------------------------------------------------------------------------
