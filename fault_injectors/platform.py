@@ -226,7 +226,9 @@ class ConnectionsHeld(Fault):
         " (SQLAlchemy, error 3o7r)."
     )
     exercises = "A pool whose size nobody can change without a release, or whose new size nobody enforces."
-    recovery = RecoverySpec("itself", "The worker tries again each minute; a larger pool has connections left.", 7_200)
+    recovery = RecoverySpec(
+        "itself", "The worker tries again at its next poll; a larger pool has connections left.", 7_200
+    )
     bite = BiteSpec("database.refusals", {"n": "$victim", "reason": "pool_exhausted"})
     Params = ConnectionsHeldParams
     params: ConnectionsHeldParams
