@@ -26,6 +26,7 @@ from seams.faults import (
     Hang,
     LoseRequest,
     Occasion,
+    Occupy,
     Parameters,
     RecoverySpec,
     Refuse,
@@ -208,6 +209,43 @@ class PoolExhausted(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(0, "too_many_connections") if self.in_window(call) else None
+
+
+class ConnectionsHeldParams(Parameters):
+    connections: int = Field(default=20, ge=5, le=500)
+    """So many connections of each of its processes are held: as many as a pool has by default."""
+    minutes: int = Field(ge=15, le=45)
+    unit: Literal["ingestion"] = "ingestion"
+
+
+class ConnectionsHeld(Fault):
+    id = "platform.connections_held"
+    title = "A worker's connections are all held by statements that wait for a lock"
+    seam = "store"
+    operation = "begin"
+    imitates = (
+        "A statement that waits for a lock keeps its connection for as long (PostgreSQL manual, explicit locking; with"
+        " lock_timeout 0, for ever), and the pool has none left: QueuePool limit of size 5 overflow 10 reached"
+        " (SQLAlchemy, error 3o7r)."
+    )
+    exercises = "A pool whose size nobody can change without a release, or whose new size nobody enforces."
+    recovery = RecoverySpec(
+        "itself", "The worker tries again at its next poll; a larger pool has connections left.", 7_200
+    )
+    bite = BiteSpec("database.refusals", {"n": "$victim", "reason": "pool_exhausted"})
+    Params = ConnectionsHeldParams
+    params: ConnectionsHeldParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, ConnectionsHeldParams)
+        # Polled every ten minutes: three more polls go through after it, and lag stays below an hour.
+        found = in_play(guarantees, draws, params.minutes * MINUTE_MS + PLAY_LEFT_MS)
+        return None if found is None else Binding(from_at=found[1], until_at=found[1] + params.minutes * MINUTE_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        held = call.entity.startswith(f"{self.params.unit}.") and self.in_window(call)
+        return Occupy(self.params.connections) if held else None
 
 
 class SchedulerStopped(Fault):

@@ -89,7 +89,7 @@ class World:
         self.database = DatabaseServer(self)
         acts_at = self.bus.acts_at
         broken = acts_at("store", "transact")
-        self._database_line = DatabaseLine(self, self.database, self.config.database_timeout_ms) if broken else None
+        self._database_line = DatabaseLine(self, self.database) if broken else None
         self.processes = Processes(
             driver, self.draws, self.database, self._configured, self._ports,
             tell=self._lives, bus=self.bus if acts_at("edge", "request") else None,

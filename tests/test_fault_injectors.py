@@ -669,6 +669,7 @@ def test_winrm_loses_the_answer_of_the_first_start_after_the_crash_only() -> Non
 
 
 CALLED = {
+    "platform.connections_held": "ingestion.apply",
     "winrm.refused": "win-ingest-1/query",
     "winrm.unreachable": "win-ingest-1/query",
     "timeouts.admin_api": "/api/admin/status",

@@ -255,14 +255,11 @@ def _task(prepare: Callable[[AdminWorld], Any] = _nothing, *lost: str) -> Callab
 
 
 def _drift(world: AdminWorld) -> None:
-    for name in ("auth_timeout_ms", "provider_timeout_ms"):
-        world.write(
-            lambda tx, name=name: tasks.configuration.apply(  # type: ignore[misc]
-                tx, tasks.ENGINEER, tasks.CONFIG, name, 8_000, dry_run=False
-            )
-        )
-    world.restart()
-    world.hosts.on_restart = world.restart
+    tasks.drift(world, auth_timeout_ms=8_000, provider_timeout_ms=8_000)
+
+
+def _too_small(world: AdminWorld) -> None:
+    tasks.drift(world, database_connections=5, database_timeout_ms=3_000, auth_timeout_ms=8_000)
 
 
 # --- hosts and the watch over all of it -------------------------------------------------------------------------------
@@ -360,6 +357,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "duplicate_webhook": (_case(_payments(payments.missed)),),
     "payment_webhook_delayed": (_case(_payments(payments.missed)),),
     "emergency_rollback": (_case(_task(_drift)),),
+    "environment_promotion": (_case(_task(_drift)), _case(_task(_drift, "Promotion/1", "Promotion/5"))),
     "error_budget_low": (_case(_budget_spent),),
     "healing_rule_never_succeeds": (_case(_rule_in_vain, rule_id=fleet.WIN),),
     "host_clock_skew": (_case(_wrong_clock, job="ingestion"),),
@@ -400,6 +398,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "remediation_order_stuck": (_case(_order_stuck, host="win-1"),),
     "restart_services": (_case(_task()),),
     "restore_from_backup": (_case(_task(tasks.take)), _case(_task(tasks.take, "Steps/1"))),
+    "scale_database": (_case(_task(_too_small)),),
     "score_discrepancy": (_case(lambda: Tried(ingestion.wrong()), tournament_id="t1"),),
     "settlement_failed_mid_run": (_case(_given_up),),
     "settlement_packs_unexecuted": (_case(_orphaned, **watch.ORPHANED),),
