@@ -131,8 +131,12 @@ class RowMissed(Fault):
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
-        return Binding(entity="settlement.execute", occurrence=1) if guarantees.settlements() else None
+        if not guarantees.settlements():
+            return None
+        _, from_at, _ = draws.choice(guarantees.settlements(), "settlement")
+        return Binding(entity="settlement.execute", from_at=from_at, until_at=from_at + _TO_BEGIN_MS)
 
     def effect(self, call: Call) -> Effect | None:
         assert isinstance(self.params, RowMissedParams)
-        return Overlook(self.params.what) if self.is_bound_to(call) else None
+        # Once its pack has ended there is no row left to miss, and every other call finds what it looks for.
+        return Overlook(self.params.what) if self.is_bound_to(call) or self.in_window(call) else None
