@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from evidence.run import Evidence
 
 WATCHDOG = "Watchdog"
+MONITORING = "monitoring"
+"""The seam at which alerting stands still."""
 UNPAGED = "none"
 """The severity of what nobody is paged for."""
 PAGED_WITHIN_MS = 5 * MINUTE_MS
@@ -342,6 +344,7 @@ def link_to_runbooks(evidence: Evidence) -> Finding:
 
 @assertion("alerts.watchdog", "The Watchdog fired from the beginning to the end: alerting was at work all the time")
 def watchdog(evidence: Evidence) -> Finding:
+    """Nor did whoever expects it outside miss it, but while alerting stood still by the plan."""
     known = facts(evidence)
     found = Finding("beginnings", 0, int(observed_from(evidence.plan) and bool(evidence.plan.contests)))
     for change in changes(evidence):
@@ -358,4 +361,21 @@ def watchdog(evidence: Evidence) -> Finding:
                 f"of order",
                 f"monitoring.alerts/{change.n}", change.at,
             )  # fmt: skip
+    missing = {str(rule["annotations"]["when_missed"]) for rule in rules(evidence).get(WATCHDOG, ())
+               if "when_missed" in rule.get("annotations", {})}  # fmt: skip
+    stood_still = [fault for fault in known.plan.faults if fault.seam == MONITORING]
+    for page in pages(evidence):
+        missed = page.action == "trigger" and page.alert in missing
+        if missed and not any(_covers(fault, page.at) for fault in stood_still):
+            found.breaks(
+                f"{page.dedup_key} was paged at {instant(page.at)}: the Watchdog was missed, with alerting at work",
+                f"pager.events/{page.n}", page.at,
+            )  # fmt: skip
     return found
+
+
+def _covers(fault: FaultPlan, at: int) -> bool:
+    """Whether alerting stood still at `at`, or until so shortly before that the page was on its way."""
+    if fault.from_at is None or fault.until_at is None:
+        return False
+    return fault.from_at <= at <= fault.until_at + PAGED_WITHIN_MS

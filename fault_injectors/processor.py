@@ -29,7 +29,8 @@ PAST_KEY_LIFE_S = 27 * 3_600
 
 
 class _OfOneTransfer(Fault):
-    """Befalls one request for a transfer, `answer` being what becomes of it."""
+    """Befalls one request for a transfer, `answer` being what becomes of it; all of a contest in a window where a
+    scenario binds it to one."""
 
     seam = "processor"
     operation = "transfers.create"
@@ -40,7 +41,7 @@ class _OfOneTransfer(Fault):
         return a_transfer(guarantees, draws)
 
     def effect(self, call: Call) -> Effect | None:
-        return self.answer if self.is_bound_to(call) else None
+        return self.answer if self.is_bound_to(call) or self.in_window(call) else None
 
 
 def _answered(status: int, code: str) -> BiteSpec:
@@ -146,6 +147,19 @@ class TransfersNotAllowed(_OfOneTransfer):
     )
     bite = _answered(400, "transfers_not_allowed")
     answer = Refuse(400, "transfers_not_allowed")
+
+
+class ObjectMissing(_OfOneTransfer):
+    id = "processor.object_missing"
+    title = "The processor knows no object to which a payout refers (resource_missing)"
+    imitates = (
+        "404 resource_missing: the id does not exist, or is one of another resource (docs.stripe.com/error-codes); said"
+        " of one request, and of no account."
+    )
+    exercises = "Retrying for ever what can never be, or telling it as if the winner's account were closed."
+    recovery = AccountInvalid.recovery
+    bite = _answered(404, "resource_missing")
+    answer = Refuse(404, "resource_missing")
 
 
 class OtherAmount(_OfOneTransfer):
@@ -351,7 +365,8 @@ class Outage(Fault):
 
 class TransferReversedParams(Parameters):
     after_h: int = Field(ge=4, le=20)
-    transfer: int = Field(ge=1, le=1)
+    transfer: int = Field(default=1, ge=1, le=1_000)
+    """Which of the contest's, in the order in which they were made."""
 
 
 class TransferReversed(Fault):

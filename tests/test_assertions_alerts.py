@@ -13,7 +13,8 @@ from assertions.model import REGISTRY, Result, Status, judge_one
 from assertions.words import HOUR_MS, MINUTE_MS
 from operations.alerts import AlertRule
 from tests.support.broken_runs.change import add, row
-from tests.support.broken_runs.watching import an_alert_in_a_quiet_night
+from tests.support.broken_runs.scores import rotten
+from tests.support.broken_runs.watching import an_alert_in_a_quiet_night, missed
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.operated import EXECUTION, INCIDENT, OPS
 from tests.support.small_run import DAY, T0, small_run
@@ -77,6 +78,24 @@ def test_a_violation_explains_what_it_sets_off() -> None:
     fault = evidence.plan.faults[0].model_copy(update={"id": "f3", "kind": "violation", "from_at": T0 + HOUR_MS})
     evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, fault]})
     assert result(evidence, "alerts.none_without_incident").status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "status"), [(-1, Status.FAIL), (0, Status.PASS), (2 * HOUR_MS, Status.PASS), (3 * HOUR_MS, Status.FAIL)]
+)
+def test_the_watchdog_may_be_missed_while_alerting_stands_still_by_the_plan(at_ms: int, status: Status) -> None:
+    evidence = small_run()
+    window = {"from_at": T0 + DAY, "until_at": T0 + DAY + 2 * HOUR_MS, "seam": "monitoring"}
+    fault = evidence.plan.faults[0].model_copy(update={"id": "f3", **window})
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, fault]})
+    missed(evidence, T0 + DAY + at_ms)
+    assert result(evidence, "alerts.watchdog").status is status
+
+
+def test_what_a_disk_made_wrong_and_ops_put_right_is_no_mistake_of_the_platforms() -> None:
+    evidence = small_run()
+    rotten(evidence, 0)
+    assert result(evidence, "ingestion.scores_are_audited").status is Status.PASS
 
 
 def late_page(evidence: FakeEvidence, late_ms: int) -> None:

@@ -198,6 +198,18 @@ def test_nothing_is_read_from_a_provider_that_cannot_prove_who_it_is(runs: Share
     assert not [at for at in received if fault.from_at + 1_000 < at < fault.until_at]
 
 
+def test_payouts_that_cannot_begin_begin_as_soon_as_they_can(runs: SharedRuns) -> None:
+    ran = alone(runs, "platform.payouts_not_begun")
+    [fault] = ran.evidence.plan.faults
+    assert fault.from_at is not None
+    assert fault.until_at is not None
+    late = [row for row in ran.rows("platform.contests") if fault.from_at < (row.settled_at or 0) < fault.until_at]
+    made = [row.created_at for one in late for row in ran.rows("platform.transfers", contest_id=one.contest_id)]
+    assert made
+    assert all(fault.until_at <= at <= fault.until_at + 120_000 for at in made)
+    assert {row.operation for row in bitten(ran, fault)} == {"payouts.open"}
+
+
 def test_who_left_is_not_paid_his_prize_stays_owed_and_everybody_else_is_paid(runs: SharedRuns) -> None:
     ran = alone(runs, "platform.user_deleted")
     left, held = ran.evidence.plan.faults

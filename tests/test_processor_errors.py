@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contest_platform.ports import DeadlineExceeded, ProcessorError
+from contest_platform.ports import ConnectionFailed, DeadlineExceeded, ProcessorError
 from seams.faults import Effect, Refuse, Stall
 from simulator.wires.processor import CustomerWire
 from tests.support.processor_world import DAY_MS, ProcessorWorld, Scripted, send_transfer, wire_of
@@ -62,6 +62,7 @@ def test_a_key_at_work_is_in_use_until_the_first_request_has_ended_and_then_repl
     assert columns(world, "idempotency_key", "status", "object_id", "replayed") == [
         ("k", 409, None, False), ("k", 200, done, False), ("k", 200, done, True),
     ]  # fmt: skip
+    assert columns(world, "answered") == [(True,), (False,), (True,)], "who asked first has hung up"
 
 
 def test_another_key_is_free_while_one_is_at_work(tmp_path: Path) -> None:
@@ -78,6 +79,25 @@ def test_a_key_known_from_another_request_is_refused_until_it_is_pruned(tmp_path
     world.wait(DAY_MS)
     assert isinstance(told(world), str)
     assert columns(world, "status", "error_code")[:2] == [(400, "idempotency_error")] * 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "comes_first"),
+    [(Refuse(400, "balance_insufficient"), False), (Refuse(403, "account_invalid"), False),
+     (Refuse(429, "rate_limit"), True), (Refuse(0), True)],
+)  # fmt: skip
+def test_a_key_that_has_an_outcome_gives_it_again_before_anything_is_executed(
+    refusal: Refuse, comes_first: bool, tmp_path: Path
+) -> None:
+    world = a_world(tmp_path, None, refusal)
+    made = told(world)
+    if refusal.status == 0:
+        with pytest.raises(ConnectionFailed):
+            told(world)
+    else:
+        assert (told(world) != made) is comes_first
+    assert told(world) == made
+    assert isinstance(told(world, "new"), str), "and no account is closed by what was not said"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -101,6 +103,24 @@ def test_a_command_is_sent_again_no_longer_than_the_document_says() -> None:
     began = [record.began_at for record in outcome.records if record.section == "Verification"]
     assert len(began) == 5
     assert began[-1] - began[0] <= 300_000
+
+
+class Called(ScriptedControl):
+    """Whoever has this one is called away for two hours before the first time that a step is sent."""
+
+    async def send(self, execution_id: str, step: str, argv: Sequence[str], timeout_s: int) -> Output:
+        self.at += 0 if step in self.sent else 7_200_000
+        sent_at = self.at
+        return replace(await super().send(execution_id, step, argv, timeout_s), sent_at=sent_at)
+
+
+def test_whoever_is_called_away_before_a_command_has_not_waited_for_its_answer() -> None:
+    stuck, gone = Output(0, "thing_id=t7 status=STUCK"), Output(0, "thing_id=t7 status=GONE")
+    _, scripted = carried_out(parsed(), {**WELL, "Verification/1": [gone, stuck, gone]})
+    outcome = finish(execute(parsed(), ALERT, Called(scripted.answer)))
+    assert outcome.status == "completed", outcome.escalation
+    assert [record.matched for record in outcome.records][-2:] == ["not yet", "expected"]
+    assert all(record.ended_at - record.began_at == 1_000 for record in outcome.records)
 
 
 # --- as it should not -------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ _INCIDENTS = """
            (:now - resolved_at) / 1000 as resolved_s,
            (select count(*) from remediation_orders o where o.incident_id = i.incident_id) as orders
     from incidents i where (:status is null or status = :status) and (:host is null or host = :host)
-      and (:check is null or check_name = :check) order by reported_at, incident_id
+      and (:check is null or check_name = :check) and (:target is null or target = :target)
+    order by reported_at, incident_id
 """
 
 
@@ -38,6 +39,7 @@ class Fleet:
             Field("status", "only these", required=False, choices=INCIDENT_STATUSES),
             Field("host", "only of this", required=False),
             Field("check", "only of this check", required=False),
+            Field("target", "only of this", required=False),
             LIMIT,
         )
         off = Field("off_s", "only those so many seconds off, and those not known", "integer", required=False)

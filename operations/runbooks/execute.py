@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from operations.runbooks.document import Runbook, Step, Target
-from operations.runbooks.match import Judgement, Output, judge
+from operations.runbooks.document import Branch, Runbook, Step, Target
+from operations.runbooks.match import Judgement, Output, judge, like
 from operations.runbooks.patch import as_it_came
 from operations.runbooks.render import Refused, Rendered, render
 
@@ -225,7 +225,7 @@ class _Execution:
             elif target.to == "done":
                 return None
             else:
-                reason = f"step {step.id} says {target.to}: {self._gist(self.records[-1])}"
+                reason = f"step {step.id} says {target.to}: {self._gist(self.records[-1], verdict.branch)}"
                 return _Failure(step.id, reason, "partial" if target.to == "partial" else "failed")
         return None
 
@@ -233,7 +233,7 @@ class _Execution:
         """Send a step's command, once or as often as the step says, and record each sending."""
         await self.control.think(step.id)
         expected = step.expectation
-        until = self.control.now() + expected.within_s * 1000
+        until: int | None = None
         failed = "escalate" if rollback else "rollback"
         bindings = dict(self.bindings)
         while True:
@@ -244,6 +244,7 @@ class _Execution:
                 await self._record(step, "refused", failed, why=why)
                 return Judgement("mismatch", why=why), _Failure(step.id, why)
             output, began = await self._send(step, rendered)
+            until = began + expected.within_s * 1000 if until is None else until
             now = self.control.now()
             verdict = judge(step, output, bindings, now - began)
             if verdict.ok:
@@ -264,7 +265,8 @@ class _Execution:
         # Sent from here on, whether or not an answer comes: Rollback has to undo what may have been done.
         self.sent.add(step.id)
         began = self.control.now()
-        return await self.control.send(self.id, step.id, rendered.argv, step.expectation.answer_s), began
+        output = await self.control.send(self.id, step.id, rendered.argv, step.expectation.answer_s)
+        return output, began if output.sent_at is None else output.sent_at
 
     def _leads(self, target: Target | None, following: Step | None, rollback: bool) -> str:
         if target is None:
@@ -319,9 +321,12 @@ class _Execution:
         captured = {name: value for name, value in sorted(self.bindings.items()) if not name.startswith("alert.")}
         return {"steps": len(self.records), "captured": captured}
 
-    @staticmethod
-    def _gist(record: StepRecord) -> str:
-        return record.output.split("\n")[0] or f"exit {record.status}"
+    def _gist(self, record: StepRecord, branch: Branch | None) -> str:
+        """The line of the answer for which the branch was taken; where it was for none of them, the first."""
+        lines = record.output.split("\n")
+        line = branch.condition.line if branch is not None and branch.condition is not None else None
+        found = next((text for text in lines if line is not None and like(line, text, self.bindings)), lines[0])
+        return found or f"exit {record.status}"
 
     def _escalation(
         self, failure: _Failure, rolled_back: bool, before: Mapping[str, Any], after: Mapping[str, Any]

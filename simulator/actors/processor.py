@@ -181,6 +181,11 @@ class ProcessorActor:
         self._note(caller, operation, idempotency_key, request_hash, False, error, entity, True)
         return error
 
+    def has_answered(self, key: str | None, status: int) -> bool:
+        """Whether the key holds an outcome that comes before an answer of `status` could: only what is said before a
+        request begins to execute comes before that (docs.stripe.com/error-low-level)."""
+        return status not in UNSAVED_STATUSES and self._remembered(key, self._world.runtime.now()) is not None
+
     @contextmanager
     def at_work(self, key: str | None) -> Iterator[None]:
         """While a request under `key` takes its time, another under the same key is refused (409)."""

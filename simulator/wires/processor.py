@@ -64,10 +64,13 @@ class _Line:
             case Stall(by_ms=by_ms):
                 with actor.at_work(key):
                     await runtime.sleep_until(runtime.now() + by_ms)
+                answered = False  # whoever asked has hung up by then
             case Refuse(status=status, error_code=code, done=True):
                 fails = error_of(status, code or None)
             case Refuse(status=0):
                 raise ConnectionFailed(operation)
+            case Refuse(status=status) if actor.has_answered(key, status):
+                pass  # the key is looked up before execution, and gives its first outcome again
             case Refuse(status=status, error_code=code):
                 error = actor.refuse(caller, operation, params, key, entity, status=status, code=code)
                 await runtime.sleep_until(runtime.now() + back_ms)
