@@ -17,7 +17,7 @@ from assertions.outlook import observed_from
 from assertions.words import HOUR_MS, MINUTE_MS, duration, instant
 
 if TYPE_CHECKING:
-    from evidence.plan import FaultPlan
+    from evidence.plan import FaultPlan, Plan
     from evidence.run import Evidence
 
 WATCHDOG = "Watchdog"
@@ -165,7 +165,7 @@ def incidents_raised(evidence: Evidence) -> Finding:
             found.missing.append(f"the runbook {fault.recovery.runbook} of {fault.id} names no alert")
             continue
         waits_ms = bound_ms([rule for name in named for rule in rules(evidence).get(name, ())])
-        until_at = max(bitten_at, fault.until_at or 0) + waits_ms
+        until_at = _evaluated(evidence.plan, bitten_at, max(bitten_at, fault.until_at or 0) + waits_ms)
         if any(_fires(change, named) and bitten_at <= change.at <= until_at for change in changes(evidence)):
             found.saw += 1
         else:
@@ -175,6 +175,19 @@ def incidents_raised(evidence: Evidence) -> Finding:
                 f"faults/{fault.id}", until_at,
             )  # fmt: skip
     return found
+
+
+def _evaluated(plan: Plan, from_at: int, until_at: int) -> int:
+    """`until_at`, later by as much of the time from `from_at` on as alerting stood still in."""
+    stops = [
+        (stop.from_at, stop.until_at)
+        for stop in plan.faults
+        if stop.seam == MONITORING and stop.from_at is not None and stop.until_at is not None
+    ]
+    for stopped_at, again_at in sorted(stops):
+        if stopped_at <= until_at and from_at < again_at:
+            until_at += again_at - max(stopped_at, from_at)
+    return until_at
 
 
 def _fires(change: Change, named: list[str]) -> bool:
