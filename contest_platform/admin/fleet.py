@@ -76,8 +76,11 @@ class Fleet:
         return _told(changed, act, "RESOLVED")
 
     def _reopen(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
-        changed = self._healing.reopen_unmatched(tx, act.ctx, act.given["incident_id"], act.why)
-        return _told(changed, act, "OPEN")
+        incident_id = act.given["incident_id"]
+        changed = self._healing.reopen_unmatched(tx, act.ctx, incident_id, act.why)
+        # Its check may have been reported again: then that incident is open, and this one stays as it is.
+        row = tx.one("select status from incidents where incident_id = :i", {"i": incident_id})
+        return _told(changed, act, "" if row is None else row["status"])
 
     # --- clocks ------------------------------------------------------------------------------------------------------
 
