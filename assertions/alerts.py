@@ -18,7 +18,7 @@ from assertions.windows import deadline
 from assertions.words import HOUR_MS, MINUTE_MS, duration, instant
 
 if TYPE_CHECKING:
-    from evidence.plan import FaultPlan
+    from evidence.plan import FaultPlan, Plan
     from evidence.run import Evidence
 
 WATCHDOG = "Watchdog"
@@ -155,6 +155,7 @@ def incidents_raised(evidence: Evidence) -> Finding:
     if not observed_from(evidence.plan):
         return found
     known = facts(evidence)
+    standstills = {fault.id for fault in evidence.plan.faults if fault.seam == MONITORING}
     bites: dict[str, int] = {}
     for fault_id, at in evidence.rows("injector.bites", "fault_id", "at"):
         bites.setdefault(fault_id, at)
@@ -168,8 +169,9 @@ def incidents_raised(evidence: Evidence) -> Finding:
             continue
         waits_ms = bound_ms([rule for name in named for rule in rules(evidence).get(name, ())])
         # Another fault can keep from the platform what this one has done; its own recovery excuses nothing.
-        others = [span for span in known.spans if span.fault_id != fault.id]
-        until_at = deadline(others, max(bitten_at, fault.until_at or 0), waits_ms)[0]
+        others = [span for span in known.spans if span.fault_id not in (fault.id, *standstills)]
+        due_at = deadline(others, max(bitten_at, fault.until_at or 0), waits_ms)[0]
+        until_at = _evaluated(evidence.plan, bitten_at, due_at)
         if any(_fires(change, named) and bitten_at <= change.at <= until_at for change in changes(evidence)):
             found.saw += 1
         else:
@@ -179,6 +181,19 @@ def incidents_raised(evidence: Evidence) -> Finding:
                 f"faults/{fault.id}", until_at,
             )  # fmt: skip
     return found
+
+
+def _evaluated(plan: Plan, from_at: int, until_at: int) -> int:
+    """`until_at`, later by as much of the time from `from_at` on as alerting stood still in."""
+    stops = [
+        (stop.from_at, stop.until_at)
+        for stop in plan.faults
+        if stop.seam == MONITORING and stop.from_at is not None and stop.until_at is not None
+    ]
+    for stopped_at, again_at in sorted(stops):
+        if stopped_at <= until_at and from_at < again_at:
+            until_at += again_at - max(stopped_at, from_at)
+    return until_at
 
 
 def _fires(change: Change, named: list[str]) -> bool:

@@ -228,6 +228,18 @@ def test_turns_that_are_missed_tell_of_nothing_and_what_was_pending_has_waited_o
     ]  # fmt: skip
 
 
+def test_what_ended_while_turns_were_missed_is_told_as_it_was_when_it_was_last_seen() -> None:
+    store = Store()
+    store.set("m", {"job": "x"}, 1, 0)
+    engine = Engine(read_text(rules('Up: m == 1 | annotations: {v: "{{ $value }} of {{ $labels.job }}"}')), store)
+    [begun] = engine.advance(5 * MINUTE)
+    store.series("m", {"job": "x"}).set(0, 7 * MINUTE)
+    engine.skip(40 * MINUTE)
+    [ended] = engine.advance(40 * MINUTE)
+    assert (ended.at_ms, ended.alert.state) == (40 * MINUTE, "resolved")
+    assert ended.alert.annotations == begun.alert.annotations == {"v": "1 of x"}
+
+
 def test_a_group_has_its_own_interval() -> None:
     text = rules("Slow: m > 5 | for: 1m").replace("- name: g", "- name: g\n  interval: 5m")
     store = Store()

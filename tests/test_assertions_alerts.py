@@ -92,6 +92,23 @@ def test_the_watchdog_may_be_missed_while_alerting_stands_still_by_the_plan(at_m
     assert result(evidence, "alerts.watchdog").status is status
 
 
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (MINUTE_MS, Status.FAIL)])
+def test_while_alerting_stands_still_no_alert_is_late(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    bitten_at = min(row["at"] for row in evidence.books["injector.bites"] if row["fault_id"] == "f1")
+    [fault] = [one for one in evidence.plan.faults if one.id == "f1"]
+    waits_ms = bound_ms(rules(evidence)["PayoutTransferStuck"])  # type: ignore[arg-type]
+    fires = row(evidence, "monitoring.alerts", dedup_key=INCIDENT, state="firing")
+    fires["at"] = max(bitten_at, fault.until_at or 0) + waits_ms + HOUR_MS + late_ms
+    assert result(evidence, "alerts.incidents_raised").status is Status.FAIL
+    window = {"from_at": bitten_at - HOUR_MS, "until_at": bitten_at + HOUR_MS, "seam": "monitoring"}
+    stop = evidence.plan.faults[0].model_copy(
+        update={"id": "f3", **window, "recovery": fault.recovery.model_copy(update={"by": "itself"})}
+    )
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, stop]})
+    assert result(evidence, "alerts.incidents_raised").status is status
+
+
 def test_what_a_disk_made_wrong_and_ops_put_right_is_no_mistake_of_the_platforms() -> None:
     evidence = small_run()
     rotten(evidence, 0)

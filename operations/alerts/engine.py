@@ -101,6 +101,7 @@ class _Task:
         self.order, self.every = plan.order, plan.every
         self.due = 0
         self.failing_since = NEVER
+        self.missed_since = NEVER  # the first turn that was missed before the next one
         self.idle = False  # nobody reads what it records: it is read instead
 
     def active_now(self) -> bool:
@@ -209,7 +210,8 @@ class _Alerting(_Task):
             if labels in present:
                 raise EvaluationError("vector contains metrics with the same labelset after applying alert labels")
             present[labels] = source
-        failing, self.failing_since = self.failing_since, NEVER
+        failing, self.failing_since = min(self.failing_since, self.missed_since), NEVER
+        self.missed_since = NEVER
         if not present and not active:
             if self.emitted:
                 self.emit(at)
@@ -353,7 +355,7 @@ class Engine:
         and what has been due meanwhile is due then."""
         for task in self._tasks:
             if task.due < to_ms:
-                task.due = task.upward(to_ms)
+                task.missed_since, task.due = task.due, task.upward(to_ms)
                 heappush(self.turns, (task.due, task.order))
 
     def active(self) -> list[Alert]:
