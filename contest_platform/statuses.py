@@ -27,6 +27,6 @@ INCIDENT_STATUSES = ("OPEN", "RESOLVED")
 EXECUTION_STATUSES = ("pending", "in_progress", "completed", "failed", "partial")
 """Of a runbook execution. It begins in progress and ends in one of the last three, once."""
 EXECUTION_ENDS = ("completed", "failed", "partial")
-WAITS_FOR = ("lock", "reconciliation", "field", "transition", "full_poll", "settlement")
+WAITS_FOR = ("lock", "reconciliation", "field", "transition", "full_poll", "settlement", "payout")
 """What a contest that should have gone on waits for: the lock; a reconciliation begun after it; the provider's field; a
-step for which all is there; a full poll begun after the cut-off; the settlement itself."""
+step for which all is there; a full poll begun after the cut-off; the settlement itself; its payout to begin."""

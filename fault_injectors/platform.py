@@ -248,9 +248,9 @@ class ConnectionsHeld(Fault):
         return Occupy(self.params.connections) if held else None
 
 
-class SchedulerStopped(Fault):
-    id = "platform.scheduler_stopped"
-    title = "The settlement daemon lives, and waits for ever on a connection that is gone"
+class _Hangs(Fault):
+    """A job waits for ever in one transaction of its own."""
+
     seam = "store"
     operation = "transact"
     imitates = (
@@ -258,10 +258,15 @@ class SchedulerStopped(Fault):
         " lets it, for ever without keepalives (PostgreSQL manual, libpq: keepalives, tcp_user_timeout)."
     )
     exercises = "Watching that a daemon lives, and not that it does its work."
+    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
+
+
+class SchedulerStopped(_Hangs):
+    id = "platform.scheduler_stopped"
+    title = "The settlement daemon lives, and waits for ever on a connection that is gone"
     recovery = RecoverySpec(
         "runbook", "Ops wakes the daemon, sees that it does not wake, and restarts it.", 4 * 3_600, "settlement_overdue"
     )
-    bite = BiteSpec("database.incidents", {"n": "$victim", "operation": "$entity", "outcome": "rolled_back"})
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
@@ -273,6 +278,36 @@ class SchedulerStopped(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return Hang() if self.is_bound_to(call) else None
+
+
+class PayoutsHang(_Hangs):
+    id = "platform.payouts_hang"
+    title = "The scheduler of payouts lives, and waits for ever on a connection that is gone"
+    recovery = RecoverySpec(
+        "runbook", "Ops wakes the scheduler, sees that it does not wake, and restarts the application.", 4 * 3_600,
+        "payout_not_triggered",
+    )  # fmt: skip
+
+    def __init__(self, fault_id: str, binding: Binding, params: Parameters) -> None:
+        super().__init__(fault_id, binding, params)
+        self._met = False
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        paying = {contest_id for contest_id, n in guarantees.transfers() if n > 0}
+        settlements = [settled for settled in guarantees.settlements() if settled[0] in paying]
+        if not settlements or not guarantees.on_call():
+            return None
+        from_at = draws.choice(settlements, "settlement")[1] - draws.between(0, 30, "before") * MINUTE_MS
+        return Binding(entity="payouts.open", from_at=from_at)
+
+    def effect(self, call: Call) -> Effect | None:
+        """The first time from then on, which is when the payouts of a contest are to begin."""
+        assert self.binding.from_at is not None
+        if self._met or call.entity != self.binding.entity or call.at < self.binding.from_at:
+            return None
+        self._met = True
+        return Hang()
 
 
 class LeaseStale(Fault):

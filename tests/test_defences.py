@@ -211,3 +211,12 @@ def test_a_reversed_payout_is_booked_and_stays_pending_where_nobody_is_on_call(t
     assert ran.status("ledger.reconciles_with_processor") == "PASS"
     [moved] = ran.rows("processor.transfers", entry_id=reversed_transfer.entry_id)
     assert moved.reversed_cents == moved.amount_cents == reversed_transfer.amount_cents
+
+
+def test_a_payout_that_was_never_made_cannot_come_back(tmp_path: Path) -> None:
+    """And a fault that meets nothing is no bug of ours."""
+    bound = "processor.transfer_reversed, bind: {entity: short-strokes, from: day 8 12:00}, params: {transfer: 40}"
+    ran = run_into(tmp_path / "out", scenario_with(tmp_path, bound))
+    assert ran.exit_code == 12
+    assert {missing.assertion for missing in ran.verdict.not_exercised} == {"recovery.every_fault_bit"}
+    assert ran.rows("platform.transfers", status="REVERSED") == []

@@ -9,6 +9,7 @@ from contest_platform.jobs import HOUR_MS, MINUTE_MS, next_tick
 from contest_platform.ports import ConnectionFailed
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import ORDER_LIFE_MS, HealingService
+from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.settlement import SettlementService
 from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT
 from tests.support.runbook_world import CARDS, RunbookWorld
@@ -54,7 +55,9 @@ def test_a_contest_waits_for_one_thing_after_another_until_it_is_settled() -> No
     assert waits(world, "--for settlement --age 3") == waits(world)
     assert waits(world, "--for settlement --age 4") == waits(world, "--for lock --age 0") == waits(world, "") == []
     world.work(world.life(SettlementService))
-    assert (world.status(), waits(world)) == ("SETTLED", [])
+    assert (world.status(), waits(world)) == ("SETTLED", [("c1", "payout", "0")])
+    world.work(world.life(PayoutsService))
+    assert (world.status(), waits(world)) == ("PAID_OUT", [])
 
 
 # --- contest_transition_overdue ---------------------------------------------------------------------------------------

@@ -311,11 +311,21 @@ def test_a_payout_that_has_begun_in_the_meantime_is_only_verified() -> None:
     assert steps == ["Diagnosis/1", "Diagnosis/2", "Verification/1", "Verification/2"]
 
 
-@pytest.mark.parametrize("step", ["Recovery/1", "Recovery/2", "Diagnosis/3"])
+@pytest.mark.parametrize("lost", [(), ("Recovery/3",)])
+def test_a_scheduler_that_lives_and_begins_nothing_is_restarted_and_begins(lost: tuple[str, ...]) -> None:
+    world = settled()
+    control = Tried(world, lost=lost)
+    world.hosts.on_restart = lambda: setattr(control, "jobs", all_of(world.life(PayoutsService)))
+    steps = healed(NOT_TRIGGERED, control, contest_id="c1").steps
+    assert list(dict.fromkeys(steps))[3:7] == [f"Recovery/{n}" for n in (1, 2, 3, 4)]
+    assert_all_paid_once(world)
+
+
+@pytest.mark.parametrize("step", ["Recovery/1", "Recovery/3", "Recovery/4", "Diagnosis/3"])
 def test_a_payout_that_cannot_be_begun_is_handed_on_and_nothing_has_changed(step: str) -> None:
     world = settled()
     before = tables(world)
-    refused = {} if step == "Recovery/2" else {step: REFUSED}
+    refused = {} if step == "Recovery/4" else {step: REFUSED}
     handed_on(NOT_TRIGGERED, Tried(world, refused=refused), step, contest_id="c1")
     assert tables(world) == before
 

@@ -17,11 +17,12 @@ from contest_platform.services.reconciliation import RECONCILED
 
 AGE_S = 900
 
-_UNSETTLED = """
+_UNPAID = """
     select c.*, t.field_ingested_at, t.completed_at as event_completed_at,
            exists (select 1 from checkpoints where name = 'entries_final:' || c.contest_id) as entries_final
     from contests c join tournaments t on t.tournament_id = c.tournament_id
-    where c.status in ('SCHEDULED', 'LOCKED', 'LIVE', 'COMPLETE') order by c.contest_id
+    where c.status in ('SCHEDULED', 'LOCKED', 'LIVE', 'COMPLETE') or c.status = 'SETTLED'
+      and not exists (select 1 from transfers o where o.contest_id = c.contest_id) order by c.contest_id
 """
 
 
@@ -29,7 +30,7 @@ def waiting(tx: Tx, given: Given) -> Answer:
     """Every contest that has waited for at least `age_s`, once for each thing that it waits for."""
     age_s = AGE_S if given["age_s"] is None else given["age_s"]
     items: list[dict[str, Any]] = []
-    for contest in tx.all(_UNSETTLED):
+    for contest in tx.all(_UNPAID):
         for waits_for, since_at in _waits(tx, contest):
             waited_s = (tx.now - since_at) // 1000
             if waited_s >= age_s and given["waits_for"] in (None, waits_for):
@@ -43,6 +44,8 @@ def _waits(tx: Tx, contest: Row) -> Iterator[tuple[str, int]]:
     status = contest["status"]
     if status == "SCHEDULED":
         yield "lock", contest["lock_at"]
+    elif status == "SETTLED":
+        yield "payout", contest["settled_at"]
     elif status == "COMPLETE":
         full_poll = checkpoints.read(tx, full_poll_name(contest["tournament_id"]))
         official = full_poll is not None and full_poll["begun_at"] >= contest["cutoff_at"]

@@ -38,4 +38,8 @@ class ProcessorLevers:
 
     async def pull_reverse(self, action: Action, note: NoteAction) -> None:
         """The lever processor.reverse."""
-        note(action, str(self._processor.reverse_transfer(action.entity, int(action.params["transfer"]))))
+        try:
+            row = self._processor.reverse_transfer(action.entity, int(action.params["transfer"]))
+        except LookupError:
+            return  # it was never made, for whatever else befell it, or has come back already
+        note(action, str(row))

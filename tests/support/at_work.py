@@ -71,6 +71,14 @@ def _not_triggered() -> Tried:
     return Tried(world, meanwhile={"Recovery/2": lambda: world.work(world.life(PayoutsService))})
 
 
+def _payouts_idle() -> Tried:
+    """The scheduler of payouts lives, does nothing when it is woken, and works in its next life."""
+    world = payouts.settled()
+    control = Tried(world)
+    world.hosts.on_restart = lambda: setattr(control, "jobs", payouts.all_of(world.life(PayoutsService)))
+    return control
+
+
 # --- contests ---------------------------------------------------------------------------------------------------------
 
 
@@ -377,7 +385,7 @@ CASES: dict[str, tuple[Case, ...]] = {
               reason="account_closed"),
     ),
     "payout_idempotency_conflict": (_case(lambda: payouts.tried(payouts.in_conflict()), contest_id="c1"),),
-    "payout_not_triggered": (_case(_not_triggered, contest_id="c1"),),
+    "payout_not_triggered": (_case(_not_triggered, contest_id="c1"), _case(_payouts_idle, contest_id="c1")),
     "payout_partial_batch": (_case(_paid_out("ok", "429", "lost_after"), contest_id="c1"),),
     "payout_transfer_failed": (
         _case(lambda: payouts.tried(payouts.refused_for_good("resource_missing")), contest_id="c1",
