@@ -60,9 +60,7 @@ class Killed(Fault):
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
         return [
-            Action(
-                self.binding.from_at, "services.kill", self.binding.entity, {"agent_dies": self.params.agent_dies}
-            )
+            Action(self.binding.from_at, "services.kill", self.binding.entity, {"agent_dies": self.params.agent_dies})
         ]
 
     def effect(self, call: Call) -> Effect | None:
