@@ -84,7 +84,7 @@ SEAMS: dict[str, Seam] = {
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
-    "services.kill": "entity: a service unit; params agent_dies: it dies, and its host does not start it",
+    "services.kill": "entity: a service unit; params agent_dies: it dies for good, and is reported once or for ever",
     "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "hosts.silence": "entity: a host; params for_ms: its agent dies, and is started again after that",
     "hosts.report": "entity: a host; params check, target, observed, reports: its agent reports so often that it fails",
