@@ -56,8 +56,9 @@ SEAMS: dict[str, Seam] = {
         ("begin", "commit", "transact"),
         "the transaction's name, such as settlement.open",
         "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n; transact: of "
-        "the row that the broken connection leaves, database.incidents.n",
-        ("Refuse", "Occupy", "Die", "Abort", "LoseAnswer", "Hang"),
+        "the row that is left by a broken connection, a page that cannot be read or a row that is not found, "
+        "database.incidents.n",
+        ("Refuse", "Occupy", "Die", "Abort", "LoseAnswer", "Hang", "Overlook"),
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(
@@ -83,6 +84,7 @@ SEAMS: dict[str, Seam] = {
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
+    "services.kill": "entity: a service unit; params agent_dies: it dies, its host does not start it again, and may tell only once",
     "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",

@@ -77,6 +77,13 @@ class Occupy(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Overlook(Effect):
+    """The callee does its work as if one row that it holds were not there: `what` names the row."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stall(Effect):
     """The callee begins at once and takes `by_ms` over it; whoever asks the same meanwhile is told that it is at it."""
 

@@ -110,6 +110,7 @@ class World:
         levers = ProcessorLevers(self.processor)
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
+            "services.kill": self.hosts.pull_kill,
             "provider.correct": self.provider.pull_correct,
             "provider.retire": self.provider.pull_retire,
             "processor.roll_secret": self._pull_roll_secret,

@@ -264,7 +264,8 @@ class _Execution:
         # Sent from here on, whether or not an answer comes: Rollback has to undo what may have been done.
         self.sent.add(step.id)
         began = self.control.now()
-        return await self.control.send(self.id, step.id, rendered.argv, step.expectation.answer_s), began
+        output = await self.control.send(self.id, step.id, rendered.argv, step.expectation.answer_s)
+        return output, began if output.sent_at is None else output.sent_at
 
     def _leads(self, target: Target | None, following: Step | None, rollback: bool) -> str:
         if target is None:

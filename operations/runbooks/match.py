@@ -16,10 +16,12 @@ from operations.runbooks.render import Refused, fill
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command answered: its exit status, and its text."""
+    """What a command answered: its exit status, and its text. `sent_at`: when it was sent, if whoever sent it says so;
+    from then on an answer takes its time."""
 
     status: int
     text: str
+    sent_at: int | None = None
 
     @property
     def lines(self) -> list[str]:

@@ -16,7 +16,7 @@ from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
-By = Literal["boot", "crash", "command", "systemd", "deployment"]
+By = Literal["boot", "crash", "kill", "command", "systemd", "deployment"]
 Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -115,6 +115,12 @@ class HostsActor:
         row = self.crash(action.entity)
         if row is not None:
             note(action, str(row))
+
+    async def pull_kill(self, action: Action, note: NoteAction) -> None:
+        """The lever services.kill."""
+        service = self._services[action.entity]
+        if service.running:
+            note(action, str(self._stop(service, "kill", reports_once=action.params["agent_dies"])))
 
     # --- clocks ------------------------------------------------------------------------------------------------------
 
@@ -222,13 +228,13 @@ class HostsActor:
         service.incarnation = self._control.start(service.unit)
         self._change(service, running=True, by=by)
 
-    def _stop(self, service: _Service, by: By) -> int:
+    def _stop(self, service: _Service, by: By, *, reports_once: bool = False) -> int:
         self._control.kill(service.unit)
         row = self._change(service, running=False, by=by)
         spawn = self._world.runtime.spawn
         if by == "crash" and HOSTS[service.host][0] == "ssh":
             spawn(self._systemd(service, row), f"systemd {service.unit}")
-        spawn(self._agent(service, row), f"agent {service.unit}")
+        spawn(self._agent(service, row, reports_once), f"agent {service.unit}")
         return row
 
     def _change(self, service: _Service, running: bool, by: By) -> int:
@@ -248,7 +254,7 @@ class HostsActor:
         if service.change == stop:
             self._start(service, "systemd")
 
-    async def _agent(self, service: _Service, stop: int) -> None:
+    async def _agent(self, service: _Service, stop: int, reports_once: bool) -> None:
         """Report at the next whole minute that `service` is stopped, again while it is; sooner if nobody took it."""
         runtime = self._world.runtime
         minute = runtime.now() // MINUTE_MS + 1
@@ -256,7 +262,10 @@ class HostsActor:
             await runtime.sleep_until(minute * MINUTE_MS)
             if service.change != stop:
                 return
-            minute += REPORT_EVERY_MIN if await self._report(service) else 1
+            taken = await self._report(service)
+            if reports_once and taken:
+                return
+            minute += REPORT_EVERY_MIN if taken else 1
 
     async def _report(self, service: _Service) -> bool:
         """Whether somebody at the platform's edge took the report."""

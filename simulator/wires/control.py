@@ -69,14 +69,14 @@ class OpsControl:
         if isinstance(effect, Delay):
             self._note("called_away", execution_id, detail=entity)
             await self._world.runtime.sleep_until(self.now() + effect.by_ms)
-        given_up_at = self.now() + within_ms
+        sent_at = self.now()
         if not isinstance(effect, LoseRequest):
             output = await self._run(argv, headers, within_ms)
         if isinstance(effect, LoseRequest | LoseAnswer):
-            await self._world.runtime.sleep_until(given_up_at)
+            await self._world.runtime.sleep_until(sent_at + within_ms)
             self._unanswered.note(self.now(), self._principal, execution_id, entity, DeadlineExceeded.code)
             return Output(NO_ANSWER, f"error: {DeadlineExceeded.code}\n")
-        return output
+        return replace(output, sent_at=sent_at)
 
     async def record(self, execution_id: str, step: StepRecord) -> None:
         self._note_step(execution_id, step)

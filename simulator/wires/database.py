@@ -1,5 +1,5 @@
-"""The way to the database: pools of connections, and connections that break in a transaction, where the plan's faults
-act.
+"""The way to the database: pools of connections, connections that break in a transaction, pages that cannot be read and
+rows that are not found, where the plan's faults act.
 
 Invariant: a broken transaction is committed as a whole or rolled back as a whole, and the server's log says which. Of a
 pool no more connections are in use at once than the process was configured with.
@@ -8,15 +8,29 @@ pool no more connections are in use at once than the process was configured with
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from contest_platform.ports import DeadlineExceeded, StoreBusy, Tx
+from contest_platform.ports import DeadlineExceeded, StoreBusy, StoreDamaged, Tx
 from contest_platform.service import Config
-from seams.faults import Abort, Effect, Hang, LoseAnswer
+from seams.faults import Abort, Effect, Hang, LoseAnswer, Overlook, Refuse
 from simulator.actors.context import World
 from simulator.actors.database_server import DatabaseServer, Session
 
-ROLLED_BACK, COMMITTED = "rolled_back", "committed_unanswered"
+T = TypeVar("T")
+
+ROLLED_BACK, COMMITTED, ROW_MISSED = "rolled_back", "committed_unanswered", "row_missed"
+
+_PACKS = """
+    select p.pack_id, l.linked_at, o.* from settlement_packs p join outcome_pack_links l on l.pack_id = p.pack_id
+    join outcomes o on o.outcome_id = l.outcome_id where p.status = 'PENDING' and
+"""
+OVERLOOKED: dict[str, tuple[str, str]] = {
+    "the link of the last": ("outcome_pack_links", f"{_PACKS} o.prize_cents = 0 order by o.place desc, o.entry_id"),
+    "the link of the first": ("outcome_pack_links", f"{_PACKS} o.prize_cents > 0 order by o.place, o.entry_id"),
+    "the outcome of the first": ("outcomes", f"{_PACKS} o.prize_cents > 0 order by o.place, o.entry_id"),
+}
+"""What can be overlooked: the table, and the packs that wait, the one first whose row it is."""
+_KEYS = {"outcome_pack_links": "pack_id", "outcomes": "outcome_id"}
 
 
 POOL_EXHAUSTED = "pool_exhausted"
@@ -64,6 +78,8 @@ class DatabaseLine:
         effect = self._world.bus.consult("store", "transact", operation, str(self._server.next_incident))
         if effect is None:
             return commit(operation, fn)
+        if isinstance(effect, Overlook):
+            return commit(operation, self._overlooking(effect, session, operation, fn))
         pool.in_use += 1
         try:
             await self._broken(effect, session, operation, fn, commit, pool.timeout_ms)
@@ -88,6 +104,9 @@ class DatabaseLine:
                     commit(operation, lambda tx: _break(fn, tx, k))
                 except _BrokeError:
                     self._server.broke(session, operation, ROLLED_BACK)
+            case Refuse(error_code=reason):
+                self._server.broke(session, operation, reason)
+                raise StoreDamaged(f"{reason} in {operation}")
             case Hang():
                 self._server.broke(session, operation, ROLLED_BACK)
                 await self._world.never()
@@ -95,6 +114,29 @@ class DatabaseLine:
                 raise TypeError(f"the seam store does not carry out {effect}: see seams.catalogue")
         await self._world.runtime.sleep_until(self._world.runtime.now() + timeout_ms)
         raise DeadlineExceeded(operation)
+
+    def _overlooking(
+        self, effect: Overlook, session: Session, operation: str, fn: Callable[[Tx], T]
+    ) -> Callable[[Tx], T]:
+        """The transaction `fn` by a database that does not find a row as long as it lasts. The row is there before and
+        after: only the index that leads to it is not whole."""
+        table, packs = OVERLOOKED[effect.what]
+        key = _KEYS[table]
+
+        def blind(tx: Tx) -> T:
+            pack = tx.one(f"{packs} limit 1")
+            if pack is None:
+                return fn(tx)
+            where = {"key": pack[key]}
+            row = tx.one(f"select * from {table} where {key} = :key", where)
+            assert row is not None
+            tx.run(f"delete from {table} where {key} = :key", where)
+            result = fn(tx)
+            tx.insert(table, row)
+            self._server.broke(session, operation, ROW_MISSED)
+            return result
+
+        return blind
 
 
 def _break(fn: Callable[[Tx], Any], tx: Tx, k: int) -> NoReturn:
