@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fault_injectors.moments import MINUTE_MS
+from fault_injectors.moments import HOUR_MS, MINUTE_MS
 from seams.draws import Draws
 from seams.faults import (
     Abort,
@@ -129,10 +129,21 @@ class RowMissed(Fault):
     Params = RowMissedParams
     params: RowMissedParams
 
+    def __init__(self, fault_id: str, binding: Binding, params: Parameters) -> None:
+        super().__init__(fault_id, binding, params)
+        self._missed = False
+
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
-        return Binding(entity="settlement.execute", occurrence=1) if guarantees.settlements() else None
+        settlements = guarantees.settlements()
+        if not settlements:
+            return None
+        _, from_at, until_at = draws.choice(settlements, "settlement")
+        return Binding(entity="settlement.execute", from_at=from_at, until_at=until_at + 6 * HOUR_MS)
 
     def effect(self, call: Call) -> Effect | None:
+        if self._missed or not self.in_window(call):
+            return None
         assert isinstance(self.params, RowMissedParams)
-        return Overlook(self.params.what) if self.is_bound_to(call) else None
+        self._missed = True  # What was looked for once is known: only the first packs of the first contest are met.
+        return Overlook(self.params.what)

@@ -171,8 +171,8 @@ def crossings(fault: Fault, calls: list[tuple[int, str]]) -> list[tuple[int, str
 def test_the_registry_holds_every_family_in_the_order_of_the_ids() -> None:
     assert list(registry()) == IDS
     assert {id.partition(".")[0] for id in IDS} == {
-        "commands", "corrections", "customers", "endpoint", "golfers", "ops", "platform", "processor", "provider",
-        "timeouts", "violations", "webhooks", "winrm",
+        "commands", "corrections", "customers", "daemons", "database", "endpoint", "golfers", "ops", "platform",
+        "processor", "provider", "timeouts", "violations", "webhooks", "winrm",
     }  # fmt: skip
 
 
