@@ -10,11 +10,11 @@ import pytest
 
 from contest_platform import audit
 from contest_platform.audit import Context
-from contest_platform.ports import DeadlineExceeded, StoreBusy, Tx
+from contest_platform.ports import DeadlineExceeded, StoreBusy, StoreDamaged, Tx
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.units import UNITS
-from seams.faults import Abort, Binding, Call, Delay, Effect, Fault, LoseAnswer, Parameters
+from seams.faults import Abort, Binding, Call, Delay, Effect, Fault, LoseAnswer, Overlook, Parameters, Refuse
 from simulator.actors.database_server import DatabaseServer
 from simulator.processes import Process, ProcessStore
 from simulator.wires.database import DatabaseLine, Pool
@@ -108,6 +108,61 @@ def test_a_transaction_whose_answer_is_lost_is_there_on_record_and_announced() -
     assert "commit" in [line["kind"] for line in bench.world.lines()]
     with pytest.raises(AssertionError, match="there already"):
         bench.transact(sign_up)
+
+
+def test_a_page_that_cannot_be_read_is_told_at_once_and_nothing_is_left() -> None:
+    bench = Bench(Refuse(0, "data_corrupted"))
+    with pytest.raises(StoreDamaged, match=r"data_corrupted in users\.sign_up"):
+        bench.transact(sign_up)
+    assert (bench.world.runtime.now(), bench.users()) == (MONDAY, 0)
+    assert bench.incidents() == [("system:app", "users.sign_up", "data_corrupted")]
+    assert bench.transact(sign_up) == "signed up"
+
+
+PENDING = {
+    "status": "PENDING", "contest_id": "c1", "fail_reason_code": None, "fail_reason_detail": None, "created_at": 1,
+    "terminalized_at": None, "settled_by": None, "lease_epoch": None,
+}  # fmt: skip
+OUTCOME = {"contest_id": "c1", "score": 0, "tie_break": None, "scores_hash": "h", "created_at": 1}
+
+
+def packs(tx: Tx) -> None:
+    """Of the entries e1, e2 and e3 the first two have won."""
+    for place, cents in enumerate((200, 100, 0), 1):
+        key = {"entry_id": f"e{place}", "outcome_id": f"o{place}", "pack_id": f"p{place}"}
+        told = {"entry_id": key["entry_id"], "outcome_id": key["outcome_id"], "place": place, "prize_cents": cents}
+        tx.insert("outcomes", {**OUTCOME, **told})
+        tx.insert("settlement_packs", {**PENDING, "pack_id": key["pack_id"], "entry_id": key["entry_id"]})
+        tx.insert("outcome_pack_links", {"pack_id": key["pack_id"], "outcome_id": key["outcome_id"], "linked_at": 1})
+
+
+def found(tx: Tx) -> list[tuple[str, str | None]]:
+    """By pack the entry of the outcome that its link leads to."""
+    return [
+        (row["pack_id"], row["entry_id"])
+        for row in tx.all(
+            "select p.pack_id, o.entry_id from settlement_packs p left join outcome_pack_links l"
+            " on l.pack_id = p.pack_id left join outcomes o on o.outcome_id = l.outcome_id order by p.pack_id"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "missing"),
+    [("the link of the last", "p3"), ("the link of the first", "p1"), ("the outcome of the first", "p1")],
+)
+def test_a_row_that_is_overlooked_is_missing_in_one_transaction_only(what: str, missing: str) -> None:
+    bench = Bench(Overlook(what))
+    bench.transact(packs, "settlement.open")
+    assert [pack for pack, entry in bench.transact(found) if entry is None] == [missing]
+    assert [pack for pack, entry in bench.transact(found) if entry is None] == []
+    assert bench.incidents() == [("system:app", "users.sign_up", "row_missed")]
+
+
+def test_where_there_is_no_such_row_none_is_overlooked() -> None:
+    bench = Bench(Overlook("the link of the first"))
+    assert bench.transact(found) == []
+    assert bench.incidents() == []
 
 
 def test_other_transactions_take_their_course() -> None:

@@ -288,6 +288,22 @@ def test_the_agent_reports_at_the_next_whole_minute_and_every_five_while_it_last
     assert len(fleet.reports()) == 3
 
 
+@pytest.mark.parametrize(("agent_dies", "reports"), [(True, 1), (False, 3)])
+def test_a_daemon_that_is_killed_stays_down_and_is_reported_once_or_again_and_again(
+    agent_dies: bool, reports: int
+) -> None:
+    fleet = Fleet()
+    noted: list[str] = []
+    kill = Action(fleet.world.runtime.now(), "services.kill", "settlement", {"agent_dies": agent_dies})
+    fleet.world.run(fleet.actor.pull_kill(kill, lambda _, victim: noted.append(victim)))
+    fleet.world.run_for(12 * MINUTE)
+    assert [(state, by) for _, state, by, _ in fleet.states("settlement")] == [("running", "boot"), ("stopped", "kill")]
+    assert len(noted) == 1
+    assert fleet.reports() == [((1 + 5 * n) * MINUTE, "settlement") for n in range(reports)]
+    fleet.world.run(fleet.actor.pull_kill(kill, lambda _, victim: noted.append(victim)))
+    assert len(noted) == 1, "it does not run"
+
+
 def test_the_agent_tries_again_each_minute_until_somebody_takes_its_report() -> None:
     fleet = Fleet()
 

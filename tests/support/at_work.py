@@ -221,6 +221,14 @@ def _dead_daemon() -> Tried:
     return Tried(world, [*jobs, platform.at(world, world.runtime.at + 5 * HOUR_MS, world.hosts.down.clear)])
 
 
+def _dead_ingestion() -> Tried:
+    """Nobody has polled for three hours, in play."""
+    world, healing = ingestion.given_up(ingestion.in_play())
+    world.runtime.at += HOUR_MS
+    world.provider.publish(CARDS)
+    return Tried(world, [*healing.jobs(), ingestion.Polling(world)])
+
+
 def _not_measured() -> Tried:
     world = platform.unsettled()
     world.work(world.life(SettlementService))
@@ -353,7 +361,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "contest_transition_failed": (_case(_not_live, **watch.TO_LIVE), _case(_not_complete, **watch.TO_COMPLETE)),
     "contest_transition_overdue": (_case(_late),),
     "correction_after_settlement": (_case(_corrected, contest_id="c1"),),
-    "daemon_heartbeat_missed": (_case(_dead_daemon, daemon="settlement"),),
+    "daemon_heartbeat_missed": (_case(_dead_daemon, daemon="settlement"), _case(_dead_ingestion, daemon="ingestion")),
     "daily_check": (_case(_task()), _case(_task(_nothing, "Steps/9"))),
     "database_connection_failure": (_case(_database),),
     "duplicate_webhook": (_case(_payments(payments.missed)),),
