@@ -68,7 +68,7 @@ def _steps_owed(known: Facts) -> int:
 
 @assertion(
     "lifecycle.states_in_order",
-    "Every contest passed through its states in the allowed order, and through ERROR only where ops had it settled again",
+    "Every contest passed through its states in the allowed order, and through ERROR only if ops had it settled again",
 )
 def states_in_order(evidence: Evidence) -> Finding:
     known, transitions = facts(evidence), trail(evidence).transitions

@@ -84,7 +84,7 @@ SEAMS: dict[str, Seam] = {
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
-    "services.kill": "entity: a service unit; params agent_dies: it dies for good, and its host tells so once, or again and again",
+    "services.kill": "entity: a service unit; params agent_dies: it dies for good, and is reported once or for ever",
     "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
