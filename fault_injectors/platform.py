@@ -211,16 +211,19 @@ class PoolExhausted(Fault):
         return Refuse(0, "too_many_connections") if self.in_window(call) else None
 
 
+INGESTION = ("ingestion.", "score_audit.")
+"""What the transactions of the ingestion worker are called."""
+
+
 class ConnectionsHeldParams(Parameters):
     connections: int = Field(default=20, ge=5, le=500)
-    """So many connections of each of its processes are held: as many as a pool has by default."""
+    """So many of its connections are held: as many as a pool has by default."""
     minutes: int = Field(ge=15, le=45)
-    unit: Literal["ingestion"] = "ingestion"
 
 
 class ConnectionsHeld(Fault):
     id = "platform.connections_held"
-    title = "A worker's connections are all held by statements that wait for a lock"
+    title = "The ingestion worker's connections are all held by statements that wait for a lock"
     seam = "store"
     operation = "begin"
     imitates = (
@@ -244,7 +247,7 @@ class ConnectionsHeld(Fault):
         return None if found is None else Binding(from_at=found[1], until_at=found[1] + params.minutes * MINUTE_MS)
 
     def effect(self, call: Call) -> Effect | None:
-        held = call.entity.startswith(f"{self.params.unit}.") and self.in_window(call)
+        held = call.entity.startswith(INGESTION) and self.in_window(call)
         return Occupy(self.params.connections) if held else None
 
 

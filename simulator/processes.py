@@ -132,9 +132,10 @@ class ProcessStore:
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
         self._guard()
-        if self._line is None:
+        line = self._line
+        if line is None or (effect := line.consult(self._pool, operation)) is None:
             return self._commit(operation, fn)
-        answer: T = await self._line.transact(self._pool, self._session, operation, fn, self._commit)
+        answer: T = await line.befall(effect, self._pool, self._session, operation, fn, self._commit)
         return answer
 
     def _commit(self, operation: str, fn: Callable[[Tx], T]) -> T:

@@ -64,20 +64,22 @@ class DatabaseLine:
     def __init__(self, world: World, server: DatabaseServer) -> None:
         self._world, self._server = world, server
 
-    async def transact(
+    def consult(self, pool: Pool, operation: str) -> Effect | None:
+        """What happens to a transaction on a connection of `pool`. Raises StoreBusy if there is none."""
+        pool.admit()
+        return self._world.bus.consult("store", "transact", operation, str(self._server.next_incident))
+
+    async def befall(
         self,
+        effect: Effect,
         pool: Pool,
         session: Session,
         operation: str,
         fn: Callable[[Tx], Any],
         commit: Callable[[str, Callable[[Tx], Any]], Any],
     ) -> Any:
-        """Run and commit the transaction `fn` with `commit`, on a connection of `pool`; or do to it what a fault says,
-        and let its caller wait in vain. Raises StoreBusy, DeadlineExceeded, or what `fn` raises by itself."""
-        pool.admit()
-        effect = self._world.bus.consult("store", "transact", operation, str(self._server.next_incident))
-        if effect is None:
-            return commit(operation, fn)
+        """Do to the transaction `fn` what `effect` says, with `commit` to run and commit it. Unless it comes to an end
+        all the same, its caller waits in vain. Raises DeadlineExceeded, or what `fn` raises by itself."""
         if isinstance(effect, Overlook):
             return commit(operation, self._overlooking(effect, session, operation, fn))
         pool.in_use += 1
