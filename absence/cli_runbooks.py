@@ -65,9 +65,12 @@ def runbooks_check(files: tuple[Path, ...], alerts: tuple[Path, ...], as_json: b
         if as_json:
             print_json([_head(runbook) for runbook in library.values()])
             return
+        from reports.words import plural
+
         for runbook in library.values():
             head = _head(runbook)
-            click.echo(f"{runbook.file}: {head['steps']} steps, {head['branches']} branches")
+            steps, branches = plural(head["steps"], "step"), plural(head["branches"], "branch", "branches")
+            click.echo(f"{runbook.file}: {steps}, {branches}")
 
 
 @runbooks.command("show")

@@ -14,13 +14,16 @@ from assertions.facts import facts
 from assertions.model import Finding, assertion
 from assertions.once import once
 from assertions.outlook import observed_from
+from assertions.windows import deadline
 from assertions.words import HOUR_MS, MINUTE_MS, duration, instant
 
 if TYPE_CHECKING:
-    from evidence.plan import FaultPlan
+    from evidence.plan import FaultPlan, Plan
     from evidence.run import Evidence
 
 WATCHDOG = "Watchdog"
+MONITORING = "monitoring"
+"""The seam at which alerting stands still."""
 UNPAGED = "none"
 """The severity of what nobody is paged for."""
 PAGED_WITHIN_MS = 5 * MINUTE_MS
@@ -151,6 +154,8 @@ def incidents_raised(evidence: Evidence) -> Finding:
     found = Finding("faults")
     if not observed_from(evidence.plan):
         return found
+    known = facts(evidence)
+    standstills = {fault.id for fault in evidence.plan.faults if fault.seam == MONITORING}
     bites: dict[str, int] = {}
     for fault_id, at in evidence.rows("injector.bites", "fault_id", "at"):
         bites.setdefault(fault_id, at)
@@ -163,7 +168,10 @@ def incidents_raised(evidence: Evidence) -> Finding:
             found.missing.append(f"the runbook {fault.recovery.runbook} of {fault.id} names no alert")
             continue
         waits_ms = bound_ms([rule for name in named for rule in rules(evidence).get(name, ())])
-        until_at = max(bitten_at, fault.until_at or 0) + waits_ms
+        # Another fault can keep from the platform what this one has done; its own recovery excuses nothing.
+        others = [span for span in known.spans if span.fault_id not in (fault.id, *standstills)]
+        due_at = deadline(others, max(bitten_at, fault.until_at or 0), waits_ms)[0]
+        until_at = _evaluated(evidence.plan, bitten_at, due_at)
         if any(_fires(change, named) and bitten_at <= change.at <= until_at for change in changes(evidence)):
             found.saw += 1
         else:
@@ -173,6 +181,19 @@ def incidents_raised(evidence: Evidence) -> Finding:
                 f"faults/{fault.id}", until_at,
             )  # fmt: skip
     return found
+
+
+def _evaluated(plan: Plan, from_at: int, until_at: int) -> int:
+    """`until_at`, later by as much of the time from `from_at` on as alerting stood still in."""
+    stops = [
+        (stop.from_at, stop.until_at)
+        for stop in plan.faults
+        if stop.seam == MONITORING and stop.from_at is not None and stop.until_at is not None
+    ]
+    for stopped_at, again_at in sorted(stops):
+        if stopped_at <= until_at and from_at < again_at:
+            until_at += again_at - max(stopped_at, from_at)
+    return until_at
 
 
 def _fires(change: Change, named: list[str]) -> bool:
@@ -338,6 +359,7 @@ def link_to_runbooks(evidence: Evidence) -> Finding:
 
 @assertion("alerts.watchdog", "The Watchdog fired from the beginning to the end: alerting was at work all the time")
 def watchdog(evidence: Evidence) -> Finding:
+    """Nor did whoever expects it outside miss it, but while alerting stood still by the plan."""
     known = facts(evidence)
     found = Finding("beginnings", 0, int(observed_from(evidence.plan) and bool(evidence.plan.contests)))
     for change in changes(evidence):
@@ -354,4 +376,21 @@ def watchdog(evidence: Evidence) -> Finding:
                 f"of order",
                 f"monitoring.alerts/{change.n}", change.at,
             )  # fmt: skip
+    missing = {str(rule["annotations"]["when_missed"]) for rule in rules(evidence).get(WATCHDOG, ())
+               if "when_missed" in rule.get("annotations", {})}  # fmt: skip
+    stood_still = [fault for fault in known.plan.faults if fault.seam == MONITORING]
+    for page in pages(evidence):
+        missed = page.action == "trigger" and page.alert in missing
+        if missed and not any(_covers(fault, page.at) for fault in stood_still):
+            found.breaks(
+                f"{page.dedup_key} was paged at {instant(page.at)}: the Watchdog was missed, with alerting at work",
+                f"pager.events/{page.n}", page.at,
+            )  # fmt: skip
     return found
+
+
+def _covers(fault: FaultPlan, at: int) -> bool:
+    """Whether alerting stood still at `at`, or until so shortly before that the page was on its way."""
+    if fault.from_at is None or fault.until_at is None:
+        return False
+    return fault.from_at <= at <= fault.until_at + PAGED_WITHIN_MS

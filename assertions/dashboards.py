@@ -163,20 +163,21 @@ def lag_as_polled(evidence: Evidence) -> Finding:
     if not answered(evidence):
         return found
     polls: dict[str, list[int]] = {}
-    for event_id, at, status, glitch, lost in evidence.rows(
-        "provider.requests", "event_id", "at", "status", "glitch", "answered"
-    ):
-        if status == 200 and glitch is None and lost is not False:
+    columns = ("event_id", "at", "status", "glitch", "answered", "since_revision", "revision")
+    for event_id, at, status, glitch, lost, since, revision in evidence.rows("provider.requests", *columns):
+        # An old answer that is just as old as what was asked from says, as any other, that nothing is new.
+        sound = glitch is None or (glitch == "stale" and revision == since)
+        if status == 200 and sound and lost is not False:
             polls.setdefault(event_id, []).append(at)
     for look in answered(evidence, "contests"):
         at = look.told_at
         for row in look.body["contests"] if look.body else ():
             tournament = known.tournaments[row["tournament_id"]]
             began = [from_at for from_at, until_at in tournament.play if from_at <= at < until_at]
-            sound = [served for served in polls.get(tournament.event_id, ()) if served <= at]
-            taken = [served for served in sound if served <= at - POLL_TAKEN_WITHIN_MS]
+            answers = [served for served in polls.get(tournament.event_id, ()) if served <= at]
+            taken = [served for served in answers if served <= at - POLL_TAKEN_WITHIN_MS]
             found.saw += 1
-            least_ms = at - max([began[0], *sound[-1:]]) if began else 0
+            least_ms = at - max([began[0], *answers[-1:]]) if began else 0
             most_ms = at - max([began[0], *taken[-1:]]) if began else 0
             excused = known.deadline(at - most_ms, most_ms)[0] > at
             slack_ms = POLL_TAKEN_WITHIN_MS

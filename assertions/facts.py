@@ -93,6 +93,17 @@ class Facts:
         }
 
     @cached_property
+    def charged_back_cents(self) -> dict[str, int]:
+        """What a bank has given back for good of each intent, by the processor's book of disputes."""
+        rows = self.evidence.rows("processor.disputes", "intent_id", "amount_cents", "status")
+        return {intent_id: cents for intent_id, cents, status in rows if status == "lost"}
+
+    def given_back_cents(self, intent: Intent) -> int:
+        """What whoever paid an intent that bought nothing has got of it, from the platform or from his bank."""
+        refunded_cents = self.refunded_cents.get(intent.intent_id, 0)
+        return refunded_cents + self.charged_back_cents.get(intent.intent_id, 0)
+
+    @cached_property
     def _asked_back(self) -> set[tuple[str, str]]:
         """(user, contest) of customers who, by their own book, were promised their fee back before the lock."""
         columns = ("at", "user_id", "contest_id", "action", "result")
@@ -110,14 +121,14 @@ class Facts:
         """Whether an entry left its contest before the lock: its customer was promised his money and has it back, or
         somebody else than the platform gave all of it back by then. What the platform gives back unasked excuses
         nothing."""
-        if self.refunded_cents.get(intent.intent_id, 0) < intent.amount_cents:
+        if self.given_back_cents(intent) < intent.amount_cents:
             return False
         if (intent.user_id, intent.contest_id) in self._asked_back:
             return True
         lock_at = self._lock_at(intent.contest_id)
         back = [
             refund
-            for refund in self._refunds_of[intent.intent_id]
+            for refund in self._refunds_of.get(intent.intent_id, ())
             if refund.created_at < lock_at and refund.caller != PLATFORM_KEY
         ]
         return sum([refund.amount_cents for refund in back]) >= intent.amount_cents

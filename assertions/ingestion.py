@@ -229,19 +229,31 @@ def replay_reproduces(evidence: Evidence) -> Finding:
 
 
 @assertion(
-    "ingestion.scores_are_audited", "The platform audited its scores for every day of play, and found no mismatch"
+    "ingestion.scores_are_audited",
+    "The platform audited its scores for every day of play, and found none wrong but what its disk had made wrong",
 )
 def scores_are_audited(evidence: Evidence) -> Finding:
+    """What turns over on the disk is no mistake of the platform's if it is put right: by the injector's book no more
+    holes may be wrong than have turned over since the last audit that found none, and the last audit finds none."""
     known = facts(evidence)
     owed = owed_publications(evidence)
     instants = {(hole[0], at) for hole, at in zip(owed.hole, owed.published_at, strict=True)}
     days = {(tournament, at // DAY_MS) for tournament, at in instants if at + 2 * DAY_MS < known.ended_at}
     found = Finding("score audits", 0, len(days))
-    for audit, tournament, at, holes, mismatches in evidence.rows(
-        "platform.score_audits", "audit_id", "tournament_id", "at", "holes", "mismatches"
-    ):
+    rotten: dict[str, list[int]] = {}
+    columns = ("at", "seam", "operation", "entity")
+    for at, seam, operation, tournament in evidence.rows("injector.bites", *columns):
+        if (seam, operation) == ("database", "rot"):
+            rotten.setdefault(tournament, []).append(at)
+    audits = list(evidence.rows("platform.score_audits", "audit_id", "tournament_id", "at", "holes", "mismatches"))
+    last = {tournament: audit for audit, tournament, *_ in audits}
+    right_at: dict[str, int] = {}
+    for audit, tournament, at, holes, mismatches in audits:
         found.saw += 1
-        if mismatches:
+        turned = sum(right_at.get(tournament, 0) <= since <= at for since in rotten.get(tournament, ()))
+        if not mismatches:
+            right_at[tournament] = at
+        elif mismatches > turned or last[tournament] == audit:
             found.breaks(
                 f"the audit of {tournament} at {instant(at)} found {mismatches} of {holes} holes that do not follow "
                 f"from their receipts",

@@ -181,13 +181,15 @@ def reconciles_with_processor(evidence: Evidence) -> Finding:
                 f"{dollars(book.amount(fee_key) or 0)} under {fee_key}",
                 moved, created_at, abs(fee),
             )  # fmt: skip
+    # What a bank gave to a customer whom it was owed is no loss.
+    owed_anyhow = sum([known.charged_back_cents.get(intent.intent_id, 0) for intent in known.to_refund])
     for account, is_cents, should_cents in (
         (PENDING, book.balances.get(PENDING, 0), held[PENDING]),
         (AVAILABLE, book.balances.get(AVAILABLE, 0), held[AVAILABLE]),
         (FEES, book.balances.get(FEES, 0), held["fees"]),
         (CAPITAL, -book.balances.get(CAPITAL, 0), held["capital"]),
         (DISPUTED, book.balances.get(DISPUTED, 0), held[DISPUTED]),
-        (DISPUTE_LOSS, book.balances.get(DISPUTE_LOSS, 0), held[DISPUTE_LOSS]),
+        (DISPUTE_LOSS, book.balances.get(DISPUTE_LOSS, 0), held[DISPUTE_LOSS] - owed_anyhow),
     ):
         if is_cents != should_cents:
             found.breaks(
@@ -283,6 +285,7 @@ class _People:
                 self.locked[intent.user_id] += intent.amount_cents
         for intent in known.to_refund:
             self.refund_due[intent.user_id] += intent.amount_cents
+            self.refunded[intent.user_id] += known.charged_back_cents.get(intent.intent_id, 0)
         for winner, standing in known.winners.items():
             self.won[standing.user_id] += standing.prize_cents
             if winner in known.unpayable:

@@ -99,7 +99,7 @@ def _text(value: Any) -> str | None:
 
 @assertion(
     "recovery.converged",
-    "Once the faults are over nothing is pending: no payment, payout, refund, pack, entry, webhook or order",
+    "Once the faults are over nothing is pending: no payment, payout, refund, pack, entry, webhook, incident or order",
 )
 def converged(evidence: Evidence) -> Finding:
     known = facts(evidence)
@@ -153,6 +153,12 @@ def converged(evidence: Evidence) -> Finding:
                 f"{intent.user_id} can still pay it",
                 intent.created_at, intent.amount_cents,
             )  # fmt: skip
+    for incident, host, check, status, at in evidence.rows(
+        "platform.incidents", "incident_id", "host", "check_name", "status", "reported_at"
+    ):
+        found.saw += 1
+        if status == "OPEN":
+            pending(f"incidents/{incident}", f"the incident {incident} ({check} on {host}) is OPEN", at)
     for book, name, key, is_open, since in (
         ("settlement_packs", "the settlement pack", "pack_id", {"PENDING"}, "created_at"),
         ("webhook_inbox", "the webhook", "event_id", {"WAITING"}, "received_at"),

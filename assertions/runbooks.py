@@ -179,6 +179,7 @@ def on_record(evidence: Evidence) -> Finding:
     for execution_id, *step in evidence.rows("platform.runbook_execution_steps", "execution_id", *_RECORDED):
         recorded[execution_id].append(tuple(step))
     noted = _executions(_notebook(evidence))
+    handed_on = {execution_id for (execution_id,) in evidence.rows("operator.escalations", "execution_id")}
     found = Finding("executions", 0, len(noted))
     for execution_id, steps in noted.items():
         subject, first = f"runbook_executions/{execution_id}", steps[0]
@@ -196,8 +197,10 @@ def on_record(evidence: Evidence) -> Finding:
             found.breaks(f"the steps of {first.runbook} on record are not those in the notebook", subject, first.at)
         if not ends:
             found.breaks(f"{first.runbook} was begun and never ended", subject, first.at)
-        elif ends[-1] != "completed":
-            found.breaks(f"{first.runbook} ended as {ends[-1]}: {steps[-1].detail}", subject, steps[-1].at)
+        elif ends[-1] != "completed" and execution_id not in handed_on:
+            found.breaks(
+                f"{first.runbook} ended as {ends[-1]}, and was not handed on: {steps[-1].detail}", subject, steps[-1].at
+            )
     for execution_id, row in rows.items():
         found.breaks(
             f"the record tells of {row[0]} carried out by {row[2]}, and no notebook does",

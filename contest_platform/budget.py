@@ -37,12 +37,14 @@ class ErrorBudget:
         self._export()
 
     def standing(self, now: int) -> dict[str, int | str | None]:
-        """Of this month, and of this life of the process. `quiet_s`: for how long every request has been served."""
+        """Of this month, and of this life of the process. `quiet_s`: for how long every request has been served.
+        `counted_s`: for how long it has been counted."""
         failed_at = self._failed_at
         return {
             "month": self._month, "requests": self._requests, "failures": self._failures,
             "allowed": int(self._allowed()), "last_failed_at": failed_at, "last_code": self._code or None,
             "quiet_s": None if failed_at is None else (now - failed_at) // 1000,
+            "counted_s": (now - self._since_at) // 1000,
         }  # fmt: skip
 
     def _turn(self, now: int) -> None:

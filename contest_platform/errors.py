@@ -25,6 +25,7 @@ REGISTRY: dict[str, Meaning] = {
     "service_unavailable": Meaning.UNKNOWN,
     "answer_unreadable": Meaning.UNKNOWN,
     "store_busy": Meaning.DID_NOT_HAPPEN,
+    "store_damaged": Meaning.DID_NOT_HAPPEN,
     # processor (docs.stripe.com/error-codes, /error-low-level); a status stands where there is no code
     "rate_limit": Meaning.DID_NOT_HAPPEN,
     "lock_timeout": Meaning.DID_NOT_HAPPEN,

@@ -172,6 +172,9 @@ def count_failure(metrics: Metrics, error: PortError) -> None:
         metrics.add("database_connection_timeouts_total")
 
 
-def export_skew(skew: Gauge, now: int, store_now: int) -> None:
-    """How far the process' clock (`now`, ms) is from the database's; nothing when that is less than a second."""
-    skew.tell_of(int((now - store_now) / 1000) or None)
+def export_skew(skew: Gauge, now: int, store_now: int) -> bool:
+    """How far the process' clock (`now`, ms) is from the database's; nothing when that is less than a second. Returns
+    whether there was something to tell: then it is to be looked at again."""
+    ahead_s = int((now - store_now) / 1000)
+    skew.tell_of(ahead_s or None)
+    return ahead_s != 0

@@ -6,6 +6,7 @@ Invariant: every route of the public unit stands in the description with its fie
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ def compiled() -> str:
     return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
 
 
+@cache
 def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 description of the platform's public address."""
+    """The OpenAPI 3.1 description of the platform's public address: what this code serves, and so always the same."""
     nowhere: Any = _Nowhere()
     config = Config((), "", {})
     services = [build(nowhere, config) for unit in UNITS.values() if unit.public for build in unit.services]

@@ -11,6 +11,7 @@ from typing import Literal
 
 from contest_platform.opsctl_printing import Outcome, Pairs, Printer, Records
 from contest_platform.services.backups import TARGETS
+from contest_platform.services.configuration import SUBJECTS
 from contest_platform.statuses import (
     CONTEST_STATUSES,
     EXECUTION_STATUSES,
@@ -192,7 +193,7 @@ _ALL = (
     _read(
         "disputes list", "disputes", "Disputes",
         _list("dispute_id status entry_id cents:amount_cents opened_at closed_at"),
-        _one_of("open", ("yes", "no")), LIMIT, example="disputes list --open yes",
+        _one_of("open", ("yes", "no")), _one_of("known", ("yes", "no")), LIMIT, example="disputes list --open yes",
     ),
     _read(
         "disputes show", "disputes/show", "One dispute",
@@ -242,7 +243,8 @@ _ALL = (
         _list("incident_id status host check:check_name target orders reported_at resolved_at resolved_s "
               "observed"),
         _one_of("status", INCIDENT_STATUSES), Option("--host", "host", "only of this"),
-        Option("--check", "check", "only of this"), LIMIT, example="incidents list --status OPEN",
+        Option("--check", "check", "only of this"), Option("--target", "target", "only of this"), LIMIT,
+        example="incidents list --status OPEN",
     ),
     _act("incidents resolve", "incidents/resolve", "End an incident that no rule heals", DONE,
          _argument("incident_id", "the incident"), REASON, example='incident_1 --reason "looked into"'),
@@ -272,7 +274,7 @@ _ALL = (
               leases="lease:name holder epoch expires_at"),
     ),
     _read("budget status", "budget", "How many requests of this month were not served",
-          _list("month requests failures allowed quiet_s last_failed_at last_code")),
+          _list("month requests failures allowed quiet_s last_failed_at last_code counted_s")),
     _read("auth health", "auth/health", "Whether the identity provider answers",
           _list("answers code attempts_1h denied_1h unanswered_1h")),
     _read(
@@ -295,7 +297,8 @@ _ALL = (
                 settings="setting value running")),
     _read("config list", "config/versions", "Versions of the configuration, newest first",
           _list("version hash created_at created_by reason"), LIMIT),
-    _read("config pending", "config/pending", "What the committed profile has otherwise", _list("setting from to")),
+    _read("config pending", "config/pending", "What the committed profile has otherwise", _list("setting from to"),
+          Option("--of", "of", "only settings of this", choices=SUBJECTS), example="config pending --of database"),
     _read("config diff", "config/diff", "The settings in which two versions differ", _list("setting from to"),
           _argument("from_version", "the one version", "FROM", "integer"),
           _argument("to_version", "the other version", "TO", "integer"), example="config diff 1 2"),
@@ -333,6 +336,11 @@ _ALL = (
                 errors="source code errors")),
     _read("env compare", "env/compare", "What runs, beside what is committed",
           _list("check equal differences first")),
+    _read("env promotion", "env/promotion", "What has to hold for a promotion",
+          _list("check equal differences first")),
+    _read("env pending", "env/pending", "What staging has otherwise", _list("setting from to")),
+    _act("env promote", "env/promote", "Make a version of the configuration that is as staging's", DONE, REASON,
+         DRY_RUN, example='--reason "release 2.3.0"'),
 )  # fmt: skip
 
 COMMANDS: dict[tuple[str, ...], Command] = {command.words: command for command in _ALL}

@@ -67,6 +67,12 @@ class StoreBusy(PortError):
     code = "store_busy"
 
 
+class StoreDamaged(PortError):
+    """The store cannot read what it holds: nothing was changed, and to ask again promises no better answer."""
+
+    code = "store_damaged"
+
+
 class ProcessorError(PortError):
     """An error answer of the payment processor, in Stripe's terms.
 

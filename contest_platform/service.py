@@ -66,3 +66,5 @@ class Config:
     anchor_timeout_ms: int = 10_000
     database_timeout_ms: int = 10_000
     """How long a connection waits for the database's answer before it is given up."""
+    database_connections: int = 20
+    """The pool of each process: so many transactions may be under way at once, and the next one is refused."""

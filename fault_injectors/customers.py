@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
-from fault_injectors.moments import DAY_MS, HOUR_MS
+from fault_injectors import processor
+from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS
 from seams.draws import Draws
-from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Parameters, RecoverySpec
+from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Occasion, Parameters, RecoverySpec
 
 
 class ChargebackParams(Parameters):
@@ -22,8 +24,7 @@ class _Chargeback(Fault):
     seam = "bank"
     operation = "dispute"
     won = False
-    Params = ChargebackParams
-    params: ChargebackParams
+    Params: ClassVar[type[Parameters]] = ChargebackParams
 
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
@@ -70,6 +71,40 @@ class ChargebackWon(_Chargeback):
     exercises = "Leaving the claim open for ever, or expecting the fee back as well."
     recovery = RecoverySpec("itself", "What comes back is posted against the claim; the fee stays an expense.", 7_200)
     bite = BiteSpec("processor.disputes", {"dispute_id": "$victim", "status": "won"})
+
+
+class ChargebackOfRefundParams(Parameters):
+    after_min: int = Field(ge=30, le=90)
+    decided_after_h: int = Field(ge=72, le=144)
+
+
+class ChargebackOfRefund(_Chargeback):
+    """It brings a charge that the processor does not let go of: a refund that is made is one that nobody disputes."""
+
+    id = "customers.chargeback_of_refund"
+    title = "A customer does not wait for his refund: his bank takes the fee back as well, and decides for him"
+    imitates = (
+        "A charge with a dispute cannot be refunded (charge_disputed, docs.stripe.com/error-codes); customers who wait"
+        " for a refund dispute the charge, code credit_not_processed (docs.stripe.com/disputes/categories)."
+    )
+    exercises = "Owing a fee for ever, and paying it once more, that its customer has from his bank."
+    recovery = RecoverySpec("itself", "The refund ends as refused; what the bank has given is owed no more.", 7_200)
+    bite = BiteSpec("processor.disputes", {"dispute_id": "$victim", "status": "lost"})
+    Params = ChargebackOfRefundParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, ChargebackOfRefundParams)
+        opens_ms, takes_ms = params.after_min * MINUTE_MS, params.decided_after_h * HOUR_MS
+        latest_at = guarantees.absence_until_at - DAY_MS - opens_ms - takes_ms
+        locks = {contest_id: lock_at for contest_id, lock_at in guarantees.cancelled() if lock_at <= latest_at}
+        owed = [entity for entity, _ in guarantees.refunds() if entity.partition("/")[0] in locks]
+        if not owed:
+            return None
+        entity = draws.choice(owed, "refund")
+        from_at = locks[entity.partition("/")[0]] + opens_ms
+        held = Occasion(processor.ChargeLocked.id, Binding(entity=entity, occurrence=1))
+        return Binding(entity=entity, from_at=from_at, until_at=from_at + takes_ms, occasion=(held,))
 
 
 class RefundRequested(Fault):

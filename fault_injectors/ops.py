@@ -14,14 +14,16 @@ from fault_injectors.violations import CAUGHT
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Occasion, Parameters
 
-Job = Literal["lock", "settlement", "payout"]
+Job = Literal["lock", "settlement", "payout", "configuration", "promotion"]
 CALLS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "lock": ("/api/admin/contests/lock", "contest_lock_failed", ("contest_id", "reason")),
     "settlement": ("/api/admin/settlement/rerun", "settlement_overdue", ("contest_id", "reason")),
     "payout": ("/api/admin/payouts/start", "payout_not_triggered", ("contest_id",)),
+    "configuration": ("/api/admin/config/apply", "configuration_change", ("setting", "value", "reason")),
+    "promotion": ("/api/admin/env/promote", "environment_promotion", ("reason",)),
 }
-"""What a scheduler does by itself: the endpoint that has it done now, the runbook that has such a step, and the fields
-of a request."""
+"""What a scheduler does by itself, or only an approved change: the endpoint that has it done now, the runbook that has
+such a step, and the fields of a request."""
 
 
 class ByHandParams(Parameters):
@@ -31,7 +33,8 @@ class ByHandParams(Parameters):
 
 
 class _ByHand(Fault):
-    """Somebody of ops has done what a scheduler does, within half a day after it should have, for one contest."""
+    """Somebody of ops has done what a scheduler does, within half a day after it should have, for one contest; or what
+    nobody does without a task, at such a time."""
 
     kind: ClassVar[Literal["fault", "violation"]] = "violation"
     recovery = CAUGHT
@@ -56,7 +59,8 @@ class _ByHand(Fault):
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
         path, runbook, fields = CALLS[self.params.job]
-        said = {"contest_id": self.params.contest_id, "reason": "it is quicker by hand"}
+        said = {"contest_id": self.params.contest_id, "setting": "auth_timeout_ms", "value": 8_000,
+                "reason": "it is quicker by hand"}  # fmt: skip
         body = {name: said[name] for name in fields}
         params: dict[str, Any] = {"path": path, "body": body}
         if self.operation == "pretend":

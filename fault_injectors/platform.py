@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_founder_after, a_transfer, in_play
+from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS, a_founder_after, a_transfer, in_play
 from fault_injectors.violations import RevokedProbe
 from seams.draws import Draws
 from seams.faults import (
@@ -26,11 +26,14 @@ from seams.faults import (
     Hang,
     LoseRequest,
     Occasion,
+    Occupy,
     Parameters,
     RecoverySpec,
     Refuse,
 )
 
+AUDIT_MS = 3 * HOUR_MS
+"""Scores are audited at this hour of the day."""
 PLAY_LEFT_MS = 30 * MINUTE_MS
 """A crash hurts only while play goes on: at least three polls must fall after it."""
 LEAVE_APART_MS = 3 * MINUTE_MS
@@ -206,6 +209,46 @@ class PoolExhausted(Fault):
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(0, "too_many_connections") if self.in_window(call) else None
+
+
+INGESTION = ("ingestion.", "score_audit.")
+"""What the transactions of the ingestion worker are called."""
+
+
+class ConnectionsHeldParams(Parameters):
+    connections: int = Field(default=20, ge=5, le=500)
+    """So many of its connections are held: as many as a pool has by default."""
+    minutes: int = Field(ge=15, le=45)
+
+
+class ConnectionsHeld(Fault):
+    id = "platform.connections_held"
+    title = "The ingestion worker's connections are all held by statements that wait for a lock"
+    seam = "store"
+    operation = "begin"
+    imitates = (
+        "A statement that waits for a lock keeps its connection for as long (PostgreSQL manual, explicit locking; with"
+        " lock_timeout 0, for ever), and the pool has none left: QueuePool limit of size 5 overflow 10 reached"
+        " (SQLAlchemy, error 3o7r)."
+    )
+    exercises = "A pool whose size nobody can change without a release, or whose new size nobody enforces."
+    recovery = RecoverySpec(
+        "itself", "The worker tries again at its next poll; a larger pool has connections left.", 7_200
+    )
+    bite = BiteSpec("database.refusals", {"n": "$victim", "reason": "pool_exhausted"})
+    Params = ConnectionsHeldParams
+    params: ConnectionsHeldParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, ConnectionsHeldParams)
+        # Polled every ten minutes: three more polls go through after it, and lag stays below an hour.
+        found = in_play(guarantees, draws, params.minutes * MINUTE_MS + PLAY_LEFT_MS)
+        return None if found is None else Binding(from_at=found[1], until_at=found[1] + params.minutes * MINUTE_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        held = call.entity.startswith(INGESTION) and self.in_window(call)
+        return Occupy(self.params.connections) if held else None
 
 
 class _Hangs(Fault):
@@ -418,6 +461,47 @@ class PageLost(_WhileAnchorIsDown):
         return LoseRequest()
 
 
+class MonitoringDownParams(Parameters):
+    hours: int = Field(ge=2, le=4)
+
+
+class MonitoringDown(Fault):
+    id = "platform.monitoring_down"
+    title = "Alerting stands still for hours: no rule is evaluated, and nothing that happens pages anybody"
+    seam = "monitoring"
+    operation = "stop"
+    imitates = (
+        "Rule evaluations that are missed while the server lives (prometheus_rule_group_iterations_missed_total; alert"
+        " PrometheusMissingRuleEvaluations of prometheus-operator). The alert Watchdog always fires for this, and a"
+        " receiver outside pages when it stays away (the same, runbook Watchdog: a dead man's switch)."
+    )
+    exercises = "Taking it for peace that nobody is paged."
+    recovery = RecoverySpec(
+        "itself", "Ops looks at everything by hand until the rules are evaluated again; what stands then is paged.",
+        7_200,
+    )  # fmt: skip
+    bite = BiteSpec("pager.events", {"dedup_key": "$victim", "action": "trigger"})
+    Params = MonitoringDownParams
+    params: MonitoringDownParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, MonitoringDownParams)
+        lasts_ms = params.hours * HOUR_MS
+        moment = in_play(guarantees, draws, lasts_ms)
+        if moment is None or not guarantees.on_call():
+            return None
+        return Binding(entity="rules", from_at=moment[1], until_at=moment[1] + lasts_ms)
+
+    def actions(self) -> Sequence[Action]:
+        binding = self.binding
+        assert binding.entity is not None
+        assert binding.from_at is not None
+        assert binding.until_at is not None
+        for_ms = binding.until_at - binding.from_at
+        return [Action(binding.from_at, "monitoring.stop", binding.entity, {"for_ms": for_ms})]
+
+
 class AuthDownParams(Parameters):
     outage_min: int = Field(ge=5, le=120)
 
@@ -498,6 +582,38 @@ class ClockSkew(Fault):
         offset_ms = params.offset_s * (1_000 if params.direction == "ahead" else -1_000)
         skew = {"offset_ms": offset_ms, "for_ms": params.hours * HOUR_MS}
         return [Action(binding.from_at, "hosts.skew", binding.entity, skew)]
+
+
+class ScoreRotten(Fault):
+    id = "platform.score_rotten"
+    title = "A score that customers are shown is, one night, not what was written"
+    seam = "database"
+    operation = "rot"
+    imitates = (
+        "400,000 blocks whose checksum did not fit, on 1.53 million disks in 41 months (Bairavasundaram et al., FAST"
+        " 2008); PostgreSQL checks none of its pages by default before version 18 (initdb, --data-checksums)."
+    )
+    exercises = "Believing what is shown, because nothing has changed it."
+    recovery = RecoverySpec(
+        "runbook", "The nightly audit replays the receipts and sees it; ops has the scores shown anew.", 4 * 3_600,
+        "score_discrepancy",
+    )  # fmt: skip
+    bite = BiteSpec("platform.score_audits", {"tournament_id": "$entity", "mismatches": 1})
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        """In the hour and a half before the audit of the night after a day of play."""
+        windows = guarantees.play()
+        if not windows or not guarantees.on_call():
+            return None
+        tournament_id, _, until_at = draws.choice(windows, "window")
+        audit_at = until_at - (until_at - AUDIT_MS) % DAY_MS + DAY_MS
+        return Binding(entity=tournament_id, from_at=audit_at - draws.between(15, 90, "before") * MINUTE_MS)
+
+    def actions(self) -> Sequence[Action]:
+        assert self.binding.entity is not None
+        assert self.binding.from_at is not None
+        return [Action(self.binding.from_at, "database.rot", self.binding.entity)]
 
 
 class PayoutsHeld(Fault):

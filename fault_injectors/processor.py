@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_transfer, as_payouts_begin
+from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_refund, a_transfer, as_payouts_begin
 from seams.draws import Draws
 from seams.faults import (
     Action,
@@ -176,6 +176,75 @@ class OtherAmount(_OfOneTransfer):
     )  # fmt: skip
     bite = _answered(400, "idempotency_error")
     answer = Refuse(400, "idempotency_error")
+
+
+class IntentLockedParams(Parameters):
+    held_h: int = Field(ge=3, le=12)
+
+
+class IntentLocked(Fault):
+    id = "processor.intent_locked"
+    title = "The processor does not let go of an unpaid intent for hours, and will not cancel it (lock_timeout)"
+    seam = "processor"
+    operation = "intents.cancel"
+    imitates = (
+        "429 lock_timeout: the object cannot be accessed now because another request or process of Stripe's own has it"
+        " (docs.stripe.com/error-codes, /rate-limits); it comes before execution and is saved under no key."
+    )
+    exercises = "Forgetting an intent that could not be canceled: its customer could pay for a contest long locked."
+    recovery = RecoverySpec("itself", "It is asked for again every minute until the intent is canceled.", 3_600)
+    bite = BiteSpec(
+        "processor.requests",
+        {
+            "idempotency_key": "$victim", "operation": "intents.cancel", "status": 429, "error_code": "lock_timeout",
+        },
+        at_least=100,
+    )  # fmt: skip
+    Params = IntentLockedParams
+    params: IntentLockedParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        assert isinstance(params, IntentLockedParams)
+        locks = dict(guarantees.locks())
+        unpaid = [entity for entity in guarantees.cancellations() if entity.partition("/")[0] in locks]
+        if not unpaid:
+            return None
+        entity = draws.choice(unpaid, "entry")
+        lock_at = locks[entity.partition("/")[0]]
+        return Binding(entity=entity, from_at=lock_at, until_at=lock_at + params.held_h * HOUR_MS)
+
+    def effect(self, call: Call) -> Effect | None:
+        return Refuse(429, "lock_timeout") if self.in_window(call) else None
+
+
+LOCKED_TRIES = 10
+"""So often is a refund tried in two and a half to five hours."""
+
+
+class ChargeLocked(Fault):
+    id = "processor.charge_locked"
+    title = "The processor does not let go of a charge for hours, and will not refund it (lock_timeout)"
+    seam = "processor"
+    operation = "refunds.create"
+    imitates = IntentLocked.imitates
+    exercises = "Giving up what is owed to a customer after some refusals, or sending it twice once it is let go of."
+    recovery = RecoverySpec("itself", "The refund is tried again, at least hourly, until it is taken.", 7_200)
+    bite = BiteSpec(
+        "processor.requests",
+        {
+            "idempotency_key": "$victim", "operation": "refunds.create", "status": 429, "error_code": "lock_timeout",
+        },
+        at_least=LOCKED_TRIES,
+    )  # fmt: skip
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return a_refund(guarantees, draws)
+
+    def effect(self, call: Call) -> Effect | None:
+        locked = call.entity == self.binding.entity and call.occurrence <= LOCKED_TRIES
+        return Refuse(429, "lock_timeout") if locked else None
 
 
 class _WhilePayoutsBegin(Fault):

@@ -40,6 +40,9 @@ def summary(story: Story, *, replay_command: str, report_path: str, markup: bool
         out.append(say.item("runbook", story.step_sentence()))
     bitten = sum(1 for fault in story.faults if fault.bites)
     out += ["", say.item("faults", f"{bitten} of {len(story.faults)} bit" if story.faults else "none planned")]
+    if plan.operations:
+        out.append(say.item("ops", story.attended.sentence()))
+        out += [say.style("    ✕ ", "red") + say.data(one.sentence(), 240) for one in story.attended.handed_on[:1]]
     out += _not_exercised(story, say)
     out += [say.item("replay", replay_command, exact=True), say.item("report", report_path, exact=True)]
     return out[:LINES_MAX]

@@ -44,7 +44,9 @@ class Event(NamedTuple):
     book: str
 
 
-IMPORTANCE = ("broken", "phase", "violation", "fault", "service", "pager", "correction", "healing", "contest")
+IMPORTANCE = (
+    "broken", "phase", "handed on", "violation", "fault", "ops", "service", "pager", "correction", "healing", "contest"
+)  # fmt: skip
 """When a timeline has to be cut, the last of these go first."""
 
 
@@ -82,6 +84,7 @@ def timeline(evidence: Evidence, story: Story, contests: list[Life]) -> list[Eve
         if broken.at is not None
     ]
     events += _faults(story)
+    events += _attended(story)
     events += _services(evidence)
     events += _pages(evidence)
     events += _corrections(evidence)
@@ -111,6 +114,19 @@ def _faults(story: Story) -> list[Event]:
         times = f", {len(fault.bites):,} times in all" if len(fault.bites) > 1 else ""
         text = f"{fault.label} {fault.plan.title}: {first.effect} at {first.seam} {first.operation}{entity}{times}."
         events.append(Event(first.at, kind, text, "injector.bites"))
+    return events
+
+
+def _attended(story: Story) -> list[Event]:
+    told = story.attended
+    events = [Event(one.at, "handed on", one.sentence(), "operator.escalations") for one in told.handed_on]
+    for one in told.eventful:
+        book = "operator.notebook"
+        events.append(Event(one.from_at, "ops", f"{one.principal} opens {one.runbook} ({one.why()}).", book))
+        if one.until_at is not None:
+            why = f": {one.reason}" if one.reason else ""
+            took = words.duration(one.until_at - one.from_at)
+            events.append(Event(one.until_at, "ops", f"{one.runbook} ends {one.status} after {took}{why}.", book))
     return events
 
 

@@ -32,6 +32,7 @@ EVENTS_MAX = 160
 BROKEN_MAX = 6
 LINES_MAX = 120
 CONTESTS_MAX = 60
+EXECUTIONS_MAX = 60
 NAMED_MAX = 4
 """How many unproven promises the first screen names; the table of promises has them all."""
 
@@ -82,7 +83,8 @@ def render(
         events_left_out=len(events) - len(shown_events),
         run_facts=run_facts(story, accounts),
         coverage=coverage,
-        limits={"broken": BROKEN_MAX, "named": NAMED_MAX, "contests": CONTESTS_MAX},
+        attended=story.attended,
+        limits={"broken": BROKEN_MAX, "named": NAMED_MAX, "contests": CONTESTS_MAX, "executions": EXECUTIONS_MAX},
     )
     return _with_policy(page).encode(errors="replace")
 
@@ -103,6 +105,7 @@ def _template() -> Template:
     env.filters |= {
         "dollars": words.dollars,
         "plural": words.plural,
+        "duration": words.duration,
         "spoken": lanes.spoken,
         "why": why_not_exercised,
         "word": WORDS.__getitem__,

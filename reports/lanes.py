@@ -84,11 +84,16 @@ def draw(story: Story, contests: Sequence[Life], troubled: frozenset[str]) -> Pi
     plan = story.plan
     scale = _Scale(plan.starts_at, plan.recovery_until_at)
     shown, left_out = choose(contests, troubled)
-    strip, rows = _fault_strip(story.faults, scale)
-    labels = [Label("", "", AXIS_PX)]
-    if rows:
-        labels.append(Label("Faults", "window, bites" if rows > 1 else "", rows * STRIP_PX + 6))
-    top = AXIS_PX + (rows * STRIP_PX + 6 if rows else 0)
+    labels, strip, top = [Label("", "", AXIS_PX)], list[str](), AXIS_PX
+    for name, sub, marks in (
+        ("Faults", "window, bites", _fault_marks(story.faults)),
+        ("Ops", "runbooks", _ops_marks(story)),
+    ):
+        parts, rows = _strip(marks, scale, top)
+        if rows:
+            labels.append(Label(name, sub if rows > 1 else "", rows * STRIP_PX + 6))
+            strip += parts
+            top += rows * STRIP_PX + 6
     body: list[str] = []
     names: list[str] = []
     for tournament in plan.tournaments:
@@ -161,34 +166,74 @@ def _windows(story: Story, scale: _Scale, top: int, height: int) -> list[str]:
     return parts
 
 
-def _fault_strip(faults: Sequence[FaultStory], scale: _Scale) -> tuple[list[str], int]:
-    """The labels of all faults, packed into as few rows as they fit in; returns the parts and the number of rows."""
-    parts: list[str] = []
-    free_from: list[float] = []
-    at_work = [(fault.span.from_at, fault.span.until_at, fault) for fault in faults if fault.span is not None]
-    for from_at, until_at, fault in sorted(at_work, key=lambda placed: placed[0]):
-        if not scale.inside(from_at, until_at):
+class _Mark(NamedTuple):
+    """Something with a label in a strip: a window, if it has a length to show, and ticks with a title each."""
+
+    from_at: int
+    until_at: int
+    kind: str
+    text: str
+    window: bool
+    ticks: list[tuple[int, str]]
+
+
+def _fault_marks(faults: Sequence[FaultStory]) -> list[_Mark]:
+    marks = []
+    for fault in faults:
+        if fault.span is None:
             continue
-        title = fault.plan.title if len(fault.plan.title) <= 26 else fault.plan.title[:25] + "…"
+        title = _shortened(fault.plan.title)
         text = fault.label if len(faults) > LONG_LABELS_MAX else f"{fault.label} {title}"
         text += "" if fault.bites else ", never bit"
-        width = len(text) * CHAR_PX * 100 / WIDTH_PX + 1.8
-        x, until_x = scale.x(from_at), scale.x(until_at)
+        ticks = [(bite.at, f"{text}: {bite.effect} {bite.entity}") for bite in fault.bites[:TICKS_MAX]]
+        marks.append(
+            _Mark(fault.span.from_at, fault.span.until_at, fault.plan.kind, text, fault.window is not None, ticks)
+        )
+    return marks
+
+
+def _ops_marks(story: Story) -> list[_Mark]:
+    """What was opened for a page or a drill, or did not go as written; the daily routine would hide it."""
+    eventful = story.attended.eventful
+    marks = []
+    for one in eventful:
+        until_at = story.end_at if one.until_at is None else one.until_at
+        text = "" if len(eventful) > LONG_LABELS_MAX else _shortened(one.runbook)
+        kind, sign = ("ops", "") if one.went_as_written else ("ops failed", "✕ ")
+        title = f"{one.runbook} ({one.why()}) by {one.principal}, {one.status}"
+        marks.append(_Mark(one.from_at, until_at, kind, sign + text, True, [(one.from_at, title)]))
+    return marks
+
+
+def _shortened(title: str) -> str:
+    return title if len(title) <= 26 else title[:25] + "…"
+
+
+def _strip(marks: Sequence[_Mark], scale: _Scale, top: int) -> tuple[list[str], int]:
+    """All marks, packed into as few rows as they fit in with their labels; returns the parts and the number of rows."""
+    parts: list[str] = []
+    free_from: list[float] = []
+    for mark in sorted(marks, key=lambda mark: mark.from_at):
+        if not scale.inside(mark.from_at, mark.until_at):
+            continue
+        width = len(mark.text) * CHAR_PX * 100 / WIDTH_PX + (1.8 if mark.text else 0)
+        x, until_x = scale.x(mark.from_at), scale.x(mark.until_at)
         beside = x if until_x - x > width else until_x  # a label stands in its window, or after it
         leftward = beside + width > 100
         start, end = (x - width, until_x + 0.5) if leftward else (x, max(beside + width, until_x + 0.5))
         row = next((n for n, free in enumerate(free_from) if free <= start), len(free_from))
         free_from[row:] = [end, *free_from[row + 1 :]]
-        y = AXIS_PX + row * STRIP_PX
-        kind = fault.plan.kind
-        if fault.window is not None:
-            parts.append(_bar(f"{kind} window", scale, from_at, until_at, y + 2, 16, f"{text}, planned window"))
-        for bite in fault.bites[:TICKS_MAX]:
-            parts.append(_tick(kind, scale.x(bite.at), y + 3, 14, f"{text}: {bite.effect} {bite.entity}"))
+        y = top + row * STRIP_PX
+        if mark.window:
+            parts.append(_bar(f"{mark.kind} window", scale, mark.from_at, mark.until_at, y + 2, 16, mark.text))
+        for at, title in mark.ticks:
+            parts.append(_tick(mark.kind, scale.x(at), y + 3, 14, title))
+        if not mark.text:
+            continue
         if leftward:
-            parts.append(_text(f"flabel {kind}", x, y + 14, text, -5, "end"))
+            parts.append(_text(f"flabel {mark.kind}", x, y + 14, mark.text, -5, "end"))
         else:
-            parts.append(_text(f"flabel {kind}", beside, y + 14, text, 5))
+            parts.append(_text(f"flabel {mark.kind}", beside, y + 14, mark.text, 5))
     return parts, len(free_from)
 
 

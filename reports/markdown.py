@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EVENTS_MAX = 80
 BROKEN_MAX = 10
 LINES_MAX = 200
+EXECUTIONS_MAX = 60
 
 
 def render(
@@ -48,6 +49,7 @@ def render(
         _contests(accounts),
         "## Faults",
         faults(story),
+        *(_attended(story) if plan.operations else ()),
         *(_coverage(coverage) if coverage else ()),
         "## Timeline",
         timeline(story, cut(events, EVENTS_MAX)),
@@ -205,6 +207,37 @@ def faults(story: Story) -> str:
         for fault in story.faults
     ]
     return table(["", "fault", "kind", "first bite", "bites", "shows in", "recovery"], rows, right=[4])
+
+
+def _attended(story: Story) -> list[str]:
+    """What ops did, and what was handed on."""
+    told = story.attended
+    rows = [
+        [
+            story.when(one.from_at),
+            code(one.runbook),
+            md(one.why()),
+            md(one.principal),
+            words.duration(one.until_at - one.from_at) if one.until_at is not None else "not over",
+            f"{len(one.sent):,}",
+            one.status if one.went_as_written else f"**{one.status}**",
+        ]
+        for one in told.eventful[:EXECUTIONS_MAX]
+    ]
+    rows += [
+        ["", code(routine.runbook), "due", "", f"{words.duration(routine.mean_ms)} on average", "",
+         f"completed {words.plural(routine.times, 'time')}"]
+        for routine in told.routines
+    ]  # fmt: skip
+    handed = [f"- {story.when(one.at)}: {md(one.sentence())}" for one in told.handed_on]
+    head = ["opened", "runbook", "why", "by", "took", "steps", "ended"]
+    parts = [
+        "## What ops did",
+        md(told.sentence()) + ".",
+        "\n".join(handed),
+        table(head, rows, right=[5]) if rows else "",
+    ]
+    return [part for part in parts if part]
 
 
 def _coverage(coverage: Coverage) -> list[str]:

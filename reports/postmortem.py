@@ -23,6 +23,7 @@ BEFORE_MS, AFTER_MS = words.DAY_MS, 6 * words.HOUR_MS
 EVENTS_MAX = 60
 JOURNAL_MAX = 12
 BROKEN_MAX = 20
+HANDED_ON_MAX = 5
 ASK = "_To be written by people:_"
 
 
@@ -70,6 +71,10 @@ def _what_failed(evidence: Evidence, story: Story) -> list[str]:
         ("Runbook step active", md(story.step_sentence())),
     ]
     parts = [f"**{md(first.message)}**", "\n".join(f"- {name}: {value}" for name, value in facts)]
+    for one in story.attended.handed_on[:HANDED_ON_MAX]:
+        parts.append(md(one.sentence()))
+        if one.patch:
+            parts += ["The document would have to expect what came, if that is as it should be:", fenced(one.patch)]
     lines = _last_events(evidence, story, first.subject, first.at)
     if lines:
         parts += [f"The last events of the journal about {code(first.subject)} until then:", "\n".join(lines)]
@@ -171,6 +176,11 @@ def _coverage(story: Story) -> str:
     lines = [f"- {_RECOVERED[kind]}, as planned: {', '.join(labels)}" for kind, labels in sorted(by.items())]
     used = sorted({step.runbook_id for step in story.steps if step.runbook_id})
     lines.append(f"- runbooks that remediation orders followed: {', '.join(map(code, used)) or 'none'}")
-    if not any(fault.plan.recovery.by == "runbook" for fault in story.faults):
+    ended: dict[str, list[str]] = {}
+    for one in story.attended.executions:
+        ended.setdefault(one.status, []).append(one.runbook)
+    for status, runbooks in sorted(ended.items()):
+        lines.append(f"- runbooks that ops carried out, {status}: {', '.join(map(code, sorted(set(runbooks))))}")
+    if not ended and not any(fault.plan.recovery.by == "runbook" for fault in story.faults):
         lines.append("- no fault of this plan needs a runbook of ops, so this run says nothing about them")
     return "\n".join([*lines, "", f"{ASK} how sure we are that every failure mode is covered, and why."])

@@ -13,6 +13,7 @@ from assertions.model import Broken, Result, Status
 from assertions.windows import Span, spans
 from evidence.manifest import JOURNAL, PLAN
 from reports import words
+from reports.attended import Attended, attended
 
 if TYPE_CHECKING:
     from assertions.judge import FirstBroken, Verdict
@@ -89,6 +90,8 @@ class Story(NamedTuple):
     """FAIL first, then INCONCLUSIVE, PASS, NOT_APPLICABLE; the judge's order within each."""
     faults: list[FaultStory]
     steps: list[Step]
+    attended: Attended
+    """What ops did; of a run with nobody on call nothing."""
     end_at: int
     """The last instant of the run that anybody recorded."""
     events: int
@@ -157,7 +160,8 @@ class Story(NamedTuple):
             return "none"
         if self.first.at is None:
             return "not known, no book says when it broke"
-        return "; ".join(step.words() for step in self.active_steps()) or "none was being executed"
+        active = [step.words() for step in self.active_steps()] + self.attended.during(self.first.at)
+        return "; ".join(active) or "none was being executed"
 
 
 def tell(evidence: Evidence, verdict: Verdict) -> Story:
@@ -179,6 +183,7 @@ def tell(evidence: Evidence, verdict: Verdict) -> Story:
             for number, fault in enumerate(plan.faults, 1)
         ],
         [Step(*row) for row in evidence.rows("platform.remediation_orders", *columns)],
+        attended(evidence, facts(evidence).ended_at),
         facts(evidence).ended_at,
         len(facts(evidence).event_instants),
         _digest(evidence),

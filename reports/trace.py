@@ -1,7 +1,7 @@
 """trace.json: the run as Chrome trace events, to be opened in Perfetto (ui.perfetto.dev) or chrome://tracing.
 
 Time 0 is the start of the run, a microsecond of the trace is one of simulated time. Tracks: the run, contests, play,
-faults, services, webhooks, payouts.
+faults, ops, services, webhooks, payouts.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from reports.story import Story
 if TYPE_CHECKING:
     from evidence.run import Evidence
 
-RUN, CONTESTS, PLAY, FAULTS, SERVICES, WEBHOOKS, PAYOUTS = range(1, 8)
+RUN, CONTESTS, PLAY, FAULTS, OPS, SERVICES, WEBHOOKS, PAYOUTS = range(1, 9)
 _PROCESSES = {
     RUN: "run",
     CONTESTS: "contests",
     PLAY: "tournaments: play",
     FAULTS: "faults",
+    OPS: "ops: runbooks",
     SERVICES: "services: incarnations",
     WEBHOOKS: "webhook deliveries",
     PAYOUTS: "payouts",
@@ -81,6 +82,7 @@ def render(evidence: Evidence, story: Story, contests: list[Life]) -> bytes:
         _contests(contests, _Track(CONTESTS, starts_at)),
         _play(story, _Track(PLAY, starts_at)),
         _faults(story, _Track(FAULTS, starts_at)),
+        _attended(story, _Track(OPS, starts_at)),
         _services(evidence, story, _Track(SERVICES, starts_at)),
         _webhooks(evidence, _Track(WEBHOOKS, starts_at)),
         _payouts(evidence, story, _Track(PAYOUTS, starts_at)),
@@ -132,6 +134,18 @@ def _faults(story: Story, track: _Track) -> _Track:
             key = f"{plan.id}/{bite.at}/{bite.victim}"
             track.overlapping(thread, key, bite.effect, bite.at, bite.at + POINT_MS, entity=bite.entity,
                               victim=bite.victim, seam=bite.seam, operation=bite.operation)  # fmt: skip
+    return track
+
+
+def _attended(story: Story, track: _Track) -> _Track:
+    for one in story.attended.executions:
+        until_at = story.end_at if one.until_at is None else one.until_at
+        track.overlapping(one.principal, one.execution_id, f"{one.runbook} {one.status}", one.from_at, until_at,
+                          occasion=one.why(), reason=one.reason)  # fmt: skip
+        for sent in one.sent:
+            track.point(one.runbook, f"{sent.step} {sent.matched}", sent.at, sent=sent.command, times=sent.times)
+    for handed in story.attended.handed_on:
+        track.point("handed on", handed.incident, handed.at, reason=handed.reason)
     return track
 
 

@@ -102,9 +102,15 @@ class Offer:
             asked: dict[str, int] = {}
             for entry in self.entries:
                 asked[entry.contest_id] = asked.get(entry.contest_id, 0) + 1
-            never = {c.id for c in self.contests if c.guaranteed_cents is None and asked.get(c.id, 0) < c.min_entries}
-            self._lists["refunds"] = [item for item in self.payments() if item[0].partition("/")[0] in never]
+            never = [c for c in self.contests if c.guaranteed_cents is None and asked.get(c.id, 0) < c.min_entries]
+            self._lists["cancelled"] = [(contest.id, contest.lock_at) for contest in never]
+            ids = {contest.id for contest in never}
+            self._lists["refunds"] = [item for item in self.payments() if item[0].partition("/")[0] in ids]
         return self._lists["refunds"]
+
+    def cancelled(self) -> Sequence[tuple[str, int]]:
+        self.refunds()
+        return self._lists["cancelled"]
 
     def unpaid(self) -> Sequence[tuple[str, int, int]]:
         if "unpaid" not in self._lists:

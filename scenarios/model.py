@@ -250,6 +250,7 @@ class DrillModel(Model):
 Setting = Literal[
     "anchor_timeout_ms",
     "auth_timeout_ms",
+    "database_connections",
     "database_timeout_ms",
     "host_timeout_ms",
     "pager_timeout_ms",

@@ -56,8 +56,9 @@ SEAMS: dict[str, Seam] = {
         ("begin", "commit", "transact"),
         "the transaction's name, such as settlement.open",
         "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n; transact: of "
-        "the row that the broken connection leaves, database.incidents.n",
-        ("Refuse", "Die", "Abort", "LoseAnswer", "Hang"),
+        "the row that is left by a broken connection, a page that cannot be read or a row that is not found, "
+        "database.incidents.n",
+        ("Refuse", "Occupy", "Die", "Abort", "LoseAnswer", "Hang", "Overlook"),
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(
@@ -83,7 +84,10 @@ SEAMS: dict[str, Seam] = {
 
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
+    "services.kill": "entity: a service unit; params agent_dies: it dies for good, and is reported once or for ever",
     "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
+    "hosts.silence": "entity: a host; params for_ms: its agent dies, and is started again after that",
+    "hosts.report": "entity: a host; params check, target, observed, reports: its agent reports so often that it fails",
     "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "provider.retire": "entity: tournament_id/golfer_id; params status, reason: he plays no further, and why",
@@ -93,6 +97,8 @@ LEVERS: dict[str, str] = {
     "bank.decide": "entity: contest_id/user_id of a dispute; params won: the bank decides it",
     "entrants.withdraw": "entity: contest_id/user_id; the customer asks the platform for his fee back",
     "database.run": "entity: principal; params role, purpose, statements, bypass (a table): SQL past the application",
+    "database.rot": "entity: tournament_id; a score of it that is shown is not what was written, and no log says so",
+    "monitoring.stop": "entity: the word rules; params for_ms: no alert rule is evaluated for so long",
     "identity.login": "entity: principal; params live: whether the credential survived the revocation",
     "processor.reverse": "entity: contest_id; params transfer: the n-th of its transfers is taken back, in full",
     "dashboard.transfer": "entity: principal; params contest_id, user_id, amount_cents: money sent from the dashboard",

@@ -70,6 +70,20 @@ class Hang(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Overlook(Effect):
+    """The callee does its work as if one row that it holds were not there: `what` names the row."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Occupy(Effect):
+    """So many connections of the caller's pool are taken; it gets none if there is no other in it."""
+
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stall(Effect):
     """The callee begins at once and takes `by_ms` over it; whoever asks the same meanwhile is told that it is at it."""
 
@@ -260,6 +274,9 @@ class Guarantees(Protocol):
 
     def locks(self) -> Sequence[tuple[str, int]]:
         """(contest_id, lock_at): contests that surely run."""
+
+    def cancelled(self) -> Sequence[tuple[str, int]]:
+        """(contest_id, lock_at): contests that surely do not run, so that each fee is owed back from the lock on."""
 
     def settlements(self) -> Sequence[tuple[str, int, int]]:
         """(contest_id, from_at, until_at): the contest is settled, and its payouts begin, between these instants."""

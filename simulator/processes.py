@@ -20,7 +20,7 @@ from seams.draws import Draws
 from seams.faults import LoseAnswer, LoseRequest
 from simulator.actors.database_server import DatabaseServer, Session
 from simulator.driver import Driver, Life
-from simulator.wires.database import DatabaseLine
+from simulator.wires.database import DatabaseLine, Pool
 
 T = TypeVar("T")
 
@@ -29,10 +29,10 @@ LATENCY_MS = (15, 120)
 
 
 class Process:
-    """One life of a unit: its session at the database and, once started, its edge."""
+    """One life of a unit: its session and its connections at the database and, once started, its edge."""
 
-    def __init__(self, unit: Unit, life: Life, session: Session) -> None:
-        self.unit, self.life, self.session = unit, life, session
+    def __init__(self, unit: Unit, life: Life, session: Session, pool: Pool) -> None:
+        self.unit, self.life, self.session, self.pool = unit, life, session, pool
         self.actor = f"system:{unit.name}"
         self.unit_name, self.role, self.guard = unit.name, unit.role, life.guard
         self.app: App | None = None
@@ -71,8 +71,9 @@ class Processes:
         life = self._driver.begin(unit, number)
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
-        process = Process(definition, life, session)
-        process.app = units.start(definition, self._ports(process), self._config())
+        config = self._config()
+        process = Process(definition, life, session, Pool(self._database, session, config))
+        process.app = units.start(definition, self._ports(process), config)
         self._running[unit] = process
         self._tell(unit, True)
         return number
@@ -127,14 +128,15 @@ class ProcessStore:
     ) -> None:
         self._driver, self._connection, self._actor, self._line = driver, connection, process.actor, line
         self._guard, self._now, self._session = process.life.guard, driver.runtime.now, process.session
+        self._pool = process.pool
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
         self._guard()
-        if self._line is not None:
-            effect = self._line.consult(operation)
-            if effect is not None:
-                await self._line.broken(effect, self._session, operation, fn, self._commit)
-        return self._commit(operation, fn)
+        line = self._line
+        if line is None or (effect := line.consult(self._pool, operation)) is None:
+            return self._commit(operation, fn)
+        answer: T = await line.befall(effect, self._pool, self._session, operation, fn, self._commit)
+        return answer
 
     def _commit(self, operation: str, fn: Callable[[Tx], T]) -> T:
         driver = self._driver

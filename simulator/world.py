@@ -37,6 +37,7 @@ from simulator.actors.operator import OperatorActor, Sleep
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
+from simulator.actors.watchdog import MINUTE_MS, WatchdogReceiver
 from simulator.actors.witnesses import AnchorActor, Page, PagerActor
 from simulator.driver import Driver
 from simulator.operations import NONE, Operations
@@ -88,7 +89,7 @@ class World:
         self.database = DatabaseServer(self)
         acts_at = self.bus.acts_at
         broken = acts_at("store", "transact")
-        self._database_line = DatabaseLine(self, self.database, self.config.database_timeout_ms) if broken else None
+        self._database_line = DatabaseLine(self, self.database) if broken else None
         self.processes = Processes(
             driver, self.draws, self.database, self._configured, self._ports,
             tell=self._lives, bus=self.bus if acts_at("edge", "request") else None,
@@ -103,13 +104,16 @@ class World:
         self.provider = ProviderActor(self, plan.tournaments)
         self.anchor, self.pager = AnchorActor(self), PagerActor(self)
         self.operations = operations
-        self.monitoring = MonitoringActor(self, operations.groups, PagerWire(self, self.pager, lambda: None))
+        alerting = PagerWire(self, self.pager, lambda: None)
+        self.monitoring = MonitoringActor(self, operations.groups, alerting)
+        self._watchdog = WatchdogReceiver(self, operations.groups, alerting)
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
         levers = ProcessorLevers(self.processor)
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
+            "services.kill": self.hosts.pull_kill,
             "provider.correct": self.provider.pull_correct,
             "provider.retire": self.provider.pull_retire,
             "processor.roll_secret": self._pull_roll_secret,
@@ -120,7 +124,11 @@ class World:
             "identity.login": self.identity.pull_login,
             "entrants.delete": self.entrants.pull_delete,
             "hosts.skew": self.hosts.pull_skew,
+            "hosts.silence": self.hosts.pull_silence,
+            "hosts.report": self.hosts.pull_report,
             "database.run": self._pull_run,
+            "database.rot": self._pull_rot,
+            "monitoring.stop": self._pull_stop,
             "dashboard.transfer": self._pull_transfer,
             "processor.reverse": levers.pull_reverse,
             "dashboard.refund": self.processor.dashboard.pull_refund,
@@ -249,6 +257,16 @@ class World:
 
     async def _pull_run(self, action: Action, note: NoteAction) -> None:
         await self.database.pull_run(action, note, self.connection)
+
+    async def _pull_rot(self, action: Action, note: NoteAction) -> None:
+        await self.database.pull_rot(action, note, self.connection)
+
+    async def _pull_stop(self, action: Action, note: NoteAction) -> None:
+        """From the last evaluation of the rules before it to the first after it nobody hears of the Watchdog."""
+        last_at, next_at = (at - at % MINUTE_MS for at in (action.at, action.at + action.params["for_ms"]))
+        self.monitoring.stand_still(next_at)
+        for key in (await self._watchdog.misses(last_at, next_at))[:1]:
+            note(action, key)
 
     async def _pull_call(self, action: Action, note: NoteAction) -> None:
         await self._insider.pull_call(action, note)

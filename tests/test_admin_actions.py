@@ -40,13 +40,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "hosts/sync": {"host": "host-9", "reason": "a minute behind"},
     "config/apply": {"setting": "colour", "value": 9, "reason": "slow"},
     "config/revert": {"hash": "h9", "reason": "no better"},
+    "env/promote": {"reason": "release"},
     "services/restart": {"service": "settlement", "reason": "stuck"},
     "backups/create": {"reason": "daily"},
     "backups/restore": {"backup_id": "backup_9", "target": "scratch", "reason": "trial"},
 }
 """Every acting endpoint, with a request for something that is not there."""
 OPTIONAL = ("config/revert", "hash")
-ABOUT_NOTHING = ("backups/create", "transfers/unresolve")
+ABOUT_NOTHING = ("backups/create", "env/promote", "transfers/unresolve")
 """They name nothing that could be missing."""
 CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
 

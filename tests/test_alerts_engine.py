@@ -209,6 +209,37 @@ def test_pending_firing_kept_and_resolved_come_at_their_minutes() -> None:
     assert [alert.annotations for alert in kept] == [{"v": "1 of m"}]  # of when it was there, not of now
 
 
+def test_turns_that_are_missed_tell_of_nothing_and_what_was_pending_has_waited_on() -> None:
+    store = Store()
+    lines = ["Low: a < 1| for: 10m", "Gone: b < 1", "Now: c < 1"]
+    [group] = read_text(rules(*lines))
+    engine = Engine([group], store)
+    for name in "abc":
+        store.set(name, {}, 1, 0)
+    store.set("a", {}, 0, 5 * MINUTE - 1)
+    assert [change.alert.state for change in engine.advance(5 * MINUTE)] == ["pending"]
+    store.set("b", {}, 0, 6 * MINUTE)
+    store.set("b", {}, 1, 8 * MINUTE)
+    store.set("c", {}, 0, 9 * MINUTE)
+    engine.skip(40 * MINUTE)
+    assert engine.next_change(5 * MINUTE) == 40 * MINUTE
+    assert [(c.at_ms, c.alert.name, c.alert.state, c.alert.active_at_ms) for c in engine.advance(60 * MINUTE)] == [
+        (40 * MINUTE, "Low", "firing", 5 * MINUTE), (40 * MINUTE, "Now", "firing", 40 * MINUTE),
+    ]  # fmt: skip
+
+
+def test_what_ended_while_turns_were_missed_is_told_as_it_was_when_it_was_last_seen() -> None:
+    store = Store()
+    store.set("m", {"job": "x"}, 1, 0)
+    engine = Engine(read_text(rules('Up: m == 1 | annotations: {v: "{{ $value }} of {{ $labels.job }}"}')), store)
+    [begun] = engine.advance(5 * MINUTE)
+    store.series("m", {"job": "x"}).set(0, 7 * MINUTE)
+    engine.skip(40 * MINUTE)
+    [ended] = engine.advance(40 * MINUTE)
+    assert (ended.at_ms, ended.alert.state) == (40 * MINUTE, "resolved")
+    assert ended.alert.annotations == begun.alert.annotations == {"v": "1 of x"}
+
+
 def test_a_group_has_its_own_interval() -> None:
     text = rules("Slow: m > 5 | for: 1m").replace("- name: g", "- name: g\n  interval: 5m")
     store = Store()

@@ -9,7 +9,7 @@ from assertions.model import REGISTRY, Result, Status, judge_one
 from tests.support.broken_runs import BREAKS, ONLY_INCONCLUSIVE, conduct, money
 from tests.support.broken_runs.change import Break, add, row
 from tests.support.fake_evidence import FakeEvidence
-from tests.support.scribe import rechain
+from tests.support.scribe import encode, rechain
 from tests.support.small_run import COMPLETED, CUTOFF, HOUR, LOCK, SETTLED, plan, small_run
 
 discover()
@@ -114,6 +114,37 @@ def test_a_fault_at_work_puts_a_bound_off_and_a_violation_does_not() -> None:
         excused.plan = excused.plan.model_copy(update={"faults": [changed, *others]})
         excused.books["injector.bites"] = [one for one in excused.books["injector.bites"] if one["fault_id"] != "f1"]
         assert result(excused, "lifecycle.on_time").status is expected, kind
+
+
+def settled_after(evidence: FakeEvidence, *steps: tuple[str, str, str]) -> FakeEvidence:
+    """c1 took these steps (actor, before, after) between COMPLETE and SETTLED."""
+    log, settled = evidence.books["platform.audit_log"], conduct.transition(evidence, "c1", "SETTLED")
+    for actor, before, after in steps:
+        told = {"actor": actor, "before": encode({"status": before}), "after": encode({"status": after})}
+        log.insert(log.index(settled), {**settled, **told})
+    for seq, one in enumerate(log, start=1):
+        one["seq"] = seq
+    rechain(evidence)
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [
+        ([("system:settlement", "COMPLETE", "ERROR"), ("ops:kim", "ERROR", "COMPLETE")], Status.PASS),
+        ([("system:settlement", "COMPLETE", "ERROR"), ("ops:kim", "ERROR", "COMPLETE")] * 2, Status.PASS),
+        ([("system:settlement", "COMPLETE", "ERROR"), ("system:settlement", "ERROR", "COMPLETE")], Status.FAIL),
+        ([("system:contests", "COMPLETE", "ERROR"), ("ops:kim", "ERROR", "COMPLETE")], Status.FAIL),
+        ([("system:settlement", "COMPLETE", "ERROR")], Status.FAIL),
+    ],
+)
+def test_a_contest_that_was_given_up_may_only_be_taken_up_by_ops(
+    steps: list[tuple[str, str, str]], status: Status
+) -> None:
+    evidence = settled_after(small_run(), *steps)
+    assert result(evidence, "lifecycle.states_in_order").status is status
+    if status is Status.PASS:
+        assert result(evidence, "lifecycle.on_time").status is Status.PASS, "it was COMPLETE when it first was"
 
 
 def test_a_correction_after_the_cutoff_changes_no_prize_and_is_only_to_be_told() -> None:

@@ -13,7 +13,8 @@ from assertions.model import REGISTRY, Result, Status, judge_one
 from assertions.words import HOUR_MS, MINUTE_MS
 from operations.alerts import AlertRule
 from tests.support.broken_runs.change import add, row
-from tests.support.broken_runs.watching import an_alert_in_a_quiet_night
+from tests.support.broken_runs.scores import rotten
+from tests.support.broken_runs.watching import an_alert_in_a_quiet_night, missed
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.operated import EXECUTION, INCIDENT, OPS
 from tests.support.small_run import DAY, T0, small_run
@@ -79,6 +80,41 @@ def test_a_violation_explains_what_it_sets_off() -> None:
     assert result(evidence, "alerts.none_without_incident").status is Status.PASS
 
 
+@pytest.mark.parametrize(
+    ("at_ms", "status"), [(-1, Status.FAIL), (0, Status.PASS), (2 * HOUR_MS, Status.PASS), (3 * HOUR_MS, Status.FAIL)]
+)
+def test_the_watchdog_may_be_missed_while_alerting_stands_still_by_the_plan(at_ms: int, status: Status) -> None:
+    evidence = small_run()
+    window = {"from_at": T0 + DAY, "until_at": T0 + DAY + 2 * HOUR_MS, "seam": "monitoring"}
+    fault = evidence.plan.faults[0].model_copy(update={"id": "f3", **window})
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, fault]})
+    missed(evidence, T0 + DAY + at_ms)
+    assert result(evidence, "alerts.watchdog").status is status
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (MINUTE_MS, Status.FAIL)])
+def test_while_alerting_stands_still_no_alert_is_late(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    bitten_at = min(row["at"] for row in evidence.books["injector.bites"] if row["fault_id"] == "f1")
+    [fault] = [one for one in evidence.plan.faults if one.id == "f1"]
+    waits_ms = bound_ms(rules(evidence)["PayoutTransferStuck"])  # type: ignore[arg-type]
+    fires = row(evidence, "monitoring.alerts", dedup_key=INCIDENT, state="firing")
+    fires["at"] = max(bitten_at, fault.until_at or 0) + waits_ms + HOUR_MS + late_ms
+    assert result(evidence, "alerts.incidents_raised").status is Status.FAIL
+    window = {"from_at": bitten_at - HOUR_MS, "until_at": bitten_at + HOUR_MS, "seam": "monitoring"}
+    stop = evidence.plan.faults[0].model_copy(
+        update={"id": "f3", **window, "recovery": fault.recovery.model_copy(update={"by": "itself"})}
+    )
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, stop]})
+    assert result(evidence, "alerts.incidents_raised").status is status
+
+
+def test_what_a_disk_made_wrong_and_ops_put_right_is_no_mistake_of_the_platforms() -> None:
+    evidence = small_run()
+    rotten(evidence, 0)
+    assert result(evidence, "ingestion.scores_are_audited").status is Status.PASS
+
+
 def late_page(evidence: FakeEvidence, late_ms: int) -> None:
     """A page on a quiet day that is taken so much later than somebody with empty hands takes it."""
     at = T0 + DAY
@@ -112,3 +148,23 @@ def test_whoever_is_at_something_else_ends_it_first(late_ms: int, status: Status
         add(evidence, "operator.notebook", **{**other, "n": 90 + (action == "completed")})
     assert row(evidence, "operator.notebook", incident=INCIDENT)["principal"] == OPS
     assert result(evidence, "alerts.acknowledged").status is status
+
+
+@pytest.mark.parametrize(
+    ("over_ms", "late_ms", "status"), [(0, 0, Status.PASS), (0, 1, Status.FAIL), (1, 1, Status.PASS)]
+)
+def test_what_another_fault_keeps_from_the_platform_is_told_of_once_that_is_over(
+    over_ms: int, late_ms: int, status: Status
+) -> None:
+    """Its own recovery, two hours here, excuses no fault."""
+    evidence = small_run()
+    first = evidence.plan.faults[0]
+    bitten_at = row(evidence, "injector.bites", fault_id=first.id)["at"]
+    until_at = bitten_at + bound_ms([{"expr": "time() - a > 60", "for": "1m"}])
+    recovery = first.recovery.model_copy(update={"within_s": 0})
+    other = first.model_copy(
+        update={"id": "f3", "from_at": bitten_at, "until_at": until_at + over_ms, "recovery": recovery}
+    )
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, other]})
+    row(evidence, "monitoring.alerts", dedup_key=INCIDENT, state="firing")["at"] = until_at + late_ms
+    assert result(evidence, "alerts.incidents_raised").status is status

@@ -86,6 +86,16 @@ def test_a_lag_is_no_shorter_for_answers_that_were_lost_or_lies() -> None:
         assert status(evidence, "lag_as_polled") is PASS, how
 
 
+@pytest.mark.parametrize(("since", "expected"), [(1, FAIL), (2, PASS)])
+def test_an_old_answer_is_as_good_as_any_if_it_is_as_old_as_what_was_asked_from(since: int, expected: Status) -> None:
+    """A page that shows the lag without it is wrong then."""
+    evidence = small_run()
+    told_at = look(evidence, "contests", 3)["at"] + 200
+    served = {"event_id": "ev1", "status": 200, "since_revision": since, "revision": 1, "cells": 0, "glitch": "stale"}
+    add(evidence, "provider.requests", at=told_at - HOUR, **served)
+    assert status(evidence, "lag_as_polled") is expected
+
+
 @pytest.mark.parametrize("shown", [True, False])
 def test_an_incident_opened_while_the_page_was_made_may_be_on_it_or_not(shown: bool) -> None:
     evidence = small_run()

@@ -137,6 +137,8 @@ CASES: list[tuple[str, str, Plant, str]] = [
     ("processor.funds_pending", "", means("balance_insufficient", NEVER), "payouts.right_people_right_amounts"),
     ("processor.funds_pending", "", never_takes_a_new_key, "payouts.attempts_follow_idempotency"),
     ("processor.key_expired", "", never_forgets_a_key, "payouts.exactly_once"),
+    ("processor.charge_locked", "", means("lock_timeout", NEVER), "lifecycle.cancelled_are_refunded"),
+    ("processor.intent_locked", "", believes_that_what_it_canceled_is_canceled, "recovery.converged"),
     ("processor.outage", "", means("http_503", NEVER), "payouts.right_people_right_amounts"),
     ("timeouts.transfer_request_lost", "", means("deadline_exceeded", NEVER), "payouts.right_people_right_amounts"),
     ("timeouts.transfer_answer_lost", "", always_takes_a_new_key, "payouts.exactly_once"),

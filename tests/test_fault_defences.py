@@ -56,6 +56,7 @@ NEEDED: list[tuple[str, Plant, str]] = [
     ("endpoint.down", defects.old_events_are_refused, "recovery.webhooks_accepted"),
     ("customers.chargeback_lost", defects.a_lost_dispute_stays_a_claim, "ledger."),
     ("customers.chargeback_won", defects.what_a_bank_gives_back_is_not_posted, "ledger."),
+    ("customers.chargeback_of_refund", defects.what_a_bank_has_given_stays_owed, "ledger.participants_balances"),
     ("customers.refund_requested", defects.who_withdraws_plays_on, "payouts.right_people_right_amounts"),
     ("provider.outage", defects.a_failure_starts_over, "ingestion.resumes_from_checkpoint"),
     ("provider.empty", defects.an_empty_answer_starts_over, "ingestion.resumes_from_checkpoint"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from evidence.plan import FaultPlan
 from evidence.schemas import BOOKS
 from fault_injectors import DeclarationError, bind, build, check, index, registry
 from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS
+from fault_injectors.winrm import LOGON_FAILURE
 from seams.bus import SeamBus
 from seams.catalogue import LEVERS, SEAMS
 from seams.draws import Draws
@@ -91,6 +93,10 @@ class Offer:
 
     def refunds(self) -> list[tuple[str, int]]:
         return self.some_refunds
+
+    def cancelled(self) -> list[tuple[str, int]]:
+        contests = dict.fromkeys(who.partition("/")[0] for who, _ in self.some_refunds)
+        return [(contest_id, START + 2 * 86_400_000) for contest_id in contests]
 
     def cutoffs(self) -> list[tuple[str, int]]:
         return self.some_cutoffs
@@ -170,10 +176,8 @@ def crossings(fault: Fault, calls: list[tuple[int, str]]) -> list[tuple[int, str
 
 def test_the_registry_holds_every_family_in_the_order_of_the_ids() -> None:
     assert list(registry()) == IDS
-    assert {id.partition(".")[0] for id in IDS} == {
-        "commands", "corrections", "customers", "endpoint", "golfers", "ops", "platform", "processor", "provider",
-        "timeouts", "violations", "webhooks", "winrm",
-    }  # fmt: skip
+    modules = {module.name for module in iter_modules(fault_injectors.__path__)}
+    assert {id.partition(".")[0] for id in IDS} == modules - {"moments", "tables"}
 
 
 @pytest.mark.parametrize(("id", "cls"), ALL)
@@ -467,7 +471,7 @@ def test_a_golfer_leaves_with_a_status_and_a_reason(id: str, golfers: set[str], 
     assert chosen == golfers
 
 
-@pytest.mark.parametrize("id", ["winrm.refused", "winrm.answer_lost"])
+@pytest.mark.parametrize("id", ["winrm.refused", "winrm.answer_lost", "winrm.unreachable", "winrm.start_fails"])
 def test_winrm_fails_after_a_crash_that_the_plan_gets_too(id: str) -> None:
     for key in KEYS:
         binding, _ = bound(id, key)
@@ -623,13 +627,52 @@ def test_winrm_refuses_the_first_calls_to_the_host_after_the_crash_whatever_they
     assert [(at, effect) for at, _, effect in crossings(refused, calls)] == [(101, Refuse(0)), (102, Refuse(0))]
 
 
+@pytest.mark.parametrize(
+    ("id", "entity", "befallen", "effect"),
+    [
+        ("winrm.unreachable", "win-ingest-1", {"query", "start"}, Refuse(0)),
+        ("winrm.start_fails", "win-ingest-1/start", {"start"}, Refuse(0, LOGON_FAILURE)),
+    ],
+)
+def test_winrm_fails_for_its_minutes_or_until_it_is_bound_to(
+    id: str, entity: str, befallen: set[str], effect: Effect
+) -> None:
+    instants = (99, 100, 100 + 60 * MINUTE_MS - 1, 100 + 60 * MINUTE_MS)
+    calls = [
+        (at, f"{host}/{verb}") for at in instants for host in ("win-ingest-1", "win-2") for verb in ("query", "start")
+    ]
+    for binding in (Binding(entity, from_at=100), Binding(entity, from_at=100, until_at=instants[3])):
+        fault = build(id, "f1", binding, {"minutes": 60})
+        expected = [(at, f"win-ingest-1/{verb}", effect) for at in instants[1:3] for verb in ("query", "start")]
+        assert list(crossings(fault, calls)) == [one for one in expected if one[1].partition("/")[2] in befallen]
+    assert not list(crossings(build(id, "f1", Binding(entity, from_at=100, until_at=110), {}), calls[8:]))
+
+
+def test_an_agent_falls_silent_once_it_has_reported_the_crash_that_the_plan_gets_too() -> None:
+    for key in KEYS:
+        binding, params = bound("hosts.agent_silent", key)
+        [occasion] = binding.occasion
+        assert (occasion.fault, occasion.binding.entity) == ("platform.crash", "ingestion")
+        assert occasion.binding.from_at is not None
+        [action] = build("hosts.agent_silent", "f1", binding, params).actions()
+        assert action.at > occasion.binding.from_at + MINUTE_MS
+        assert action.params["for_ms"] == params["minutes"] * MINUTE_MS
+    [explicit] = build("hosts.agent_silent", "f1", Binding("win-ingest-1", from_at=5, until_at=9), {}).actions()
+    assert explicit.params["for_ms"] == 4
+
+
 def test_winrm_loses_the_answer_of_the_first_start_after_the_crash_only() -> None:
     lost = build("winrm.answer_lost", "f1", Binding("win-ingest-1/start", from_at=100), {})
     calls = [(at, f"win-ingest-1/{verb}") for at in (99, 100, 101) for verb in ("query", "start")]
     assert [(at, entity) for at, entity, _ in crossings(lost, calls)] == [(100, "win-ingest-1/start")]
 
 
-CALLED = {"winrm.refused": "win-ingest-1/query", "timeouts.admin_api": "/api/admin/status"}
+CALLED = {
+    "platform.connections_held": "ingestion.apply",
+    "winrm.refused": "win-ingest-1/query",
+    "winrm.unreachable": "win-ingest-1/query",
+    "timeouts.admin_api": "/api/admin/status",
+}
 """Whom a call is about that the fault befalls, where its binding does not say so."""
 
 

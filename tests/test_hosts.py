@@ -231,6 +231,20 @@ def test_a_lost_answer_leaves_a_started_service_and_a_caller_that_waits() -> Non
     assert fleet.requests("n", "ran", "exit_code", "answered")[1] == (2, True, 0, False)
 
 
+def test_a_start_that_fails_ran_said_why_and_started_nothing() -> None:
+    fleet = Fleet(build("winrm.start_fails", "f1", Binding(f"{WIN}/start", from_at=MONDAY), {"minutes": 5}))
+    fleet.crash("ingestion")
+    told = fleet.run(WIN, "Start-Service", "ingestion")
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert "error 1069" in told.stderr
+    assert "Stopped" in fleet.run(WIN, "Get-Service", "ingestion").stdout
+    fleet.world.run_for(5 * MINUTE)
+    assert fleet.run(WIN, "Start-Service", "ingestion").exit_code == 0
+    assert fleet.control.alive["ingestion"]
+    assert fleet.world.bites == [("f1", "Refuse", "1")]
+    assert fleet.requests("n", "outcome", "ran", "exit_code", "answered")[0] == (1, "ran", True, 1, True)
+
+
 def test_a_lost_request_never_reaches_the_host() -> None:
     fleet = Fleet(Everything("ssh", LoseRequest()))
     with pytest.raises(DeadlineExceeded):
@@ -288,6 +302,22 @@ def test_the_agent_reports_at_the_next_whole_minute_and_every_five_while_it_last
     assert len(fleet.reports()) == 3
 
 
+@pytest.mark.parametrize(("agent_dies", "reports"), [(True, 1), (False, 3)])
+def test_a_daemon_that_is_killed_stays_down_and_is_reported_once_or_again_and_again(
+    agent_dies: bool, reports: int
+) -> None:
+    fleet = Fleet()
+    noted: list[str] = []
+    kill = Action(fleet.world.runtime.now(), "services.kill", "settlement", {"agent_dies": agent_dies})
+    fleet.world.run(fleet.actor.pull_kill(kill, lambda _, victim: noted.append(victim)))
+    fleet.world.run_for(12 * MINUTE)
+    assert [(state, by) for _, state, by, _ in fleet.states("settlement")] == [("running", "boot"), ("stopped", "kill")]
+    assert len(noted) == 1
+    assert fleet.reports() == [((1 + 5 * n) * MINUTE, "settlement") for n in range(reports)]
+    fleet.world.run(fleet.actor.pull_kill(kill, lambda _, victim: noted.append(victim)))
+    assert len(noted) == 1, "it does not run"
+
+
 def test_the_agent_tries_again_each_minute_until_somebody_takes_its_report() -> None:
     fleet = Fleet()
 
@@ -301,6 +331,44 @@ def test_the_agent_tries_again_each_minute_until_somebody_takes_its_report() -> 
     fleet.crash("ingestion")
     fleet.world.run_for(9 * MINUTE + 1)
     assert [at // MINUTE for at, _ in fleet.reports()] == [1, 2, 3, 4, 9]
+
+
+def silence(fleet: Fleet, minutes: int) -> list[str]:
+    victims: list[str] = []
+    action = Action(fleet.world.runtime.now(), "hosts.silence", WIN, {"for_ms": minutes * MINUTE})
+    fleet.world.runtime.spawn(fleet.actor.pull_silence(action, lambda _, victim: victims.append(victim)), "silence")
+    return victims
+
+
+def test_an_agent_that_has_died_reports_nothing_until_it_is_started_again() -> None:
+    fleet = Fleet()
+    fleet.crash("ingestion")
+    fleet.world.run_for(90 * SECOND)
+    victims = silence(fleet, 20)
+    fleet.world.run_for(25 * MINUTE)
+    assert [at // MINUTE for at, _ in fleet.reports()] == [1, 22]
+    [victim] = victims
+    bitten = fleet.world.rows("hosts.services")[int(victim) - 1]
+    assert (bitten["host"], bitten["service"], bitten["state"], bitten["by"]) == (WIN, "agent", "stopped", "crash")
+    assert [state[:3] for state in fleet.states("agent")] == [
+        (90 * SECOND, "stopped", "crash"), (90 * SECOND + 20 * MINUTE, "running", "command"),
+    ]  # fmt: skip
+    assert fleet.actor.is_running("ingestion") is False, "it was the agent that came back"
+
+
+def test_a_check_that_fails_is_reported_as_often_as_it_does_and_noted_once_for_each_incident() -> None:
+    fleet = Fleet()
+    answers = iter([Response(503), *(Response(202, {"incident_id": name}) for name in ("i1", "i1", "i2"))])
+    fleet.world.edge.answer = lambda _: next(answers)
+    victims: list[str] = []
+    told = {"check": "disk_free", "target": "C:", "observed": "failed", "reports": 4}
+    action = Action(fleet.world.runtime.now(), "hosts.report", WIN, told)
+    fleet.world.run(fleet.actor.pull_report(action, lambda _, victim: victims.append(victim)))
+    assert [at // MINUTE for at, _ in fleet.reports()] == [0, 5, 10, 15]
+    assert fleet.world.edge.seen[0][1].body == {
+        "host": WIN, "check": "disk_free", "target": "C:", "observed": "failed",
+    }  # fmt: skip
+    assert victims == ["i1", "i2"]
 
 
 def test_a_unit_that_systemd_brought_back_is_not_reported() -> None:

@@ -140,6 +140,48 @@ def test_a_lost_dispute_that_is_won_after_all_leaves_no_loss(platform: Platform,
     assert row(platform)["status"] == "won"
 
 
+def refused(platform: Platform) -> None:
+    """ann's fee is owed back, and the processor will never refund it: her bank has it in its hands."""
+    lock(platform)
+    platform.write(lambda tx: tx.run("update contests set status = 'CANCELLED'"))
+    assert platform.write(lambda tx: entries.refund_all(tx, CTX, "c1", "contest_cancelled")) == 1
+    problem = ProcessorError(400, "invalid_request_error", "charge_disputed", "the bank has it")
+    platform.processor.troubles["refunds.create"] = [(problem, False)]
+    platform.work("refunds")
+    assert platform.row("refunds", intent_id="pi_1")["status"] == "FAILED_TERMINAL"
+
+
+@pytest.mark.parametrize("refused_last", [False, True])
+def test_what_a_bank_gives_to_whom_we_owe_it_is_owed_no_more_and_no_loss(
+    platform: Platform, refused_last: bool
+) -> None:
+    owed = ledger.refund_payable("ann")
+    platform.processor.dispute("pi_1")
+    if not refused_last:
+        refused(platform)
+        assert platform.balances()[owed] == -FEE_CENTS
+    platform.processor.decide("dp_1", "lost")
+    deliver_all(platform)
+    if refused_last:
+        assert platform.balances()[ledger.DISPUTE_LOSS] == FEE_CENTS
+        refused(platform)
+    assert {owed, ledger.DISPUTE_LOSS, ledger.DISPUTED}.isdisjoint(platform.balances())
+    platform.processor.decide("dp_1", "won")
+    deliver_all(platform)
+    assert platform.balances()[owed] == -FEE_CENTS, "the bank has taken it back from her"
+    assert {ledger.DISPUTE_LOSS, ledger.DISPUTED}.isdisjoint(platform.balances())
+
+
+def test_a_refund_that_is_refused_after_its_dispute_came_back_stays_owed(platform: Platform) -> None:
+    platform.processor.dispute("pi_1")
+    for decision in ("lost", "won"):
+        platform.processor.decide("dp_1", decision)
+        deliver_all(platform)
+    refused(platform)
+    assert platform.balances()[ledger.refund_payable("ann")] == -FEE_CENTS
+    assert ledger.DISPUTE_LOSS not in platform.balances()
+
+
 def test_money_that_has_come_back_is_not_written_off_by_old_news(platform: Platform) -> None:
     """The balance told of both movements before the event of the bank's first decision came."""
     platform.processor.dispute("pi_1")

@@ -9,9 +9,12 @@ import pytest
 
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.ports import ConnectionFailed, DeadlineExceeded, ProcessorError
+from contest_platform.services import webhooks
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.payouts import BACKOFF_MAX_MS, BACKOFF_MIN_MS, KEY_LIFE_MS, PayoutsService
 from contest_platform.services.settlement import SettlementService
+from contest_platform.services.undelivered import GIVEN_UP_MS
+from contest_platform.services.webhooks import Event, WebhooksService
 from tests.support.contest_world import CUTOFF_AT, ContestWorld
 from tests.support.payout_world import (
     CARDS,
@@ -39,6 +42,23 @@ def test_a_winner_is_paid_and_the_contest_is_paid_out() -> None:
     assert (world.status(), world.row("contests", contest_id="c1")["closed_at"]) == ("PAID_OUT", CUTOFF_AT)
     assert attempts(world) == [(1, "SUCCEEDED", None)]
     assert world.due(payouts) is None
+
+
+def test_a_reversal_that_was_told_of_before_its_payout_was_known_is_applied_as_soon_as_it_is() -> None:
+    world, payouts = paying("lost_after")
+    row, service = transfer(world), world.life(WebhooksService)
+    assert row["status"] == "RETRYABLE"
+    metadata = {"transfer_id": row["transfer_id"]}
+    snapshot = {"id": "tr_1", "amount": 2_700, "amount_reversed": 2_700, "metadata": metadata}
+    event = Event("evt_1", "transfer.reversed", CUTOFF_AT, snapshot)
+    assert world.write(lambda tx: webhooks.record(tx, event, delivered=True)) == "WAITING"
+    world.work(service)
+    assert world.due(service) == world.rows("select received_at from webhook_inbox")[0]["received_at"] + GIVEN_UP_MS
+    world.step(payouts)
+    assert transfer(world)["status"] == "PAID"
+    assert world.due(service) == world.runtime.at
+    world.work(service)
+    assert transfer(world)["status"] == "REVERSED"
 
 
 def test_the_request_says_what_the_transfer_is_for() -> None:

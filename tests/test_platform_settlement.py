@@ -12,8 +12,8 @@ import pytest
 from contest_platform import checkpoints, ledger
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.services.contests import ContestsService
-from contest_platform.services.settlement import LEASE_MS, SettlementService
-from tests.support.contest_world import CUTOFF_AT, LOCK_AT, OVER_AT, ContestWorld
+from contest_platform.services.settlement import LEASE_MS, SettlementService, run_again
+from tests.support.contest_world import CTX, CUTOFF_AT, LOCK_AT, OVER_AT, ContestWorld
 from tests.support.settlement_world import CARDS, ENTRIES, WINNERS, complete, cut, ready, settled
 
 # --- when -------------------------------------------------------------------------------------------------------------
@@ -283,3 +283,23 @@ def test_a_contest_whose_rules_cannot_be_applied_is_an_error_and_holds_up_no_oth
     assert run["status"] == "FAILED"
     assert "prize shares" in json.loads(run["error_json"])["detail"]
     assert world.due(daemon) is None
+
+
+@pytest.mark.parametrize("step", ["settlement.open", "settlement.execute", "settlement.close"])
+def test_a_contest_that_cannot_be_read_is_given_up_and_settled_once_when_it_is_run_again(step: str) -> None:
+    world, daemon = ready()
+    world.store.damaged = lambda operation: operation == step
+    world.work(daemon)
+    contest, run = world.row("contests", contest_id="c1"), world.row("settlement_audit", contest_id="c1")
+    assert (contest["status"], contest["error_code"], run["status"]) == ("ERROR", "settlement_impossible", "FAILED")
+    assert json.loads(run["error_json"])["detail"] == f"data_corrupted in {step}"
+    assert world.due(daemon) is None, "nobody tries it again unasked"
+    world.store.damaged = lambda _: False
+    world.runtime.at += MINUTE_MS
+    assert world.write(lambda tx: run_again(tx, CTX, "c1", "it is read again")) is True
+    world.work(daemon)
+    assert world.status() == "SETTLED"
+    assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS
+    assert len(world.rows("select * from outcome_settlement_log")) == len(ENTRIES)
+    runs = world.rows("select status from settlement_audit order by started_at, rowid")
+    assert [run["status"] for run in runs] == ["FAILED", "SUCCEEDED"]

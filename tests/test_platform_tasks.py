@@ -286,6 +286,55 @@ def test_an_interface_that_is_not_the_committed_one_is_told(world: AdminWorld, m
     assert "check=openapi equal=no differences=1 first=/api/entries\n" in world.opsctl("env compare").text
 
 
+# --- promotion --------------------------------------------------------------------------------------------------------
+
+
+def test_a_promotion_is_one_version_with_all_of_stagings_settings_and_asking_again_makes_none(
+    world: AdminWorld,
+) -> None:
+    for setting in ("auth_timeout_ms 8000", "database_connections 5"):
+        act(world, f'config apply {setting} --reason "drifted"', [])
+    take(world)
+    would = act(world, 'env promote --reason "release" --dry-run', [])
+    assert (would["differences"], would["version"], would["changed"]) == ("2", "3", "yes")
+    did = act(world, 'env promote --reason "release"', [])
+    assert (did["version"], did["hash"]) == ("4", would["hash"])
+    assert world.opsctl("env pending").text == "none\n"
+    again = act(world, 'env promote --reason "release"', [])
+    assert (again["differences"], again["version"], again["changed"]) == ("0", "4", "no")
+
+
+def test_a_copy_is_fresh_for_a_day_and_a_little(world: AdminWorld) -> None:
+    take(world)
+    world.runtime.at += 26 * 3_600_000
+    assert "check=backup equal=yes " in world.opsctl("env promotion").text
+    world.runtime.at += 1
+    assert "check=backup equal=no " in world.opsctl("env promotion").text
+
+
+@pytest.mark.parametrize(
+    ("statement", "refusal"),
+    [("select 1", "backup: none of the last 26 hours"), ("create table spare (x)", "schema: table spare is not in")],
+)
+def test_what_speaks_against_a_promotion_has_it_refused_on_record(
+    world: AdminWorld, statement: str, refusal: str
+) -> None:
+    world.connection.execute(statement)
+    output = world.opsctl('env promote --reason "release"', world.start())
+    assert (output.status, output.text.startswith(f"error: not promoted: {refusal}")) == (1, True)
+    assert [(action, actor) for action, actor, _ in world.refusals()] == [("refuse.env_promote", KIM)]
+    assert world.rows("select * from config_versions") == []
+
+
+def test_what_is_pending_can_be_asked_by_what_it_is_about(world: AdminWorld) -> None:
+    for setting in ("auth_timeout_ms 8000", "database_connections 5"):
+        act(world, f'config apply {setting} --reason "drifted"', [])
+    assert len(world.opsctl("config pending").text.splitlines()) == 2
+    assert world.opsctl("config pending --of database").text == "setting=database_connections from=5 to=20\n"
+    assert world.opsctl("config pending --of pager").text == "none\n"
+    assert world.opsctl("config pending --of horses").status == 2
+
+
 def test_the_services_that_can_be_restarted_are_the_units() -> None:
     assert tuple(UNITS) == SERVICES
 

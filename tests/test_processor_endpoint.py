@@ -133,6 +133,22 @@ def test_no_forgery_is_genuine_and_each_says_that_the_entry_is_paid(tmp_path: Pa
     assert world.rows("processor.intents")[0]["captured_at"] is None
 
 
+def test_where_another_fault_kept_a_payment_away_there_is_nothing_to_forge_or_to_dispute(tmp_path: Path) -> None:
+    world = ProcessorWorld(tmp_path)
+    noted: list[str] = []
+    levers = ProcessorLevers(world.actor)
+    pulls = {
+        "attacker.forge": levers.pull_forge, "bank.dispute": levers.pull_dispute, "bank.decide": levers.pull_decide,
+    }  # fmt: skip
+    for begun in (False, True):
+        for name, pull in list(pulls.items())[int(begun) :]:
+            action = Action(0, name, "c1/u1", {"won": True})
+            world.do(lambda pull=pull, action=action: pull(action, lambda _, victim: noted.append(victim)))
+        assert noted == []
+        world.intent()  # begun, and not paid
+    assert world.rows("processor.disputes") == world.rows("attacker.posts") == []
+
+
 @pytest.mark.parametrize("won", [True, False])
 def test_a_bank_disputes_and_decides_by_the_levers(tmp_path: Path, won: bool) -> None:
     world = ProcessorWorld(tmp_path)

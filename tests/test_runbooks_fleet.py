@@ -170,6 +170,8 @@ def test_a_check_that_goes_on_failing_is_handed_on_with_its_incident_open() -> N
     jobs = [*healing.jobs(), goes_on]
     handed_on(UNMATCHED, Tried(world, jobs), "Verification/1", host="win-1", check="disk_free")
     assert sorted(incidents(world)) == ["OPEN", "RESOLVED"]
+    [told] = world.rows("select output from runbook_execution_steps where section = 'Rollback'")
+    assert told["output"].endswith(" status=RESOLVED changed=no\n"), "another is open for it"
 
 
 @pytest.mark.parametrize("step", ["Recovery/5", "Verification/2"])

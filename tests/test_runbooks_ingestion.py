@@ -166,7 +166,7 @@ def test_an_ingestion_service_that_has_stopped_is_started_again_and_polled() -> 
     world.provider.publish(CARDS)
     jobs: list[Any] = [*healing.jobs(), Polling(world)]
     control = healed(LAG, Tried(world, jobs), tournament_id="t1")
-    assert control.steps[:5] == ["Diagnosis/1", "Diagnosis/3", "Recovery/1", "Recovery/2", "Recovery/3"]
+    assert control.steps[:5] == ["Diagnosis/1", "Recovery/1", "Recovery/2", "Recovery/3", "Recovery/4"]
     assert world.hosts.stopped == set()
     assert shown(world) == CARDS
 
@@ -250,7 +250,7 @@ def test_what_is_still_in_quarantine_and_was_never_told_again_is_handed_on() -> 
     world.connection.execute("drop trigger quarantine_resolutions_refuses_delete")
     world.connection.execute("delete from quarantine_resolutions")
     assert unresolved(world) != "none\n"
-    handed_on(QUARANTINE, Tried(world, world.ingestion()), "Recovery/5", tournament_id="t1")
+    handed_on(QUARANTINE, Tried(world, world.ingestion()), "Recovery/4", tournament_id="t1")
 
 
 def test_scores_that_never_add_up_are_handed_on_in_quarantine() -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from contest_platform.admin.service import AdminService
 from contest_platform.app import App
+from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.ports import ConnectionFailed, DeadlineExceeded, Introspection, ProcessorError
+from contest_platform.services import disputes
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.entries import EntriesService
 from contest_platform.services.reconciliation import ReconciliationService
@@ -377,6 +379,25 @@ def test_money_that_is_taken_for_a_payment_that_is_not_ours_is_handed_on(world: 
     outcome = handed_on("chargeback_received", tried(world), "Recovery/3")
     assert outcome.escalation is not None
     assert dispute_id in outcome.escalation.reason
+
+
+def test_a_dispute_of_which_only_its_money_has_told_so_far_is_waited_for(world: Payments) -> None:
+    disputed(world)
+    world.reconciled()
+    entry_id, intent_id = world.entered("bob")
+    world.deliver(world.processor.pay(intent_id))
+
+    def half_read() -> None:
+        told = len(world.processor.events)
+        dispute_id = world.processor.dispute(intent_id)
+        del world.processor.events[told:]
+        [moved] = world.processor.disputes[dispute_id].movements
+        world.write(lambda tx: disputes.moved(tx, Context("system:payments", dispute_id), moved))
+
+    control = healed("chargeback_received", tried(world, meanwhile={"Recovery/3": half_read}))
+    looks = [record for record in control.records if (record.section, record.number) == ("Recovery", 3)]
+    assert [record.matched for record in (looks[0], looks[-1])] == ["not yet", "expected"]
+    assert world.row("disputes", entry_id=entry_id)["status"] == "needs_response"
 
 
 # --- answers that are lost --------------------------------------------------------------------------------------------

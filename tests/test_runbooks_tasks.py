@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import apsw
 import pytest
 
+from contest_platform import environments
 from contest_platform.audit import Context
 from contest_platform.ports import ConnectionLost
 from contest_platform.services import backups, configuration
@@ -231,14 +233,21 @@ def test_the_snapshot_goes_with_the_newest_copy_and_takes_none_where_there_is_on
 CHANGE, RESTART = "configuration_change", "restart_services"
 
 
+def drift(world: AdminWorld, **settings: int) -> AdminWorld:
+    """The platform runs with these settings in the place of those of the committed profile."""
+    for name, value in settings.items():
+        world.write(
+            lambda tx, name=name, value=value: configuration.apply(tx, ENGINEER, CONFIG, name, value, dry_run=False)
+        )
+    world.restart()
+    world.hosts.on_restart = lambda: world.restart() if world.hosts.restarted[-1][1] == "app" else None
+    return world
+
+
 @pytest.fixture
 def drifted(world: AdminWorld) -> AdminWorld:
     """The platform runs with two other timeouts than the committed profile."""
-    for name in ("auth_timeout_ms", "provider_timeout_ms"):
-        world.write(lambda tx, name=name: configuration.apply(tx, ENGINEER, CONFIG, name, 8_000, dry_run=False))
-    world.restart()
-    world.hosts.on_restart = world.restart
-    return world
+    return drift(world, auth_timeout_ms=8_000, provider_timeout_ms=8_000)
 
 
 def in_force(world: AdminWorld) -> dict[str, int]:
@@ -323,6 +332,139 @@ def test_services_are_not_restarted_while_a_settlement_runs(world: AdminWorld) -
     assert world.hosts.restarted == []
 
 
+# --- size of the database ---------------------------------------------------------------------------------------------
+
+SCALE = "scale_database"
+
+
+@pytest.fixture
+def too_small(world: AdminWorld) -> AdminWorld:
+    """The pool is smaller than planned, its connections are given up sooner, and something else differs too."""
+    return drift(world, database_connections=5, database_timeout_ms=3_000, auth_timeout_ms=8_000)
+
+
+def test_the_plan_of_capacity_is_put_in_force_and_nothing_else(too_small: AdminWorld) -> None:
+    control = healed(SCALE, tried(too_small))
+    assert control.steps.count("Steps/3") == 2, "connections, and how long one is waited for"
+    assert in_force(too_small) == running(too_small) == {**configuration.settings_of(CONFIG), "auth_timeout_ms": 8_000}
+    assert [service for _, service in too_small.hosts.restarted[::2]] == ["settlement", "ingestion", "app"]
+
+
+def test_a_database_that_has_its_size_is_left_alone(drifted: AdminWorld) -> None:
+    before = in_force(drifted)
+    assert not any(step.startswith("Steps") for step in healed(SCALE, tried(drifted)).steps)
+    assert (in_force(drifted), drifted.hosts.restarted) == (before, [])
+
+
+@pytest.mark.parametrize("lost", [["Steps/2"], ["Steps/3"], ["Steps/5"], ["Steps/6"], ["Steps/7"],
+                                  ["Steps/3", "Steps/7"]])  # fmt: skip
+def test_a_size_is_made_once_whatever_answers_are_lost(too_small: AdminWorld, lost: list[str]) -> None:
+    healed(SCALE, tried(too_small, lost=lost))
+    assert in_force(too_small) == running(too_small)
+    assert len(too_small.rows("select * from config_versions")) == 6
+
+
+@pytest.mark.parametrize("at", ["Steps/2", "Steps/3", "Steps/4", "Steps/6", "Steps/8", "Verification/1",
+                                "Verification/4", "Verification/6"])  # fmt: skip
+def test_a_size_that_does_not_do_is_taken_back(too_small: AdminWorld, at: str) -> None:
+    before = in_force(too_small), running(too_small)
+    handed_on(SCALE, tried(too_small, refused={at: REFUSED}), at)
+    assert (in_force(too_small), running(too_small)) == before
+
+
+def test_a_request_that_gets_no_connection_after_the_restart_has_the_size_watched_for_longer(
+    too_small: AdminWorld,
+) -> None:
+    def refuse() -> None:
+        def busy(_: str) -> bool:
+            too_small.store.fails = lambda _: False
+            return True
+
+        too_small.store.fails = busy
+        with contextlib.suppress(AssertionError):
+            too_small.call("GET", "state")
+
+    control = tried(too_small, meanwhile={"Verification/4": refuse})
+    healed(SCALE, control)
+    [*watched] = [record for record in control.records if (record.section, record.number) == ("Verification", 4)]
+    assert len(watched) > 4
+    assert " failures=1 " in watched[-1].output
+
+
+# --- promotion --------------------------------------------------------------------------------------------------------
+
+PROMOTION = "environment_promotion"
+
+
+def test_what_staging_has_becomes_one_version_of_production(drifted: AdminWorld) -> None:
+    healed(PROMOTION, tried(drifted))
+    assert in_force(drifted) == running(drifted) == environments.profile("staging")["settings"]
+    [*made] = drifted.rows("select * from config_versions where version > 3")
+    assert [(row["created_by"], row["step"]) for row in made] == [("ops:kim", "Promotion/5")]
+    [execution] = drifted.rows("select id from runbook_executions")
+    [row] = drifted.rows("select actor, correlation from audit_log where action = 'ops.env_promote' and after not like"
+                         " '%true%'")  # fmt: skip
+    assert (row["actor"], row["correlation"], made[0]["execution_id"]) == ("ops:kim", execution["id"], execution["id"])
+    assert len(drifted.backups) == 1
+
+
+def test_an_hour_goes_by_after_the_restart_before_a_promotion_counts_as_done(drifted: AdminWorld) -> None:
+    control = healed(PROMOTION, tried(drifted))
+    at = {f"{record.section}/{record.number}": record.ended_at for record in control.records}
+    assert at["Verification/2"] - at["Promotion/10"] >= 3_600_000 - 60_000
+
+
+def test_what_staging_does_not_have_otherwise_is_not_promoted(world: AdminWorld) -> None:
+    steps = healed(PROMOTION, tried(world)).steps
+    assert not any(step.startswith("Promotion") for step in steps)
+    assert world.rows("select * from config_versions") == []
+
+
+@pytest.mark.parametrize("lost", [["Promotion/1"], ["Promotion/4"], ["Promotion/5"], ["Promotion/7"], ["Promotion/8"],
+                                  ["Promotion/9"], ["Promotion/5", "Promotion/9"]])  # fmt: skip
+def test_a_promotion_is_made_once_whatever_answers_are_lost(drifted: AdminWorld, lost: list[str]) -> None:
+    healed(PROMOTION, tried(drifted, lost=lost))
+    assert in_force(drifted) == running(drifted) == environments.profile("staging")["settings"]
+    assert len(drifted.rows("select * from config_versions")) == 4
+
+
+@pytest.mark.parametrize("at", ["Checklist/3", "Promotion/3", "Promotion/4", "Promotion/5", "Promotion/6",
+                                "Promotion/8", "Promotion/10", "Verification/1", "Verification/2",
+                                "Verification/4"])  # fmt: skip
+def test_a_promotion_that_does_not_hold_is_taken_back(drifted: AdminWorld, at: str) -> None:
+    before = in_force(drifted), running(drifted)
+    handed_on(PROMOTION, tried(drifted, refused={at: REFUSED}), at)
+    assert (in_force(drifted), running(drifted)) == before
+
+
+@pytest.mark.parametrize(
+    ("harm", "at"),
+    [(fail_a_contest, "Prerequisites/1"), (add_a_table, "Checklist/1"), (go_unanchored, "Checklist/4")],
+)
+def test_what_is_on_the_checklist_stops_a_promotion(
+    drifted: AdminWorld, harm: Callable[[AdminWorld], None], at: str
+) -> None:
+    harm(drifted)
+    before = in_force(drifted)
+    handed_on(PROMOTION, tried(drifted), at)
+    assert in_force(drifted) == before
+    assert drifted.rows("select * from backups") == []
+
+
+def test_settings_that_nobody_committed_for_production_are_not_promoted(
+    drifted: AdminWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = environments.profile("staging")
+    tested = {**staging, "settings": {**staging["settings"], "pager_timeout_ms": 9_000}}
+    committed = environments.profile
+    monkeypatch.setattr(environments, "profile", lambda name: tested if name == "staging" else committed(name))
+    before = in_force(drifted)
+    handed_on(PROMOTION, tried(drifted), "Checklist/1")
+    told = drifted.opsctl('env promote --reason "all the same"', drifted.start()).text
+    assert told.startswith("error: not promoted: approved: pager_timeout_ms")
+    assert in_force(drifted) == before
+
+
 # --- emergency --------------------------------------------------------------------------------------------------------
 
 EMERGENCY = "emergency_rollback"
@@ -356,6 +498,45 @@ def test_an_emergency_rollback_that_does_not_help_is_itself_taken_back(drifted: 
 def test_what_was_deployed_cannot_be_taken_back(world: AdminWorld) -> None:
     handed_on(EMERGENCY, tried(world), "Prerequisites/1")
     assert world.rows("select * from config_versions") == []
+
+
+# --- commands that never arrive ---------------------------------------------------------------------------------------
+
+
+def wanted(before: dict[str, int], name: str) -> dict[str, int]:
+    """What runs once a runbook has gone through on a platform that was drifted and too small."""
+    committed = configuration.settings_of(CONFIG)
+    if name == SCALE:
+        return {**before, **{setting: committed[setting] for setting in before if setting.startswith("database_")}}
+    return {**before, "auth_timeout_ms": committed["auth_timeout_ms"]} if name == EMERGENCY else committed
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped"),
+    [(CHANGE, "Steps/5"), (CHANGE, "Steps/6"), (CHANGE, "Steps/7"),
+     (EMERGENCY, "Steps/4"), (EMERGENCY, "Steps/5"), (EMERGENCY, "Steps/6"),
+     (SCALE, "Steps/5"), (SCALE, "Steps/6"), (SCALE, "Steps/7"),
+     (PROMOTION, "Promotion/7"), (PROMOTION, "Promotion/8"), (PROMOTION, "Promotion/9")],
+)  # fmt: skip
+def test_a_restart_that_was_never_heard_of_is_asked_for_again(too_small: AdminWorld, name: str, dropped: str) -> None:
+    """Else a service would run on with the old version, and the book would say that it does not."""
+    before = running(too_small)
+    healed(name, tried(too_small, dropped=[dropped]))
+    assert sorted(service for _, service in too_small.hosts.restarted[::2]) == ["app", "ingestion", "settlement"]
+    assert in_force(too_small) == running(too_small) == wanted(before, name)
+
+
+@pytest.mark.parametrize("way", ["lost", "dropped"])
+@pytest.mark.parametrize("at", ["Rollback/1", "Rollback/2", "Rollback/3", "Rollback/4"])
+@pytest.mark.parametrize(("name", "failing"), [(CHANGE, "Verification/1"), (EMERGENCY, "Verification/1"),
+                                               (SCALE, "Verification/1"), (PROMOTION, "Verification/1")])  # fmt: skip
+def test_what_is_taken_back_is_taken_back_whatever_gets_lost_meanwhile(
+    too_small: AdminWorld, name: str, failing: str, at: str, way: str
+) -> None:
+    before = in_force(too_small), running(too_small)
+    handed_on(name, tried(too_small, refused={failing: REFUSED}, **{way: [at]}), failing)
+    assert (in_force(too_small), running(too_small)) == before
+    assert {service for _, service in too_small.hosts.restarted} == {"settlement", "ingestion", "app"}
 
 
 # --- escalation -------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ ENDPOINTS = {
     "lock": "POST /api/admin/contests/lock",
     "settlement": "POST /api/admin/settlement/rerun",
     "payout": "POST /api/admin/payouts/start",
+    "configuration": "POST /api/admin/config/apply",
+    "promotion": "POST /api/admin/env/promote",
 }
 
 

@@ -24,7 +24,8 @@ _INCIDENTS = """
            (:now - resolved_at) / 1000 as resolved_s,
            (select count(*) from remediation_orders o where o.incident_id = i.incident_id) as orders
     from incidents i where (:status is null or status = :status) and (:host is null or host = :host)
-      and (:check is null or check_name = :check) order by reported_at, incident_id
+      and (:check is null or check_name = :check) and (:target is null or target = :target)
+    order by reported_at, incident_id
 """
 
 
@@ -38,6 +39,7 @@ class Fleet:
             Field("status", "only these", required=False, choices=INCIDENT_STATUSES),
             Field("host", "only of this", required=False),
             Field("check", "only of this check", required=False),
+            Field("target", "only of this", required=False),
             LIMIT,
         )
         off = Field("off_s", "only those so many seconds off, and those not known", "integer", required=False)
@@ -74,8 +76,11 @@ class Fleet:
         return _told(changed, act, "RESOLVED")
 
     def _reopen(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
-        changed = self._healing.reopen_unmatched(tx, act.ctx, act.given["incident_id"], act.why)
-        return _told(changed, act, "OPEN")
+        incident_id = act.given["incident_id"]
+        changed = self._healing.reopen_unmatched(tx, act.ctx, incident_id, act.why)
+        # Its check may have been reported again: then that incident is open, and this one stays as it is.
+        row = tx.one("select status from incidents where incident_id = :i", {"i": incident_id})
+        return _told(changed, act, "" if row is None else row["status"])
 
     # --- clocks ------------------------------------------------------------------------------------------------------
 

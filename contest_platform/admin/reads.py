@@ -266,9 +266,11 @@ READS = (
                 " and (:entry_id is null or entry_id = :entry_id) order by created_at, refund_id"),
     ),
     Read(
-        "/api/admin/disputes", "Disputes", (_only("open", "yes: only those not decided", ("yes", "no")), LIMIT),
-        listing(f"{_DISPUTE} where :open is null or (closed_at is null) = (:open = 'yes')"
-                " order by opened_at, dispute_id"),
+        "/api/admin/disputes", "Disputes",
+        (_only("open", "yes: only those not decided", ("yes", "no")),
+         _only("known", "no: only those whose entry is not known", ("yes", "no")), LIMIT),
+        listing(f"{_DISPUTE} where (:open is null or (closed_at is null) = (:open = 'yes'))"
+                " and (:known is null or (entry_id is not null) = (:known = 'yes')) order by opened_at, dispute_id"),
     ),
     Read(
         "/api/admin/disputes/show", "One dispute", (Field("dispute_id", "the dispute"),),

@@ -12,6 +12,7 @@ from contest_platform import environments
 from contest_platform.admin.acting import Act, Action
 from contest_platform.admin.reading import LIMIT, Answer, Given, Read, listing, read_route
 from contest_platform.fields import Field
+from contest_platform.jobs import HOUR_MS
 from contest_platform.ports import Ports, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import backups, configuration
@@ -23,6 +24,10 @@ SERVICES = ("app", "ingestion", "settlement")
 """The deployable units, as their hosts call them (see units.py)."""
 REASON = Field("reason", "why, for the record")
 BACKUP = Field("backup_id", "the backup")
+PROMOTED = "staging"
+"""The environment whose settings are promoted to the others."""
+BACKUP_MAX_AGE_MS = 26 * HOUR_MS
+"""A day, and two hours for whoever takes them: what a promotion can be taken back to is not older."""
 DRY_RUN = Field("dry_run", "say what would be done, and do nothing", "boolean", required=False)
 
 
@@ -33,7 +38,10 @@ class Tasks:
     def reads(self) -> Mapping[tuple[str, str], Route]:
         reads = (
             Read("/api/admin/config", "The configuration, and what the platform runs with", (), self._configuration),
-            Read("/api/admin/config/pending", "What the committed profile has otherwise", (), self._pending),
+            Read(
+                "/api/admin/config/pending", "What the committed profile has otherwise",
+                (Field("of", "only settings of this", required=False, choices=configuration.SUBJECTS),), self._pending,
+            ),
             Read(
                 "/api/admin/config/versions", "Versions of the configuration, newest first", (LIMIT,),
                 listing("select version, hash, created_at, created_by, reason from config_versions"
@@ -49,6 +57,8 @@ class Tasks:
                 listing("select backup_id, taken_at, taken_by, size_bytes, audit_seq, sha256, reason from backups"
                         " order by taken_at desc, backup_id"),
             ),
+            Read("/api/admin/env/promotion", "What has to hold for a promotion", (), self._promotion),
+            Read("/api/admin/env/pending", "What staging has otherwise", (), self._unpromoted),
         )  # fmt: skip
         return {
             **{("GET", read.path): read.route(self._ports) for read in reads},
@@ -69,6 +79,8 @@ class Tasks:
                    (setting, value, REASON, DRY_RUN), self._apply),
             Action("/api/admin/config/revert", "Make a version of the configuration that is as an earlier one",
                    (steps, to_hash, REASON, DRY_RUN), self._revert),
+            Action("/api/admin/env/promote", "Make a version of the configuration that is as staging's",
+                   (REASON, DRY_RUN), self._promote),
             Action("/api/admin/backups/create", "Take a backup of the whole database", (REASON,), _asked, self._take),
             Action("/api/admin/backups/restore", "Restore a backup to a scratch database, and compare the two",
                    (BACKUP, target, REASON), _asked, self._restore),
@@ -84,8 +96,12 @@ class Tasks:
 
     def _pending(self, tx: Tx, given: Given) -> Answer:
         committed = environments.profile(self._config.environment)["settings"]
-        in_force = configuration.settings_of(configuration.in_force(tx, self._config))
-        return {"items": configuration.changes(in_force, committed), "more": False}
+        found = configuration.changes(self._in_force(tx), committed)
+        of = given["of"]
+        return {"items": [one for one in found if of is None or one["setting"].startswith(f"{of}_")], "more": False}
+
+    def _in_force(self, tx: Tx) -> dict[str, int]:
+        return configuration.settings_of(configuration.in_force(tx, self._config))
 
     def _apply(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
         given = act.given
@@ -127,21 +143,55 @@ class Tasks:
         """The schema of the database, the routes of the platform and its settings, each beside what is committed; and
         whether staging and production are apart."""
 
-        def look(tx: Tx) -> list[str]:
-            return differences((row[0], row[1], row[2]) for row in tx.tuples(OBJECTS))
-
-        schema = await self._ports.store.transact("admin.env_compare", look)
+        schema = await self._ports.store.transact("admin.env_compare", _schema_changed)
         committed = environments.profile(self._config.environment)["settings"]
         changed = configuration.changes(committed, configuration.settings_of(self._config))
         settings = [change["setting"] for change in changed]
         checks = {
             "schema": schema, "openapi": _routes_changed(), "settings": settings, "separation": environments.shared(),
         }  # fmt: skip
-        items = [
-            {"check": name, "equal": not found, "differences": len(found), "first": found[0] if found else None}
-            for name, found in checks.items()
-        ]
-        return {"items": items, "more": False}
+        return {"items": _told(checks), "more": False}
+
+    # --- promotion ---------------------------------------------------------------------------------------------------
+
+    def _promotion(self, tx: Tx, given: Given) -> Answer:
+        return {"items": _told(self._against(tx)), "more": False}
+
+    def _against(self, tx: Tx) -> dict[str, list[str]]:
+        """What speaks against a promotion, by what has to hold: here is what staging was tested with, its settings are
+        those that were committed for this environment, and there is a copy that can be gone back to."""
+        approved = environments.profile(self._config.environment)["settings"]
+        tested = environments.profile(PROMOTED)["settings"]
+        last = tx.one("select max(taken_at) as at from backups")
+        fresh = last is not None and last["at"] is not None and tx.now - last["at"] <= BACKUP_MAX_AGE_MS
+        return {
+            "schema": _schema_changed(tx), "openapi": _routes_changed(), "separation": environments.shared(),
+            "approved": [one["setting"] for one in configuration.changes(tested, approved)],
+            "backup": [] if fresh else ["none of the last 26 hours"],
+        }  # fmt: skip
+
+    def _unpromoted(self, tx: Tx, given: Given) -> Answer:
+        tested = environments.profile(PROMOTED)["settings"]
+        return {"items": configuration.changes(self._in_force(tx), tested), "more": False}
+
+    def _promote(self, tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+        for name, found in self._against(tx).items():
+            if found:
+                return Refusal(409, f"not promoted: {name}: {found[0]}")
+        tested, dry_run = environments.profile(PROMOTED)["settings"], bool(act.given["dry_run"])
+        made = configuration.put(tx, _author(act), self._config, tested, dry_run=dry_run)
+        return {"promoted": PROMOTED, **made}
+
+
+def _schema_changed(tx: Tx) -> list[str]:
+    return differences((row[0], row[1], row[2]) for row in tx.tuples(OBJECTS))
+
+
+def _told(checks: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"check": name, "equal": not found, "differences": len(found), "first": found[0] if found else None}
+        for name, found in checks.items()
+    ]
 
 
 def _routes_changed() -> list[str]:

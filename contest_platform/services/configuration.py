@@ -1,4 +1,4 @@
-"""The configuration in versions: the timeouts of the platform, each change of them a new row with a reason.
+"""The configuration in versions: time-outs and sizes of the platform, each change of them a new row with a reason.
 
 Invariant: versions are only added to, and each holds every setting, so that any of them can be put back as it was. A
 service reads the last one when it starts: what is applied is in force after a restart, and not before.
@@ -21,6 +21,7 @@ from contest_platform.service import Config, Refusal
 SETTINGS: Mapping[str, tuple[int, int]] = {
     "anchor_timeout_ms": (1_000, 60_000),
     "auth_timeout_ms": (1_000, 30_000),
+    "database_connections": (5, 500),
     "database_timeout_ms": (1_000, 60_000),
     "host_timeout_ms": (5_000, 600_000),
     "pager_timeout_ms": (1_000, 60_000),
@@ -28,6 +29,8 @@ SETTINGS: Mapping[str, tuple[int, int]] = {
     "provider_timeout_ms": (1_000, 300_000),
 }
 """Name of a setting of Config -> the least and the most that it may be. None of them is a secret."""
+SUBJECTS = tuple(sorted({name.partition("_")[0] for name in SETTINGS}))
+"""What settings are about: the first words of their names."""
 _LAST = "select * from config_versions order by version desc limit 1"
 
 
@@ -94,6 +97,15 @@ def apply(
     before = settings_of(in_force(tx, running))
     made = _make(tx, author, running, {**before, name: value}, dry_run)
     return {"setting": name, "before": before[name], "after": value, **made}
+
+
+def put(
+    tx: Tx, author: Author, running: Config, content: Mapping[str, int], *, dry_run: bool
+) -> dict[str, Any]:  # fmt: skip
+    """Make one version of all of `content`. What is so already makes none."""
+    before = settings_of(in_force(tx, running))
+    after = {name: content.get(name, value) for name, value in before.items()}
+    return {"differences": len(changes(before, after)), **_make(tx, author, running, after, dry_run)}
 
 
 def revert(

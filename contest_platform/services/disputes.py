@@ -13,7 +13,7 @@ from typing import Any
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.ports import BalanceTransaction, Dispute, Tx
-from contest_platform.services import payments
+from contest_platform.services import payments, refunds
 from contest_platform.statuses import DISPUTE_STATUSES
 
 RANK = {status: rank for rank, status in enumerate(DISPUTE_STATUSES)}
@@ -143,6 +143,7 @@ def _post(tx: Tx, ctx: Context, movement: BalanceTransaction) -> None:
             tx, ctx, "dispute_fee_back", f"dispute_fee_back:{dispute_id}", debit=ledger.AVAILABLE, credit=ledger.FEES,
             cents=-fee_cents, reason=f"fee given back in {movement.id}",
         )  # fmt: skip
+        _tell_refunds(tx, ctx, dispute_id)
     if new and fee_cents:
         row = tx.one("select fee_cents from disputes where dispute_id = :dispute", {"dispute": dispute_id})
         assert row is not None, dispute_id
@@ -159,6 +160,14 @@ def _write_off(tx: Tx, ctx: Context, dispute_id: str) -> None:
         tx, ctx, "dispute_lost", f"dispute_lost:{dispute_id}", debit=ledger.DISPUTE_LOSS, credit=ledger.DISPUTED,
         cents=_posted_cents(tx, "dispute", dispute_id), reason="the bank decided for the cardholder",
     )  # fmt: skip
+    _tell_refunds(tx, ctx, dispute_id)
+
+
+def _tell_refunds(tx: Tx, ctx: Context, dispute_id: str) -> None:
+    """Of the payment there may be a refund that its dispute has kept from being made."""
+    row = tx.one("select intent_id from disputes where dispute_id = :dispute", {"dispute": dispute_id})
+    if row is not None and row["intent_id"] is not None:
+        refunds.given_by_bank(tx, ctx, row["intent_id"])
 
 
 def _posted_cents(tx: Tx, kind: str, dispute_id: str) -> int:

@@ -16,7 +16,7 @@ from contest_platform.errors import code_of
 from contest_platform.fields import Field
 from contest_platform.http import Request, Response
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
-from contest_platform.metrics import Gauge, export_skew
+from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
 
@@ -71,14 +71,13 @@ RESTARTS = {"windows": ("Restart-Service", "{target}"), "linux": ("systemctl", "
 class HealingService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
-        self._order_gauge, self._unmatched_gauge, self._fruitless_gauge, self._up_gauge, self._skew_gauge = (
+        self._order_gauge, self._unmatched_gauge, self._fruitless_gauge, self._up_gauge = (
             Gauge(ports.metrics, name)
             for name in (
                 "remediation_order_oldest_open_timestamp_seconds",
                 "host_incident_unmatched_timestamp_seconds",
                 "healing_rule_failed_timestamp_seconds",
                 "host_up",
-                "host_clock_skew_seconds",
             )
         )
         self._up: dict[tuple[str, ...], int] = {}
@@ -235,7 +234,6 @@ class HealingService:
         self._fruitless_gauge.tell(fruitless)
         self._up = {host: up for host, up in self._up.items() if host in orders}
         self._up_gauge.tell(self._up)
-        export_skew(self._skew_gauge, self._ports.runtime.now(), now)
         return now if orders else None
 
     async def _work(self) -> None:

@@ -114,6 +114,8 @@ class IngestionService:
         metrics = ports.metrics
         self._quarantine_gauge = Gauge(metrics, "ingestion_quarantine_oldest_timestamp_seconds")
         self._skew_gauge = Gauge(metrics, "host_clock_skew_seconds")
+        self._skewed = False
+        """Whether our host's clock was found wrong when we last looked."""
         self._answer_due = Gauge(metrics, "ingestion_answer_due_timestamp_seconds")
         self._news_gauge = Gauge(metrics, "ingestion_last_admission_timestamp_seconds")
 
@@ -131,7 +133,10 @@ class IngestionService:
         except PortError as error:
             count_failure(self._ports.metrics, error)
             return self._ports.runtime.now() + 1
-        return min((due.at for due in self._due.values() if due.at is not None), default=None)
+        instants = [due.at for due in self._due.values() if due.at is not None]
+        if self._skewed:
+            instants.append(self._ports.runtime.now() + PERIOD_MS)
+        return min(instants, default=None)
 
     async def _read_schedule(self) -> None:
         """Look into the store at the start and whenever somebody says that something changed; otherwise what the last
@@ -171,6 +176,8 @@ class IngestionService:
         for tournament_id, due in list(self._due.items()):
             if due.at is not None and due.at <= now:
                 await self._visit(self._tournaments[tournament_id], due)
+        if self._skewed:  # also when there is nothing to poll: a clock that is right again is told of too
+            self._tell_skew(await self._ports.store.transact("ingestion.clock", lambda tx: tx.now))
 
     async def _visit(self, tournament: Tournament, due: _Due) -> None:
         """Poll for news and, once a cut-off has passed, for everything: news first, for a full answer tells only how
@@ -285,7 +292,10 @@ class IngestionService:
         if page is not None and page != before["page"]:
             for contest_id in page["contests"]:
                 metrics.set("score_correction_late_timestamp_seconds", now // 1000, contest_id=contest_id)
-        export_skew(self._skew_gauge, self._ports.runtime.now(), now)
+        self._tell_skew(now)
+
+    def _tell_skew(self, store_at: int) -> None:
+        self._skewed = export_skew(self._skew_gauge, self._ports.runtime.now(), store_at)
 
     async def _refuse_to_start(self, tournament: Tournament, now: int) -> None:
         """Without its checkpoint ingestion would admit everything again. Said once, and tried at every instant."""

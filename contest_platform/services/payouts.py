@@ -18,6 +18,7 @@ from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
 from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
+from contest_platform.services import payments
 
 ACTOR = "system:payouts"
 KEY_LIFE_MS = 23 * HOUR_MS
@@ -297,6 +298,7 @@ class PayoutsService:
             debit=ledger.in_transit(row["user_id"]), credit=ledger.AVAILABLE, cents=row["amount_cents"],
             reason=f"transferred as {processor_transfer_id}",
         )  # fmt: skip
+        payments.wake_waiting(tx)
 
     def _failed(self, tx: Tx, transfer_id: str, n: int, code: str) -> None:
         row = self._row(tx, transfer_id)

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.audit import Context
 from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job, next_tick
-from contest_platform.metrics import Gauge, count_failure
+from contest_platform.metrics import Gauge, count_failure, export_skew
 from contest_platform.ports import (
     BalanceTransaction,
     Dispute,
@@ -63,6 +63,8 @@ class ReconciliationService:
         self._dispute_gauge = Gauge(ports.metrics, "dispute_opened_timestamp_seconds")
         self._up_gauge = Gauge(ports.metrics, "processor_up")
         self._missing_gauge = Gauge(ports.metrics, "payment_webhook_missing_oldest_timestamp_seconds")
+        self._skew_gauge = Gauge(ports.metrics, "host_clock_skew_seconds")
+        """Told here because a pass comes once an hour, whatever else app has to do or not."""
 
     def jobs(self) -> Sequence[Job]:
         return (Job("payments.reconciliation", "payments", MINUTE_MS, self._due, self._work),)
@@ -92,6 +94,7 @@ class ReconciliationService:
         try:
             begun = await transact("reconciliation.begin", lambda tx: _begin(tx, began_at))
             self._missing_gauge.tell_of(begun.missing_at)
+            export_skew(self._skew_gauge, self._ports.runtime.now(), begun.store_at)
             await self._read_on(EVENTS, begun.events_after, processor.list_events, _apply_event)
             if begun.locked or begun.asked:
                 await self._ask_for_unpaid(began_at, begun.asked)
@@ -208,13 +211,15 @@ def _through(tx: Tx) -> int | None:
 @dataclass(frozen=True, slots=True)
 class _Begun:
     """Where a pass goes on from, whether a contest has locked since the last good one, and whether it was asked for.
-    `missing_at`: when the oldest payment was made that an earlier pass has found, and no webhook has told of since."""
+    `missing_at`: when the oldest payment was made that an earlier pass has found, and no webhook has told of since.
+    `store_at`: when the pass begins, by the store's clock."""
 
     events_after: str | None
     balance_after: str | None
     locked: bool
     asked: bool
     missing_at: int | None
+    store_at: int
 
 
 def _begin(tx: Tx, began_at: int) -> _Begun:
@@ -222,7 +227,7 @@ def _begin(tx: Tx, began_at: int) -> _Begun:
     locked = tx.one("select 1 from contests where lock_at > :through and lock_at <= :began limit 1", span)
     asked = checkpoints.read(tx, ASKED) is not None
     events_after, balance_after = checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE)
-    return _Begun(events_after, balance_after, locked is not None, asked, undelivered.oldest(tx))
+    return _Begun(events_after, balance_after, locked is not None, asked, undelivered.oldest(tx), tx.now)
 
 
 def _earliest_pass(tx: Tx) -> tuple[int, int | None, int | None]:

@@ -138,10 +138,43 @@ def _take_out(tx: Tx, ctx: Context, entry_id: str, row: Row) -> None:
 
 
 def fail(tx: Tx, ctx: Context, refund_id: str, code: str) -> None:
-    """A PENDING refund will never be: the money stays owed, in refund_payable, until a human resolves it."""
-    if _row(tx, refund_id)["status"] == "PENDING":
+    """A PENDING refund will never be: the money stays owed, in refund_payable, until a human resolves it, or the bank
+    has."""
+    row = _row(tx, refund_id)
+    if row["status"] == "PENDING":
         changes = {"status": "FAILED_TERMINAL", "next_attempt_at": None, "done_at": tx.now}
         audit.update(tx, ctx, "refunds", {"refund_id": refund_id}, changes, code)
+        given_by_bank(tx, ctx, row["intent_id"])
+
+
+_WRITTEN_OFF = """
+    select r.refund_id, r.entry_id, r.amount_cents, e.user_id, d.dispute_id, d.amount_cents as disputed_cents,
+           exists (select 1 from ledger_transactions where business_key = 'dispute_won:' || d.dispute_id) as came_back
+    from refunds r join entries e on e.entry_id = r.entry_id join disputes d on d.intent_id = r.intent_id
+    where r.intent_id = :intent and r.status = 'FAILED_TERMINAL'
+          and exists (select 1 from ledger_transactions where business_key = 'dispute_lost:' || d.dispute_id)
+    order by r.refund_id
+"""
+
+
+def given_by_bank(tx: Tx, ctx: Context, intent_id: str) -> None:
+    """A customer's bank has given him what we could not refund, for good: we owe it no more, and that we lost it to
+    the bank is no loss of ours. If the bank takes it back from him after all we owe it again."""
+    for row in tx.all(_WRITTEN_OFF, {"intent": intent_id}):
+        key, owed, lost = (
+            f"refund_by_bank:{row['refund_id']}",
+            ledger.refund_payable(row["user_id"]),
+            ledger.DISPUTE_LOSS,
+        )
+        given = {
+            "cents": min(row["amount_cents"], row["disputed_cents"]),
+            "reason": f"by the bank: {row['dispute_id']}",
+        }
+        entry_ctx = Context(ctx.actor, row["entry_id"])
+        if not row["came_back"]:
+            ledger.move(tx, entry_ctx, "refund_by_bank", key, debit=owed, credit=lost, **given)
+        elif tx.one("select 1 from ledger_transactions where business_key = :key", {"key": key}) is not None:
+            ledger.move(tx, entry_ctx, "refund_by_bank_back", f"{key}:back", debit=lost, credit=owed, **given)
 
 
 def made_elsewhere(

@@ -18,7 +18,7 @@ from contest_platform.domain import prizes, scoring
 from contest_platform.instants import rfc3339
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.metrics import Gauge
-from contest_platform.ports import Ports, Row, Tx
+from contest_platform.ports import Ports, Row, StoreDamaged, Tx
 from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import scores
 
@@ -124,18 +124,18 @@ class SettlementService:
                 return
 
     async def _settle(self, contest: Row, official: _Official) -> bool:
-        """Settle one contest; one that cannot be settled holds up no other. False: another daemon holds the lease."""
+        """Settle one contest; one that cannot be settled, or not on what the store can still read, holds up no other.
+        False: another daemon holds the lease."""
         transact = self._ports.store.transact
         try:
             if not await transact("settlement.open", lambda tx: self._open(tx, contest, official)):
                 return False
-        except ValueError as error:
+            while await transact("settlement.execute", lambda tx: self._execute(tx, contest)):
+                pass
+            await transact("settlement.close", lambda tx: self._close(tx, contest))
+        except (ValueError, StoreDamaged) as error:
             detail = str(error)
             await transact("settlement.give_up", lambda tx: self._give_up(tx, contest, detail))
-            return True
-        while await transact("settlement.execute", lambda tx: self._execute(tx, contest)):
-            pass
-        await transact("settlement.close", lambda tx: self._close(tx, contest))
         return True
 
     # --- the lease -------------------------------------------------------------------------------------------------

@@ -280,8 +280,8 @@ BOOKS: dict[str, BookSchema] = {
     ),
     "database.incidents": _book(
         "database",
-        "a connection that broke in a transaction, in the server's log: that was rolled back, or committed with nobody "
-        "there to be told",
+        "a transaction that went wrong, in the server's log: its connection broke, a page could not be read, or a row "
+        "was not found",
         "n",
         n=INT,
         at=AT,

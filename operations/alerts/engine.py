@@ -101,6 +101,7 @@ class _Task:
         self.order, self.every = plan.order, plan.every
         self.due = 0
         self.failing_since = NEVER
+        self.missed_since = NEVER  # the first turn that was missed before the next one
         self.idle = False  # nobody reads what it records: it is read instead
 
     def active_now(self) -> bool:
@@ -209,7 +210,8 @@ class _Alerting(_Task):
             if labels in present:
                 raise EvaluationError("vector contains metrics with the same labelset after applying alert labels")
             present[labels] = source
-        failing, self.failing_since = self.failing_since, NEVER
+        failing, self.failing_since = min(self.failing_since, self.missed_since), NEVER
+        self.missed_since = NEVER
         if not present and not active:
             if self.emitted:
                 self.emit(at)
@@ -347,6 +349,14 @@ class Engine:
         self._done = max(self._done, to_ms)
         self.store.scraped_ms = max(self.store.scraped_ms, to_ms)
         return self.changes
+
+    def skip(self, to_ms: int) -> None:
+        """Misses every turn before `to_ms`: whoever evaluates has stood still. What was pending or firing is so still,
+        and what has been due meanwhile is due then."""
+        for task in self._tasks:
+            if task.due < to_ms:
+                task.missed_since, task.due = task.due, task.upward(to_ms)
+                heappush(self.turns, (task.due, task.order))
 
     def active(self) -> list[Alert]:
         """What is pending or firing now, in order of rule and labels."""

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from operations.runbooks.document import Runbook, Step, Target
-from operations.runbooks.match import Judgement, Output, judge
+from operations.runbooks.document import Branch, Runbook, Step, Target
+from operations.runbooks.match import Judgement, Output, judge, like
 from operations.runbooks.patch import as_it_came
 from operations.runbooks.render import Refused, Rendered, render
 
@@ -225,7 +225,7 @@ class _Execution:
             elif target.to == "done":
                 return None
             else:
-                reason = f"step {step.id} says {target.to}: {self._gist(self.records[-1])}"
+                reason = f"step {step.id} says {target.to}: {self._gist(self.records[-1], verdict.branch)}"
                 return _Failure(step.id, reason, "partial" if target.to == "partial" else "failed")
         return None
 
@@ -321,9 +321,12 @@ class _Execution:
         captured = {name: value for name, value in sorted(self.bindings.items()) if not name.startswith("alert.")}
         return {"steps": len(self.records), "captured": captured}
 
-    @staticmethod
-    def _gist(record: StepRecord) -> str:
-        return record.output.split("\n")[0] or f"exit {record.status}"
+    def _gist(self, record: StepRecord, branch: Branch | None) -> str:
+        """The line of the answer for which the branch was taken; where it was for none of them, the first."""
+        lines = record.output.split("\n")
+        line = branch.condition.line if branch is not None and branch.condition is not None else None
+        found = next((text for text in lines if line is not None and like(line, text, self.bindings)), lines[0])
+        return found or f"exit {record.status}"
 
     def _escalation(
         self, failure: _Failure, rolled_back: bool, before: Mapping[str, Any], after: Mapping[str, Any]

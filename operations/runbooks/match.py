@@ -16,7 +16,8 @@ from operations.runbooks.render import Refused, fill
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command answered: its exit status, and its text. `sent_at`: when it was sent (ms), if not at once."""
+    """What a command answered: its exit status, and its text. `sent_at`: when it was sent, if whoever sent it says so;
+    from then on an answer takes its time."""
 
     status: int
     text: str

@@ -13,6 +13,9 @@ from contest_platform.store import sqlite
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
+ROTTEN_BIT = 16
+"""Of the strokes of a hole: no score has it, and with it none can be."""
+
 
 class Session:
     """One session. `statements` and `writes` (changed rows) are counted up by whoever runs statements in it."""
@@ -134,6 +137,22 @@ class DatabaseServer:
             action.entity, connection, params["role"], params["purpose"], params["statements"], params["bypass"]
         )
         note(action, str(session.number))
+
+    async def pull_rot(self, action: Action, note: NoteAction, connection: sqlite.Connection) -> None:
+        """The lever database.rot: a bit of a score that is shown turns over on the disk. No session did it, and no log
+        has it."""
+        place = {"t": action.entity}
+        scores = connection.execute(
+            "select rowid from hole_scores where tournament_id = :t and strokes < :bit order by golfer_id, round, hole",
+            {**place, "bit": ROTTEN_BIT},
+        ).fetchall()
+        if not scores:
+            return
+        [rowid] = scores[self._world.draws.below(len(scores), "database.rot", action.entity, action.at)]
+        connection.execute("update hole_scores set strokes = strokes + ? where rowid = ?", (ROTTEN_BIT, rowid))
+        connection.version = sqlite.UNKNOWN
+        self._world.record("database", "page.rotted", action.entity)
+        note(action, action.entity)
 
 
 def _counted(session: Session, connection: apsw.Connection) -> Callable[[str], apsw.Cursor]:

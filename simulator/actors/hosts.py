@@ -16,7 +16,7 @@ from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
-By = Literal["boot", "crash", "command", "systemd", "deployment"]
+By = Literal["boot", "crash", "kill", "command", "systemd", "deployment"]
 Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -30,6 +30,8 @@ SYSTEMD_RESTART_MS = 5_000
 """RestartSec=5 with Restart=always. A Windows service without failure actions stays stopped."""
 REPORT_EVERY_MIN = 5
 REPORT_WITHIN_MS = 30_000
+AGENT = "agent"
+"""The service that reports; what it does not report, nobody hears of."""
 
 _VERBS: dict[tuple[Transport, str], Verb] = {
     ("winrm", "Get-Service"): "query",
@@ -87,6 +89,8 @@ class HostsActor:
         self._requests = world.books["hosts.requests"]
         self._changes = world.books["hosts.services"]
         self._clocks = {host: HostClock() for host in HOSTS}
+        self._silent: set[str] = set()
+        """Hosts whose agent does not run."""
         self._steps = world.books["hosts.clocks"]
         self._services = {unit: _Service(host, unit) for host, (_, units) in HOSTS.items() for unit in units}
 
@@ -116,6 +120,12 @@ class HostsActor:
         if row is not None:
             note(action, str(row))
 
+    async def pull_kill(self, action: Action, note: NoteAction) -> None:
+        """The lever services.kill."""
+        service = self._services[action.entity]
+        if service.running:
+            note(action, str(self._stop(service, "kill", reports_once=action.params["agent_dies"])))
+
     # --- clocks ------------------------------------------------------------------------------------------------------
 
     def clock_of(self, unit: str) -> HostClock:
@@ -138,6 +148,34 @@ class HostsActor:
         self._world.record(f"host:{host}", "clock.stepped", host, by_ms=by_ms, offset_ms=clock.offset_ms)
         state = "wrong" if clock.offset_ms else "right"
         return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
+
+    # --- agents ------------------------------------------------------------------------------------------------------
+
+    async def pull_silence(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.silence: the agent dies, and is started again `for_ms` later."""
+        host = action.entity
+        self._silent.add(host)
+        note(action, str(self._agent_is(host, "stopped", "crash")))
+        await self._world.runtime.sleep_until(action.at + action.params["for_ms"])
+        self._silent.discard(host)
+        self._agent_is(host, "running", "command")
+
+    def _agent_is(self, host: str, state: str, by: By) -> int:
+        self._world.record(f"host:{host}", f"service.{state}", AGENT, by=by)
+        return self._changes.note(self._world.runtime.now(), host, AGENT, state, by, 1)
+
+    async def pull_report(self, action: Action, note: NoteAction) -> None:
+        """The lever hosts.report: the agent reports a check that fails, and again while it does. Noted with the id of
+        the incident that the platform makes of it."""
+        runtime, (host, params) = self._world.runtime, (action.entity, action.params)
+        noted: set[str] = set()
+        for nth in range(params["reports"]):
+            await runtime.sleep_until(action.at + nth * REPORT_EVERY_MIN * MINUTE_MS)
+            answer = await self._tell(host, params["check"], params["target"], params["observed"])
+            incident = str(answer.body["incident_id"]) if answer is not None and answer.status == 202 else ""
+            if incident and incident not in noted:
+                noted.add(incident)
+                note(action, incident)
 
     # --- what comes in over the network ------------------------------------------------------------------------------
 
@@ -165,6 +203,13 @@ class HostsActor:
         else:
             result = self._execute(transport, verb, service, " ".join((command, *args)), target)
         self._note(host, command, args, "ran", result, answered)
+        return result
+
+    def fail(self, host: str, command: str, args: Sequence[str], error: str) -> CommandResult:
+        """A command that arrived, ran, and did nothing but say `error`."""
+        self._world.record(f"host:{host}", "host.failed", f"request:{self.next_request}", command=command, error=error)
+        result = CommandResult(1, "", f"{command} : {error}\n")
+        self._note(host, command, args, "ran", result, answered=True)
         return result
 
     def refuse(self, host: str, command: str, args: Sequence[str], outcome: str) -> None:
@@ -222,13 +267,13 @@ class HostsActor:
         service.incarnation = self._control.start(service.unit)
         self._change(service, running=True, by=by)
 
-    def _stop(self, service: _Service, by: By) -> int:
+    def _stop(self, service: _Service, by: By, *, reports_once: bool = False) -> int:
         self._control.kill(service.unit)
         row = self._change(service, running=False, by=by)
         spawn = self._world.runtime.spawn
         if by == "crash" and HOSTS[service.host][0] == "ssh":
             spawn(self._systemd(service, row), f"systemd {service.unit}")
-        spawn(self._agent(service, row), f"agent {service.unit}")
+        spawn(self._agent(service, row, reports_once), f"agent {service.unit}")
         return row
 
     def _change(self, service: _Service, running: bool, by: By) -> int:
@@ -248,7 +293,7 @@ class HostsActor:
         if service.change == stop:
             self._start(service, "systemd")
 
-    async def _agent(self, service: _Service, stop: int) -> None:
+    async def _agent(self, service: _Service, stop: int, reports_once: bool) -> None:
         """Report at the next whole minute that `service` is stopped, again while it is; sooner if nobody took it."""
         runtime = self._world.runtime
         minute = runtime.now() // MINUTE_MS + 1
@@ -256,25 +301,29 @@ class HostsActor:
             await runtime.sleep_until(minute * MINUTE_MS)
             if service.change != stop:
                 return
-            minute += REPORT_EVERY_MIN if await self._report(service) else 1
+            taken = await self._report(service)
+            if reports_once and taken:
+                return
+            minute += REPORT_EVERY_MIN if taken else 1
 
     async def _report(self, service: _Service) -> bool:
         """Whether somebody at the platform's edge took the report."""
-        world, host = self._world, service.host
-        world.record(f"agent:{host}", "incident.reported", service.unit, check="service_running", observed="stopped")
-        body: Mapping[str, str] = {
-            "host": host,
-            "check": "service_running",
-            "target": service.unit,
-            "observed": "stopped",
-        }
+        if service.host in self._silent:
+            return False
+        answer = await self._tell(service.host, "service_running", service.unit, "stopped")
+        return answer is not None and answer.status < 500
+
+    async def _tell(self, host: str, check: str, target: str, observed: str) -> Response | None:
+        """What the platform's edge answered to the report; None if nobody did."""
+        world = self._world
+        world.record(f"agent:{host}", "incident.reported", target, check=check, observed=observed)
+        body: Mapping[str, str] = {"host": host, "check": check, "target": target, "observed": observed}
         headers = {"Authorization": f"Bearer {self._agent_token(host)}"}
         sending = world.call(self._post(Request("POST", "/api/agent/incidents", headers, body)), f"agent post {host}")
         try:
-            answer = await world.runtime.deadline(sending, REPORT_WITHIN_MS)
+            return await world.runtime.deadline(sending, REPORT_WITHIN_MS)
         except PortError:
-            return False
-        return answer.status < 500
+            return None
 
     async def _post(self, request: Request) -> Response:
         return await self._world.edge.request(request)

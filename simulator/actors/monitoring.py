@@ -37,6 +37,8 @@ class MonitoringActor:
         self._wakes_at: int | None = None
         self._said: dict[str, str] = {}
         """What the pager has still to be told of each alert, and is being told."""
+        self._stands_until: int | None = None
+        """Rules are not evaluated before this instant."""
 
     # --- what is measured --------------------------------------------------------------------------------------------
 
@@ -85,6 +87,8 @@ class MonitoringActor:
         """Be there when the next change is due, if that is earlier than known so far."""
         runtime = self._world.runtime
         due_at = self._engine.next_change(runtime.now())
+        if self._stands_until is not None:
+            due_at = max(due_at or 0, self._stands_until)
         if due_at is not None and (self._wakes_at is None or due_at < self._wakes_at):
             self._wakes_at = due_at
             runtime.spawn(self._evaluate(due_at), "monitoring.evaluate")
@@ -94,11 +98,24 @@ class MonitoringActor:
         if self._wakes_at != due_at:
             return
         self._wakes_at = None
+        if self._stands_until is not None:
+            if due_at < self._stands_until:
+                self._sleep()
+                return
+            self._engine.skip(due_at)
+            self._stands_until = None
         for key, value in self._younger.items():
             self._set(key, value, due_at)
         self._younger.clear()
         for change in self._engine.advance(due_at):
             self._tell(change)
+        self._sleep()
+
+    def stand_still(self, until_at: int) -> None:
+        """Evaluate no rule before `until_at`, an instant of their grid. What happens is measured all the same, and what
+        the pager is being told goes on."""
+        self._world.record("monitoring", "alerting.stood_still", "rules", until_at=until_at)
+        self._stands_until = until_at
         self._sleep()
 
     def _tell(self, change: Change) -> None:

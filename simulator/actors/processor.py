@@ -220,9 +220,9 @@ class ProcessorActor:
         self._webhooks.roll_secret(secret)
         self._world.record("processor", "webhook.secret_rolled", entity)
 
-    def intent_about(self, entity: str) -> Intent:
-        """The first intent about "contest_id/user_id"."""
-        return next(intent for intent in self._intents.items if entity_of(intent.metadata) == entity)
+    def intent_about(self, entity: str) -> Intent | None:
+        """The first intent about "contest_id/user_id"; None where another fault has kept it from being made."""
+        return next((intent for intent in self._intents.items if entity_of(intent.metadata) == entity), None)
 
     def open_dispute(self, intent_id: str) -> str:
         """The bank of whoever paid `intent_id` takes the money back. Returns the dispute's id.
@@ -233,8 +233,8 @@ class ProcessorActor:
         self._publish(None)
         return opened.id
 
-    def dispute_about(self, intent_id: str) -> str:
-        """The id of the dispute about an intent. Raises KeyError when there is none."""
+    def dispute_about(self, intent_id: str) -> str | None:
+        """The id of the dispute about an intent; None when there is none."""
         return self._disputes.id_of(intent_id)
 
     def close_dispute(self, dispute_id: str, won: bool) -> None:

@@ -28,6 +28,8 @@ MESSAGES = {
     "charge_disputed": "The charge has been charged back.",
     "idempotency_error": "Keys for idempotent requests can only be used with the same parameters as the first time.",
     "idempotency_key_in_use": "There is currently another in-progress request using this idempotency key.",
+    "lock_timeout": "This object cannot be accessed right now because another API request or Stripe process is "
+    "currently accessing it.",
     "payment_intent_unexpected_state": "The PaymentIntent's state does not allow this operation.",
     "rate_limit": "Too many requests hit the API too quickly.",
     "resource_missing": "No such object.",

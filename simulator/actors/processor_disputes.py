@@ -33,9 +33,9 @@ class Disputes:
         """The dispute with this id. Raises ProcessorError (resource_missing)."""
         return self._shelf.find(dispute_id)
 
-    def id_of(self, intent_id: str) -> str:
-        """The dispute about an intent. Raises KeyError when there is none."""
-        return self._of_intent[intent_id]
+    def id_of(self, intent_id: str) -> str | None:
+        """The dispute about an intent; None when there is none."""
+        return self._of_intent.get(intent_id)
 
     def has_charge_back(self, intent_id: str) -> bool:
         dispute_id = self._of_intent.get(intent_id)

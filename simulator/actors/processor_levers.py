@@ -17,18 +17,24 @@ class ProcessorLevers:
     async def pull_forge(self, action: Action, note: NoteAction) -> None:
         """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
         intent = self._processor.intent_about(action.entity)
+        if intent is None:
+            return
         for number in await self._processor.attacker.forge(action.entity, intent):
             note(action, str(number))
 
     async def pull_dispute(self, action: Action, note: NoteAction) -> None:
         """The lever bank.dispute."""
-        note(action, self._processor.open_dispute(self._processor.intent_about(action.entity).id))
+        intent = self._processor.intent_about(action.entity)
+        if intent is not None and intent.captured_at is not None:
+            note(action, self._processor.open_dispute(intent.id))
 
     async def pull_decide(self, action: Action, note: NoteAction) -> None:
         """The lever bank.decide."""
-        dispute_id = self._processor.dispute_about(self._processor.intent_about(action.entity).id)
-        self._processor.close_dispute(dispute_id, action.params["won"])
-        note(action, dispute_id)
+        intent = self._processor.intent_about(action.entity)
+        dispute_id = None if intent is None else self._processor.dispute_about(intent.id)
+        if dispute_id is not None:
+            self._processor.close_dispute(dispute_id, action.params["won"])
+            note(action, dispute_id)
 
     async def pull_reverse(self, action: Action, note: NoteAction) -> None:
         """The lever processor.reverse."""

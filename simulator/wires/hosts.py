@@ -17,7 +17,8 @@ LATENCY_MS = (200, 1_500)
 
 
 class HostWire:
-    """The HostTransport port. Seams "winrm" and "ssh", operation "run": Refuse, LoseRequest and LoseAnswer."""
+    """The HostTransport port. Seams "winrm" and "ssh", operation "run": Refuse (with an error code the
+    command runs and ends with that error), LoseRequest and LoseAnswer."""
 
     def __init__(self, world: World, actor: HostsActor, guard: Callable[[], None]) -> None:
         self._world, self._actor, self._guard = world, actor, guard
@@ -39,6 +40,8 @@ class HostWire:
         match world.bus.consult(transport, "run", f"{host}/{verb}", str(actor.next_request)):
             case None:
                 result = actor.run(host, command, args, answered=True)
+            case Refuse(status=0, error_code=error) if error:
+                result = actor.fail(host, command, args, error)
             case Refuse(status=0):
                 actor.refuse(host, command, args, "refused")
                 raise ConnectionFailed(f"{host} refused the {transport} connection")

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from contest_platform.ports import Store, StoreBusy, Tx
-from seams.faults import Die, Refuse
+from seams.faults import Die, Occupy, Refuse
 from simulator.actors.context import World
 from simulator.actors.database_server import DatabaseServer
 from simulator.actors.hosts import HostsActor
+from simulator.wires.database import Pool
 
 T = TypeVar("T")
 
@@ -26,12 +27,16 @@ class Client(Protocol):
     @property
     def role(self) -> str: ...
 
+    @property
+    def pool(self) -> Pool: ...
+
     def guard(self) -> None:
         """Raise if this process is dead."""
 
 
 class StoreWire:
-    """The Store port, for one life of one process. Seam "store": operation "begin", Refuse; "commit", Die."""
+    """The Store port, for one life of one process. Seam "store": operation "begin", Refuse and Occupy;
+    "commit", Die."""
 
     def __init__(self, world: World, store: Store, server: DatabaseServer, hosts: HostsActor, client: Client) -> None:
         self._world, self._store, self._server, self._hosts, self._client = world, store, server, hosts, client
@@ -46,6 +51,8 @@ class StoreWire:
             case Refuse(error_code=reason):
                 self._server.refuse(f"system:{client.unit_name}", client.role, reason)
                 raise StoreBusy(reason)
+            case Occupy(connections=taken):
+                client.pool.admit(taken)
             case effect:
                 raise TypeError(f"the seam store does not carry out {effect}: see seams.catalogue")
         match consult("store", "commit", operation, str(self._hosts.next_change)):

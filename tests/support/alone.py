@@ -6,6 +6,7 @@ Invariant: a run is made by the harness' own pipeline; all that a test may chang
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +54,8 @@ class Run:
 
 
 def plan_of(fault: str, folder: Path) -> Plan:
-    """The smallest plan that has the fault and no other: a small scenario's, else that of a shipped one."""
+    """The smallest plan that has the fault and no other: a small scenario's, else that of a shipped one, else that of a
+    small one with ops on call."""
     for number, world in enumerate(WORLDS):
         path = folder / f"alone{number}.yaml"
         path.write_text(f"{world}\nfaults:\n  - {{fault: {fault}}}\n")
@@ -66,6 +68,10 @@ def plan_of(fault: str, folder: Path) -> Plan:
         scenario = load(name)
         if any(one.fault == fault for one in scenario.model.faults):
             return make_plan(scenario.with_faults((fault,)), 1)
+    path = folder / "alone_on_call.yaml"
+    path.write_text(f"{SMALL.read_text()}\noperations: true\nfaults:\n  - {{fault: {fault}}}\n")
+    with suppress(ScenarioInvalid):
+        return make_plan(load(path), 1)
     raise AssertionError(f"{fault} bites in no scenario that is known here: add one to tests/support/alone.py")
 
 

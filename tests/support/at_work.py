@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import ORDER_LIFE_MS, HealingService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.settlement import SettlementService
-from operations.runbooks import Output
 from tests import test_runbooks_contests as contests
 from tests import test_runbooks_fleet as fleet
 from tests import test_runbooks_ingestion as ingestion
@@ -32,7 +30,7 @@ from tests import test_runbooks_watch as watch
 from tests.support.admin_world import AdminWorld
 from tests.support.contest_world import LOCK_AT, OVER_AT
 from tests.support.runbook_world import CARDS, RunbookWorld
-from tests.support.tried import LOST, Tried
+from tests.support.tried import Tried
 
 
 @dataclass(frozen=True)
@@ -160,12 +158,12 @@ def _held_back(hours: int) -> Callable[[], Tried]:
     return begin
 
 
-def _still_in_quarantine(refused: Mapping[str, Output] = MappingProxyType({})) -> Tried:
+def _still_in_quarantine() -> Tried:
     world = ingestion.held_back(hours=1)
     world.poll()
     world.connection.execute("drop trigger quarantine_resolutions_refuses_delete")
     world.connection.execute("delete from quarantine_resolutions")
-    return Tried(world, world.ingestion(), refused=refused)
+    return Tried(world, world.ingestion())
 
 
 def _in_play() -> Tried:
@@ -229,6 +227,14 @@ def _dead_daemon() -> Tried:
     return Tried(world, [*jobs, platform.at(world, world.runtime.at + 5 * HOUR_MS, world.hosts.down.clear)])
 
 
+def _dead_ingestion() -> Tried:
+    """Nobody has polled for three hours, in play."""
+    world, healing = ingestion.given_up(ingestion.in_play())
+    world.runtime.at += HOUR_MS
+    world.provider.publish(CARDS)
+    return Tried(world, [*healing.jobs(), ingestion.Polling(world)])
+
+
 def _not_measured() -> Tried:
     world = platform.unsettled()
     world.work(world.life(SettlementService))
@@ -265,14 +271,11 @@ def _task(prepare: Callable[[AdminWorld], Any] = _nothing, *lost: str) -> Callab
 
 
 def _drift(world: AdminWorld) -> None:
-    for name in ("auth_timeout_ms", "provider_timeout_ms"):
-        world.write(
-            lambda tx, name=name: tasks.configuration.apply(  # type: ignore[misc]
-                tx, tasks.ENGINEER, tasks.CONFIG, name, 8_000, dry_run=False
-            )
-        )
-    world.restart()
-    world.hosts.on_restart = world.restart
+    tasks.drift(world, auth_timeout_ms=8_000, provider_timeout_ms=8_000)
+
+
+def _too_small(world: AdminWorld) -> None:
+    tasks.drift(world, database_connections=5, database_timeout_ms=3_000, auth_timeout_ms=8_000)
 
 
 # --- hosts and the watch over all of it -------------------------------------------------------------------------------
@@ -364,12 +367,13 @@ CASES: dict[str, tuple[Case, ...]] = {
     "contest_transition_failed": (_case(_not_live, **watch.TO_LIVE), _case(_not_complete, **watch.TO_COMPLETE)),
     "contest_transition_overdue": (_case(_late),),
     "correction_after_settlement": (_case(_corrected, contest_id="c1"),),
-    "daemon_heartbeat_missed": (_case(_dead_daemon, daemon="settlement"),),
+    "daemon_heartbeat_missed": (_case(_dead_daemon, daemon="settlement"), _case(_dead_ingestion, daemon="ingestion")),
     "daily_check": (_case(_task()), _case(_task(_nothing, "Steps/9"))),
     "database_connection_failure": (_case(_database),),
     "duplicate_webhook": (_case(_payments(payments.missed)),),
     "payment_webhook_delayed": (_case(_payments(payments.missed)),),
     "emergency_rollback": (_case(_task(_drift)),),
+    "environment_promotion": (_case(_task(_drift)), _case(_task(_drift, "Promotion/1", "Promotion/5"))),
     "error_budget_low": (_case(_budget_spent),),
     "healing_rule_never_succeeds": (_case(_rule_in_vain, rule_id=fleet.WIN),),
     "host_clock_skew": (_case(_wrong_clock, job="ingestion"),),
@@ -379,8 +383,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "ingestion_lag": (_case(_given_up_ingestion, tournament_id="t1"),
                       _case(lambda: _with_ingestion(ingestion.silent()), tournament_id="t1")),
     "ingestion_quarantine": (_case(_held_back(8), tournament_id="t1"),
-                             _case(_still_in_quarantine, tournament_id="t1"),
-                             _case(lambda: _still_in_quarantine({"Recovery/1": LOST}), tournament_id="t1")),
+                             _case(_still_in_quarantine, tournament_id="t1")),
     "ingestion_stale_feed": (_case(_in_play, tournament_id="t1"),),
     "metric_absent": (_case(_not_measured, metric="quarantined_batches"),),
     "payment_intent_orphaned": (_case(_payments(lambda world: payments.orphan(world, paid=True))),),
@@ -411,6 +414,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "remediation_order_stuck": (_case(_order_stuck, host="win-1"),),
     "restart_services": (_case(_task()),),
     "restore_from_backup": (_case(_task(tasks.take)), _case(_task(tasks.take, "Steps/1"))),
+    "scale_database": (_case(_task(_too_small)),),
     "score_discrepancy": (_case(lambda: Tried(ingestion.wrong()), tournament_id="t1"),),
     "settlement_failed_mid_run": (_case(_given_up),),
     "settlement_packs_unexecuted": (_case(_orphaned, **watch.ORPHANED),),

@@ -154,7 +154,7 @@ CANCELLED = """
 def scenario_with(folder: Path, *faults: str) -> Path:
     """The small scenario with some faults or violations, each by its id and what may follow that in its mapping."""
     contests = (ROOT / "scenarios" / "small.yaml").read_text()
-    if any("refund" in fault for fault in faults):
+    if any("refund" in fault or "charge_locked" in fault for fault in faults):
         contests += CANCELLED
     path = folder / "some_faults.yaml"
     path.write_text("\n".join([contests, "faults:", *(f"  - {{fault: {fault}}}" for fault in faults), ""]))

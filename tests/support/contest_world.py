@@ -20,6 +20,7 @@ from contest_platform.ports import (
     Ports,
     ProcessorError,
     ServiceUnavailable,
+    StoreDamaged,
     Transfer,
     Tx,
 )
@@ -71,12 +72,15 @@ class SteppingStore:
         self.committed = True
         self.twice = False
         self.fails: Callable[[str], bool] = lambda _: False
+        self.damaged: Callable[[str], bool] = lambda _: False
 
     async def transact(self, operation: str, fn: Callable[[Any], T]) -> T:
         world, now = self._world, self._world.runtime.at
         self.log.append(operation)
         if self.fails(operation):
             raise ServiceUnavailable(operation)
+        if self.damaged(operation):
+            raise StoreDamaged(f"data_corrupted in {operation}")
         dies = self.crash_at == len(self.log)
         if self.twice or (dies and not self.committed):
             with suppress(_RolledBackError):

@@ -130,6 +130,10 @@ def a_lost_dispute_stays_a_claim(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(disputes, "_write_off", lambda _tx, _ctx, _dispute: None)
 
 
+def what_a_bank_has_given_stays_owed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(refunds, "given_by_bank", lambda _tx, _ctx, _intent: None)
+
+
 def what_a_bank_gives_back_is_not_posted(patch: pytest.MonkeyPatch) -> None:
     post = disputes._post
 

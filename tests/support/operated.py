@@ -61,7 +61,7 @@ RULES = """groups:
       - alert: Watchdog
         expr: vector(1)
         labels: {severity: none}
-        annotations: {runbook_url: runbooks/alerting_down.md}
+        annotations: {when_missed: AlertingDown, runbook_url: runbooks/alerting_down.md}
 """
 LABELS = {"alertname": "PayoutTransferStuck", "contest_id": "c1"}
 STEPS = (

@@ -49,7 +49,8 @@ class Tried:
 
     `jobs`: those of the platform's own jobs that work on; none of them is a platform whose daemons are all down.
     `meanwhile`: step -> what happens just before it is sent for the first time. `refused`: step -> the answer in the
-    place of doing anything. `lost`: steps whose command is carried out, and whose first answer never comes.
+    place of doing anything. `lost`: steps whose command is carried out, and whose first answer never comes. `dropped`:
+    steps whose command never arrives the first time.
     """
 
     world: World
@@ -57,6 +58,7 @@ class Tried:
     meanwhile: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     refused: Mapping[str, Output] = field(default_factory=dict)
     lost: Sequence[str] = ()
+    dropped: Sequence[str] = ()
     records: list[StepRecord] = field(default_factory=list)
     happened: set[str] = field(default_factory=set)
     _earliest: dict[str, int] = field(default_factory=dict)
@@ -79,6 +81,9 @@ class Tried:
             self.meanwhile[step]()
         if step in self.refused:
             return self.refused[step]
+        if step in self.dropped and f"{step} was dropped" not in self.happened:
+            self.happened.add(f"{step} was dropped")
+            return LOST
         headers = {"runbook-execution": execution_id, "runbook-step": step}
         output = await opsctl.run(argv, self.world.app.handle, {**self.world.headers(), **headers})
         if step in self.lost and f"{step} was lost" not in self.happened:

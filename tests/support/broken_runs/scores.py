@@ -68,6 +68,24 @@ def an_audit_found_a_mismatch(evidence: FakeEvidence) -> None:
     evidence.books["platform.score_audits"][0]["mismatches"] = 1
 
 
+def rotten(evidence: FakeEvidence, audit: int, mismatches: int = 1) -> None:
+    """One score turns over on the disk just before this audit, counted from 0, which finds so many wrong."""
+    found = evidence.books["platform.score_audits"][audit]
+    found["mismatches"] = mismatches
+    add(evidence, "injector.bites", at=found["at"] - 1, fault="platform.score_rotten", fault_id="f9", seam="database",
+        operation="rot", entity=found["tournament_id"], effect="Action", victim=found["tournament_id"])  # fmt: skip
+
+
+@breaks("ingestion.scores_are_audited")
+def an_audit_found_more_wrong_than_a_disk_had_made(evidence: FakeEvidence) -> None:
+    rotten(evidence, 0, mismatches=2)
+
+
+@breaks("ingestion.scores_are_audited")
+def what_a_disk_had_made_wrong_was_never_put_right(evidence: FakeEvidence) -> None:
+    rotten(evidence, 1)
+
+
 @breaks("ingestion.scores_are_audited", Status.INCONCLUSIVE)
 def nobody_audited_the_scores_of_a_day(evidence: FakeEvidence) -> None:
     evidence.books["platform.score_audits"].pop()

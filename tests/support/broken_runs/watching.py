@@ -112,6 +112,18 @@ def alerting_that_began_on_the_second_day(evidence: FakeEvidence) -> None:
     row(evidence, "monitoring.alerts", alert="Watchdog")["at"] += DAY
 
 
+@breaks("alerts.watchdog")
+def alerting_that_is_missed_outside_and_nothing_stands_still(evidence: FakeEvidence) -> None:
+    missed(evidence, T0 + DAY)
+
+
+def missed(evidence: FakeEvidence, at: int) -> None:
+    """Whoever expects the Watchdog outside sends the page that says so."""
+    details = '{"labels":{"alertname":"AlertingDown"},"runbook_url":"runbooks/payout_stuck.md"}'
+    add(evidence, "pager.events", at=at, action="trigger", dedup_key="AlertingDown:1", severity="critical",
+        details=details)  # fmt: skip
+
+
 # --- dashboards ------------------------------------------------------------------------------------------------------
 
 
