@@ -44,3 +44,12 @@ def test_whoever_is_called_away_sends_the_same_command_later(runs: SharedRuns) -
     assert left.detail == planned.entity == "daily_check/Steps/7"
     [noted] = steps(ran, left.detail, left.execution_id)
     assert noted.at - left.at >= planned.params["away_min"] * MINUTE_MS
+
+
+def test_what_a_command_takes_is_counted_from_when_it_is_sent(runs: SharedRuns) -> None:
+    """Whoever was away for longer than the step allows for an answer has not waited for one."""
+    ran = runs("operations_contests")
+    away = ran.rows("operator.notebook", action="called_away")
+    expected = [steps(ran, left.detail, left.execution_id)[0] for left in away if left.detail.endswith("Diagnosis/1")]
+    assert [noted.matched for noted in expected] == ["otherwise", "branch 1"]
+    assert all(noted.ok for noted in expected)

@@ -42,7 +42,8 @@ def carried_out(
             "operator.notebook": SimpleNamespace(note=lambda *row: notebook.append(row)),
             "operator.unanswered": SimpleNamespace(note=lambda *_: None),
         },
-        record=lambda *_, **__: None, draws=SimpleNamespace(between=lambda *bounds: bounds[0]),
+        record=lambda *_, **__: None, bus=SimpleNamespace(consult=lambda *_: None),
+        draws=SimpleNamespace(between=lambda *bounds: bounds[0]),
     )  # fmt: skip
     bearer = world.headers()["Authorization"].removeprefix("Bearer ")
     control = OpsControl(around, KIM, bearer, runbook(name), "incident_1", 1, sleep_until)
