@@ -1,4 +1,4 @@
-"""Faults and violations: one small class each, in a module per family. Adding one is adding its class, nothing else.
+"""Faults and violations: one small class each, in a module or package per family. Adding one is adding its class.
 
 Invariant: every id names exactly one class, and every class declares all that the plan, the bus and the judges need.
 """
@@ -57,8 +57,9 @@ def check(cls: type[Fault]) -> None:
     if missing:
         raise DeclarationError(f"{where} does not declare {', '.join(missing)}")
     family, _, name = cls.id.partition(".")
-    if not name or family != cls.__module__.rpartition(".")[2]:
-        raise DeclarationError(f"{where}: the id {cls.id!r} is not '{cls.__module__.rpartition('.')[2]}.…'")
+    home = cls.__module__.removeprefix(f"{__name__}.").partition(".")[0]
+    if not name or family != home:
+        raise DeclarationError(f"{where}: the id {cls.id!r} is not '{home}.…'")
     at_seam = cls.seam in SEAMS and cls.operation in SEAMS[cls.seam].operations
     if not at_seam and f"{cls.seam}.{cls.operation}" not in LEVERS:
         raise DeclarationError(f"{where}: neither a seam nor a lever is called {cls.seam}/{cls.operation}")
@@ -80,8 +81,8 @@ def check(cls: type[Fault]) -> None:
 @cache
 def _registry() -> dict[str, type[Fault]]:
     found: list[type[Fault]] = []
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+    for info in pkgutil.walk_packages(__path__, f"{__name__}."):
+        module = importlib.import_module(info.name)
         found += [
             cls
             for cls in vars(module).values()

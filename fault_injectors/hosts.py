@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS
-from fault_injectors.platform import Crash, CrashParams
+from fault_injectors.platform.crashes import Crash, CrashParams
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Fault, Guarantees, Occasion, Parameters, RecoverySpec
 

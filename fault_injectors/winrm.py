@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from fault_injectors.moments import MINUTE_MS
-from fault_injectors.platform import Crash, CrashParams
+from fault_injectors.platform.crashes import Crash, CrashParams
 from seams.draws import Draws
 from seams.faults import (
     Binding,
