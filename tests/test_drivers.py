@@ -21,6 +21,7 @@ ERRORS = (
     ports.ServiceUnavailable("503"),
     ports.AnswerUnreadable("cut off"),
     ports.StoreBusy("too_many_connections"),
+    ports.StoreDamaged("data_corrupted in settlement.open"),
     ProcessorError(402, "card_error", "card_declined", "the card was declined"),
     HostError("shell_not_found", "the shell is gone"),
 )

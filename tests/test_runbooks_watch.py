@@ -12,6 +12,7 @@ from contest_platform.ports import ServiceUnavailable
 from contest_platform.services import payout_resolutions
 from contest_platform.services.anchoring import AnchoringService
 from contest_platform.services.contests import ContestsService
+from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.score_audit import ScoreAuditService
 from contest_platform.services.settlement import SettlementService
 from tests.support.contest_world import CTX, CUTOFF_AT, LOCK_AT, OVER_AT
@@ -215,7 +216,7 @@ def test_a_spent_budget_is_told_with_its_cause_and_it_is_waited_until_an_hour_is
     assert world.metrics.standing["error_budget_remaining",] <= 0
     told = world.opsctl("budget status").text
     assert " failures=10 allowed=10 quiet_s=0 " in told
-    assert told.endswith(" last_code=service_unavailable\n")
+    assert told.endswith(" last_code=service_unavailable counted_s=0\n")
     began_at = world.runtime.at
     control = healed(BUDGET, Tried(world, world.reconciliation()))
     assert world.runtime.at - began_at >= HOUR_MS
@@ -257,14 +258,20 @@ def test_what_the_unserved_requests_left_undone_is_handed_on() -> None:
 DOWN = "alerting_down"
 
 
-def unwatched() -> RunbookWorld:
-    """A platform at work, whose contest is settled and paid by now."""
+def unwatched(*script: str) -> RunbookWorld:
+    """A platform at work, whose contest is settled and paid by now; `script`: how the processor answers first."""
     world = RunbookWorld()
     world.anchor = Elsewhere(world)
     world.entered()
     world.play()
     world.work(world.life(SettlementService))
+    world.processor.script = list(script)
+    world.work(world.life(PayoutsService))
     return world
+
+
+def a_lost_transfer() -> RunbookWorld:
+    return unwatched("closed")
 
 
 def all_daemons(world: RunbookWorld) -> list[Job]:
@@ -277,7 +284,7 @@ def test_what_alerts_would_tell_is_looked_at_by_hand_and_nothing_else_changes() 
     assert [step for step in control.steps if step.startswith("Diagnosis")] == [
         f"Diagnosis/{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12)
     ]
-    assert world.status() == "SETTLED"
+    assert world.status() == "PAID_OUT"
 
 
 def a_wrong_clock(world: RunbookWorld) -> None:
@@ -291,19 +298,6 @@ def a_contest_in_error(world: RunbookWorld) -> None:
 def a_wrong_score(world: RunbookWorld) -> None:
     world.connection.execute("update hole_scores set strokes = 9")
     world.work(world.life(ScoreAuditService))
-
-
-def a_lost_transfer(world: RunbookWorld) -> None:
-    transfer = {"status": "FAILED_TERMINAL", "reason": "account_closed"}
-    world.write(lambda tx: tx.insert("transfers", {**TRANSFER, **transfer}))
-
-
-TRANSFER = {
-    "transfer_id": "payout_9", "contest_id": "c1", "entry_id": "c1-ann", "user_id": "ann", "amount_cents": 1_350,
-    "destination": "acct_ann", "status": "PENDING", "reason": None, "attempts": 1, "idempotency_key": "k",
-    "key_born_at": None, "next_attempt_at": None, "processor_transfer_id": None, "created_at": CUTOFF_AT,
-    "done_at": CUTOFF_AT,
-}  # fmt: skip
 
 
 def a_broken_chain(world: RunbookWorld) -> None:
@@ -321,7 +315,6 @@ def a_contest_that_nobody_locks(world: RunbookWorld) -> None:
     [
         (a_wrong_clock, 3),
         (a_contest_in_error, 5),
-        (a_lost_transfer, 6),
         (a_contest_that_nobody_locks, 8),
         (a_wrong_score, 11),
         (a_broken_chain, 12),
@@ -334,10 +327,11 @@ def test_what_would_have_been_an_alert_is_handed_on(harm: Callable[[RunbookWorld
     handed_on(DOWN, Tried(world), f"Diagnosis/{step}")
 
 
-def test_a_transfer_that_somebody_has_looked_into_is_no_news() -> None:
-    world = unwatched()
-    a_lost_transfer(world)
-    world.write(lambda tx: payout_resolutions.resolve(tx, CTX, "payout_9", "the account is closed"))
+def test_a_transfer_that_failed_for_good_is_handed_on_and_is_no_news_once_somebody_has_looked_into_it() -> None:
+    world = a_lost_transfer()
+    handed_on(DOWN, Tried(world), "Diagnosis/6")
+    transfer = world.row("transfers", entry_id="c1-ann")["transfer_id"]
+    world.write(lambda tx: payout_resolutions.resolve(tx, CTX, transfer, "the account is closed"))
     healed(DOWN, Tried(world, all_daemons(world)))
 
 
