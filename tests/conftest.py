@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,16 @@ from tests.support.command import Ran, SharedRuns
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> SharedRuns:
-    """Call with the arguments of `absence run` (but --out)."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the session share."""
     base = tmp_path_factory.getbasetemp()
-    return SharedRuns((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-runs")
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def runs(shared: Path) -> SharedRuns:
+    """Call with the arguments of `absence run` (but --out)."""
+    return SharedRuns(shared / "shared-runs")
 
 
 @pytest.fixture(scope="session")

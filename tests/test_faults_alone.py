@@ -1,48 +1,16 @@
-"""Each fault by itself: the platform gets over it, and the book of its victim shows that it happened."""
+"""Without a fault no book shows its bite; one that never bites proves nothing, and is named.
+
+That each is got over when it is alone stands in test_recoveries.py.
+"""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from fault_injectors import registry
-from scenarios import load
-from tests.support.command import Ran, SharedRuns, bitten, run_into, scenario_with
+from tests.support.command import Ran, SharedRuns, bitten
 
 FAULTS = [name for name, fault in registry().items() if fault.kind == "fault"]
-HOMES = {
-    fault.fault: name
-    for name in ("violations", "platform", "webhooks", "provider", "customers", "operated", "default")
-    for fault in load(name).model.faults
-}
-"""Fault -> the shipped scenario that has it; the default, where it is one of several."""
-
-
-def run_alone(name: str, runs: SharedRuns, folder: Path) -> Ran:
-    """The shipped scenario that has the fault, with this one alone; the small scenario for a fault that none has, with
-    somebody on call if only a runbook heals it."""
-    if name in HOMES:
-        return runs(HOMES[name], "--only", name)
-    scenario = scenario_with(folder, name)
-    if registry()[name].recovery.by == "runbook":
-        scenario.write_text(f"{scenario.read_text()}\noperations: true\n")
-    return run_into(folder / "out", scenario)
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_the_platform_gets_over_the_fault_alone(name: str, runs: SharedRuns, tmp_path: Path) -> None:
-    ran = run_alone(name, runs, tmp_path)
-    assert ran.exit_code == 0, ran.stdout
-    assert ran.verdict.status.value == "PASS"
-    planned = ran.evidence.plan.faults
-    assert name in {fault.fault for fault in planned}
-    happened = ran.result("recovery.every_fault_bit")
-    assert happened.status.value == "PASS"
-    assert happened.saw == happened.owed == len(planned)
-    for fault in planned:
-        rows = bitten(ran, fault)
-        assert len(rows) >= fault.bite.at_least, f"{fault.bite.book} shows {rows} of {fault.id}"
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from click.testing import CliRunner
 
@@ -121,7 +121,7 @@ class SharedRuns:
         folder = self._folder / sha256(repr(key).encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         said = folder / "said.json"
-        with _alone(folder / "lock"):
+        with held(folder / "lock"):
             if not said.exists():
                 ran = run_into(folder / "out", *key)
                 said.write_text(json.dumps({**asdict(ran), "path": str(ran.path)}))
@@ -130,7 +130,8 @@ class SharedRuns:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def held(lock: Path) -> Iterator[None]:
+    """No other process of the session does this meanwhile."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -161,7 +162,16 @@ def scenario_with(folder: Path, *faults: str) -> Path:
     return path
 
 
-def bitten(ran: Ran, fault: FaultPlan) -> list[Any]:
+class Books(Protocol):
+    """A run whose books can be asked."""
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    def rows(self, book: str, **where: Any) -> list[Any]: ...
+
+
+def bitten(ran: Books, fault: FaultPlan) -> list[Any]:
     """The rows of its victim's book that show `fault`, found by its bite and the keys that the injector noted."""
     shown: list[Any] = []
     for bite in ran.rows("injector.bites", fault_id=fault.id):
