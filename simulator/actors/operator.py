@@ -50,8 +50,8 @@ class Procedure(NamedTuple):
 
 class OperatorActor:
     """`principals` take turns. Pages are attended to in the order in which they came, what is due when no page is left;
-    never two things at a time. While a runbook has one wait for the clock, hands are free for what stands in the other
-    row: a page is not left lying because a procedure waits, nor the reverse. Whoever began a matter ends it."""
+    never two things at a time. While a runbook has one wait for the clock, hands are free for what stands in the row
+    next: nothing is left lying because something else waits. Whoever began a matter ends it."""
 
     def __init__(
         self,
@@ -64,30 +64,32 @@ class OperatorActor:
         self._world, self._principals, self._pager = world, principals, pager
         self._library, self._control = library, control
         self._book, self._first_turn_at = world.books["operator.escalations"], world.runtime.now()
-        self._pages: list[Page] = []
-        self._attending = self._page_waits = self._hands_full = False
+        self._row: list[object] = []
+        """Who waits for hands to be free for a page, the longest first."""
+        self._hands_full = False
+        self._at_hand: set[str] = set()
+        """The runbooks that are open: nobody carries one out twice at once."""
         self._visits: dict[str, int] = {}
         self._orders: set[str] = set()
 
     def paged(self, page: Page) -> None:
         """The pager rings."""
-        self._pages.append(page)
-        if not self._attending:
-            self._attending = True
-            self._world.runtime.spawn(self._attend_to_pages(), "operator")
+        self._world.runtime.spawn(self._attend_in_turn(page), "operator")
 
     def ordered(self, order: Page) -> None:
         """Told to carry a runbook out, by nobody's alert: it waits its turn like any other matter."""
         self._orders.add(order.dedup_key)
         self.paged(order)
 
-    async def _attend_to_pages(self) -> None:
-        while self._pages:
-            page = self._pages.pop(0)
-            await self._take_up(for_page=True)
-            await self._attend(page)
-            self._hands_full = False
-        self._attending = False
+    async def _attend_in_turn(self, page: Page) -> None:
+        url, runtime = str(page.details.get("runbook_url", "")), self._world.runtime
+        while url in self._at_hand:
+            await runtime.sleep_until(runtime.now() + LOOK_UP_MS)
+        self._at_hand.add(url)
+        await self._take_up(for_page=True)
+        await self._attend(page)
+        self._hands_full = False
+        self._at_hand.discard(url)
 
     async def keep_calendar(self, until_at: int) -> None:
         """Do what is due, one after the other, until the run ends at `until_at`."""
@@ -108,11 +110,13 @@ class OperatorActor:
 
     async def _take_up(self, *, for_page: bool) -> None:
         """Return when hands are free; a page goes first."""
-        runtime = self._world.runtime
-        self._page_waits |= for_page
-        while self._hands_full or (self._page_waits and not for_page):
+        runtime, place = self._world.runtime, object()
+        if for_page:
+            self._row.append(place)
+        while self._hands_full or (self._row and self._row[0] is not place):
             await runtime.sleep_until(runtime.now() + LOOK_UP_MS)
-        self._page_waits &= not for_page
+        if for_page:
+            del self._row[0]
         self._hands_full = True
 
     def _put_aside(self, *, for_page: bool) -> Sleep:
