@@ -147,13 +147,15 @@ class OperatorActor:
 
     async def _attend(self, page: Page) -> None:
         principal, runtime, key = self._on_duty(), self._world.runtime, page.dedup_key
+        if self._is_over(key):
+            return
         visit = self._visits[key] = self._visits.get(key, 0) + 1
         from_h, until_h = DESK_UTC_H
         at_desk = from_h <= runtime.now() // HOUR_MS % 24 < until_h
         await self._pause(AT_DESK_MS if at_desk else WOKEN_MS, "operator.wakes", key, visit)
+        if self._is_over(key):
+            return
         if key not in self._orders:
-            if key not in self._pager.open:
-                return  # It has resolved itself in the meantime.
             self._pager.receive("acknowledge", key, "", "", {"by": principal})
         url = str(page.details.get("runbook_url", ""))
         runbook = self._library.get(url)
@@ -166,6 +168,10 @@ class OperatorActor:
         control = self._control(principal, runbook, key, visit, self._put_aside(runbook, for_page=True))
         outcome = await execute(runbook, alert, control)
         self._hand_on(principal, key, runbook, outcome)
+
+    def _is_over(self, key: str) -> bool:
+        """Whether a page has resolved itself in the meantime."""
+        return key not in self._orders and key not in self._pager.open
 
     async def _perform(self, procedure: Procedure) -> None:
         principal, runbook, occasion = self._on_duty(), procedure.runbook, procedure.incident
