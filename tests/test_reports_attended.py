@@ -55,7 +55,7 @@ def test_a_page_a_drill_and_what_is_due_are_told_apart(runs: SharedRuns) -> None
         assert all(one.called_at is not None and 0 <= one.from_at - one.called_at < DAY_MS for one in eventful)
         routines = {routine.runbook: routine.times for routine in told(ran).routines}
         assert routines["daily_check"] > 10 - (name == "drills") * 5
-    assert told(runs("iteration06")).pages == 3
+    assert told(runs("iteration06")).pages == 4
 
 
 def test_each_command_that_was_sent_stands_in_the_report(runs: SharedRuns) -> None:
@@ -66,7 +66,7 @@ def test_each_command_that_was_sent_stands_in_the_report(runs: SharedRuns) -> No
         for step in one.sent:
             assert f"<b>{step.step}</b> <code>{step.command}</code>" in page
     assert "ops carries out a runbook" in page
-    assert ran.stdout.count("3 runbooks opened for 3 pages") == 1
+    assert ran.stdout.count("4 runbooks opened for 4 pages") == 1
 
 
 def test_what_was_handed_on_is_told_everywhere_with_how_long_the_platform_stood_alone(lost: Ran) -> None:
