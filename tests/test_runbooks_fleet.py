@@ -135,7 +135,8 @@ def test_an_order_without_an_answer_is_asked_for_again_if_there_is_none(
     runbook: str, step: str, labels: dict[str, str], how: str
 ) -> None:
     world, healing = in_vain()
-    control = healed(runbook, Tried(world, list(healing.jobs()), **{how: [step]}), **labels)
+    unanswered: dict[str, Any] = {how: [step]}
+    control = healed(runbook, Tried(world, list(healing.jobs()), **unanswered), **labels)
     assert orders(world) == ["EXPIRED", "COMPLETED"]
     assert control.steps.count(step) == (2 if how == "dropped" else 1)
 
