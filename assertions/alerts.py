@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assertions.facts import facts
+from assertions.hands import free_for, hands
 from assertions.model import Finding, assertion
 from assertions.once import once
 from assertions.outlook import observed_from
@@ -29,8 +30,8 @@ UNPAGED = "none"
 PAGED_WITHIN_MS = 5 * MINUTE_MS
 """From the firing to the pager: it is said at once, and again every minute until it is taken."""
 WOKEN_WITHIN_MS = 30 * MINUTE_MS
-"""From a page to its acknowledgement, for somebody who has nothing else in hand: twenty minutes at night, and what it
-takes to tell the platform the last word of whatever was done before."""
+"""Of free hands, from a page to its acknowledgement: twenty minutes at night, and what it takes to look up from
+whatever else is looked at now and then. Whoever is before it in the row has as much."""
 NOTICED_WITHIN_MS = 2 * HOUR_MS
 """Until the platform exports what a fault did, before its rule begins to count: it looks at most things every hour."""
 ATTACK_MS = HOUR_MS
@@ -280,34 +281,29 @@ def pager_agrees(evidence: Evidence) -> Finding:
 
 @assertion("alerts.acknowledged", "Whoever was on call took every page that did not end by itself, soon and in order")
 def acknowledged(evidence: Evidence) -> Finding:
+    """No fault excuses a page that lies: it is at the pager, and taken there. Full hands do, and who was before it."""
     known = facts(evidence)
     found = Finding("pages")
-    ends: dict[str, list[int]] = {}
-    busy: dict[str, tuple[int, int]] = {}
-    notes = evidence.rows("operator.notebook", "at", "incident", "action", "execution_id") if pages(evidence) else ()
-    for at, incident, action, execution_id in notes:
-        if action not in ("started", "step"):
-            ends.setdefault(incident, []).append(at)
-        busy[execution_id] = (min(at, busy.get(execution_id, (at, at))[0]), at)
-    free_at = 0
-    for opened, taken_at, closed_at in _incidents(pages(evidence)):
+    incidents = _incidents(pages(evidence))
+    keys = {opened.dedup_key for opened, _, _ in incidents}
+    for place, (opened, taken_at, closed_at) in enumerate(incidents):
         if not opened.link:
             continue
         found.saw += 1
-        until_at = known.deadline(max(opened.at, free_at), WOKEN_WITHIN_MS)[0]
-        for from_at, done_at in sorted(busy.values()):
-            if from_at <= until_at and done_at >= opened.at:  # whoever is called first ends what he is at
-                until_at = max(until_at, done_at + WOKEN_WITHIN_MS)
-        over_at = closed_at if closed_at is not None else known.ended_at
-        if (over_at if taken_at is None else taken_at) > until_at:
+        over_at = taken_at or closed_at or known.ended_at
+        before = [min(taken or over_at, closed or over_at) for _, taken, closed in incidents[:place]]
+        first = sum(end_at > opened.at for end_at in before)
+        first += sum(opened.at < at <= over_at and incident not in keys for at, incident in hands(evidence).begun)
+        runbook = opened.link.removeprefix("runbooks/").removesuffix(".md")
+        full = [*hands(evidence).full, *hands(evidence).open.get(runbook, ())]
+        until_at = free_for(opened.at, (1 + first) * WOKEN_WITHIN_MS, full)
+        if over_at > until_at:
             when = "not at all" if taken_at is None else f"only at {instant(taken_at)}"
             found.breaks(
                 f"{opened.dedup_key} was paged at {instant(opened.at)} and acknowledged {when}; whoever was on call "
                 f"had until {instant(until_at)}",
                 f"pager.events/{opened.n}", opened.at,
             )  # fmt: skip
-        busy_from = taken_at if taken_at is not None else until_at
-        free_at = max(free_at, next((at for at in ends.get(opened.dedup_key, ()) if at >= busy_from), busy_from))
     return found
 
 

@@ -150,6 +150,67 @@ def test_whoever_is_at_something_else_ends_it_first(late_ms: int, status: Status
     assert result(evidence, "alerts.acknowledged").status is status
 
 
+def waits(evidence: FakeEvidence, runbook: str, *, looks_ms: list[int], busy_ms: int = 0) -> None:
+    """An execution of `runbook` that has waited for the clock since before the page of `late_page`, and has looked
+    again so long after it. Before each look somebody was called away for `busy_ms`."""
+    note = row(evidence, "operator.notebook", action="started")
+    execution = {**note, "execution_id": f"{EXECUTION}_before", "incident": "other", "runbook": runbook}
+    notes = [(-HOUR_MS, "started", None), (-HOUR_MS + MINUTE_MS, "step", "not yet")]
+    for look_ms in looks_ms:
+        notes += [(look_ms - busy_ms, "called_away", None)] * bool(busy_ms) + [(look_ms, "step", "not yet")]
+    notes += [(looks_ms[-1] + 15 * MINUTE_MS, "step", "expected"), (looks_ms[-1] + 16 * MINUTE_MS, "completed", None)]
+    for n, (after_ms, action, matched) in enumerate(notes):
+        told = {**execution, "n": 90 + n, "at": T0 + DAY + after_ms, "action": action, "matched": matched}
+        add(evidence, "operator.notebook", **told)
+
+
+EACH_QUARTER_MS = [n * 15 * MINUTE_MS for n in range(24)]
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (1, Status.FAIL), (5 * HOUR_MS, Status.FAIL)])
+def test_a_runbook_that_waits_for_the_clock_fills_nobodys_hands(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    waits(evidence, "processor_outage", looks_ms=EACH_QUARTER_MS)
+    late_page(evidence, late_ms)
+    assert result(evidence, "alerts.acknowledged").status is status
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (1, Status.FAIL)])
+def test_whoever_is_called_away_from_a_look_has_full_hands_for_so_long(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    waits(evidence, "processor_outage", looks_ms=[2 * HOUR_MS], busy_ms=100 * MINUTE_MS)
+    late_page(evidence, 100 * MINUTE_MS + late_ms)
+    assert result(evidence, "alerts.acknowledged").status is status
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (1, Status.FAIL)])
+def test_a_page_waits_until_the_runbook_that_it_leads_to_is_closed(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    waits(evidence, "payout_stuck", looks_ms=EACH_QUARTER_MS)
+    late_page(evidence, EACH_QUARTER_MS[-1] + 16 * MINUTE_MS + late_ms)
+    assert result(evidence, "alerts.acknowledged").status is status
+
+
+def test_no_fault_excuses_a_page_that_lies() -> None:
+    evidence = small_run()
+    window = {"from_at": T0 + DAY - HOUR_MS, "until_at": T0 + DAY + HOUR_MS}
+    fault = evidence.plan.faults[0].model_copy(update={"id": "f3", **window})
+    evidence.plan = evidence.plan.model_copy(update={"faults": [*evidence.plan.faults, fault]})
+    late_page(evidence, 1)
+    assert result(evidence, "alerts.acknowledged").status is Status.FAIL
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(0, Status.PASS), (MINUTE_MS, Status.FAIL)])
+def test_who_came_before_is_seen_to_first_and_has_as_long(late_ms: int, status: Status) -> None:
+    evidence = small_run()
+    late_page(evidence, WOKEN_WITHIN_MS + late_ms)
+    [trigger] = [event for event in evidence.books["pager.events"] if event["at"] == T0 + DAY]
+    for n, (action, at) in enumerate((("trigger", trigger["at"]), ("acknowledge", trigger["at"] + WOKEN_WITHIN_MS))):
+        add(evidence, "pager.events", **{**trigger, "n": n - 9, "at": at, "action": action, "dedup_key": "Other"})
+    evidence.books["pager.events"].sort(key=lambda event: event["n"])
+    assert result(evidence, "alerts.acknowledged").status is status
+
+
 @pytest.mark.parametrize(
     ("over_ms", "late_ms", "status"), [(0, 0, Status.PASS), (0, 1, Status.FAIL), (1, 1, Status.PASS)]
 )

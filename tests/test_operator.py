@@ -9,7 +9,7 @@ import pytest
 
 from operations.runbooks import Output, Runbook, Unrecorded
 from simulator.actors.operator import AT_DESK_MS, TURN_MS, OperatorActor, Sleep
-from simulator.actors.witnesses import PagerActor
+from simulator.actors.witnesses import Page, PagerActor
 from simulator.wires.control import OpsControl
 from tests.support.fake_world import MONDAY, FakeWorld
 from tests.support.runbooks import parsed
@@ -119,11 +119,14 @@ class Ops:
         self.days = days
         self.world.runtime.spawn(self.operator.keep_calendar(MONDAY + days * DAY), "calendar")
 
-    def page(self, at: int, key: str = "Broken") -> None:
+    def page(self, at: int, key: str = "Broken", runbook: Runbook = PAGED, *, over_at: int = 0) -> None:
         async def ring() -> None:
             await self.world.runtime.sleep_until(MONDAY + at)
-            details = {"labels": {"alertname": "Broken"}, "runbook_url": PAGED.file}
+            details = {"labels": {"alertname": "Broken"}, "runbook_url": runbook.file}
             self.pager.receive("trigger", key, "It is broken", "error", details)
+            if over_at:
+                await self.world.runtime.sleep_until(MONDAY + over_at)
+                self.pager.receive("resolve", key, "", "", {})
 
         self.world.runtime.spawn(ring(), "page")
 
@@ -135,6 +138,12 @@ class Ops:
             for row in self.world.rows("operator.notebook")
             if row["action"] != "step"
         ]
+
+    def taken(self) -> list[tuple[str, int]]:
+        """(page, when) as they were acknowledged."""
+        self.done()
+        events = self.world.rows("pager.events")
+        return [(row["dedup_key"], row["at"] - MONDAY) for row in events if row["action"] == "acknowledge"]
 
     def began(self) -> list[tuple[str, int]]:
         return [(runbook, at) for _, action, runbook, at in self.done() if action == "started"]
@@ -211,6 +220,73 @@ def test_hands_are_free_while_a_runbook_waits_for_the_clock(who_waits: str) -> N
     steps = [(row["at"], row["runbook"]) for row in ops.world.rows("operator.notebook")]
     inside = [runbook for at, runbook in steps if MONDAY + told[1][3] <= at <= MONDAY + told[2][3]]
     assert set(inside) == {second}, "what waited was not gone on with before the other had ended"
+
+
+WAITS = {"wait": "within 14400s every 900s", "expected": "never said"}
+SLOW, OTHER = document("slow", front="alerts: [Slow]", **WAITS), document("other", front="alerts: [Other]", **WAITS)
+
+
+def test_a_page_that_comes_while_runbooks_wait_for_the_clock_is_taken_up_within_minutes() -> None:
+    ops = Ops(SLOW, OTHER, PAGED)
+    ops.page(13 * HOUR, "Slow", SLOW)
+    ops.page(13 * HOUR + MINUTE, "Other", OTHER)
+    ops.page(15 * HOUR, "Broken")
+    ends = {runbook: at for _, action, runbook, at in ops.done() if action in ("completed", "failed")}
+    assert dict(ops.taken())["Broken"] - 15 * HOUR <= AT_DESK_MS[1] + 2 * MINUTE
+    assert dict(ops.taken())["Other"] - 13 * HOUR < 20 * MINUTE
+    assert ends["mend"] < 15 * HOUR + 20 * MINUTE < 17 * HOUR < min(ends["slow"], ends["other"])
+
+
+def test_two_pages_of_one_runbook_are_attended_to_one_after_the_other() -> None:
+    ops = Ops(SLOW, PAGED)
+    for minute in range(3):
+        ops.page(9 * HOUR + minute * MINUTE, f"Slow:{minute}", SLOW)
+    ops.page(9 * HOUR + 3 * MINUTE, "Broken")
+    told = [(action, runbook) for _, action, runbook, _ in ops.done()]
+    slow = [action for action, runbook in told if runbook == "slow"]
+    assert slow == ["started", "failed"] * 3
+    assert [key for key, _ in ops.taken()] == ["Slow:0", "Broken", "Slow:1", "Slow:2"]
+    assert told[1:3] == [("started", "mend"), ("completed", "mend")], "nothing else waits for that"
+
+
+def test_pages_are_taken_in_the_order_in_which_they_came_whenever_in_the_minute_that_was() -> None:
+    ops = Ops(PAGED, SLOW)
+    came = [f"Broken:{n}" for n in range(8)]
+    for n, key in enumerate(came):  # each waits for the hands that all others wait for, or for its runbook too
+        ops.page(14 * HOUR + n * 47_000, key, PAGED)
+    assert [key for key, _ in ops.taken()] == came
+
+
+def test_a_page_whose_runbook_was_open_goes_before_those_that_came_later() -> None:
+    ops = Ops(PAGED, *(more := [document(f"mend{n}", front="alerts: [Broken]") for n in range(3)]))
+    ops.page(14 * HOUR, "first")
+    ops.page(14 * HOUR + 10_000, "second")
+    for n, runbook in enumerate(more):
+        ops.page(14 * HOUR + 20_000 + n * 10_000, f"later:{n}", runbook)
+    assert [key for key, _ in ops.taken()] == ["first", "second", "later:0", "later:1", "later:2"]
+
+
+def test_a_procedure_waits_until_its_runbook_that_was_ordered_is_closed() -> None:
+    slow = document("look", front="alerts: []\nschedule: daily at 14:00", **WAITS)
+    ops = Ops(slow)
+
+    async def order() -> None:
+        await ops.world.runtime.sleep_until(MONDAY + 13 * HOUR)
+        ops.operator.ordered(Page(MONDAY + 13 * HOUR, "drill", "", "info", {"runbook_url": slow.file}))
+
+    ops.world.runtime.spawn(order(), "order")
+    assert [action for _, action, _, _ in ops.done()] == ["started", "failed"] * 2
+
+
+def test_a_page_that_has_resolved_itself_in_the_row_costs_nobody_behind_it_any_time() -> None:
+    ops = Ops(DAILY, PAGED)
+    for n in range(30):
+        ops.page(14 * HOUR + MINUTE + n, f"gone:{n}", over_at=14 * HOUR + MINUTE + 100)
+    ops.page(14 * HOUR + 2 * MINUTE, "Broken")
+    [(key, at)] = ops.taken()
+    [closed_at] = [at for _, action, runbook, at in ops.done() if (action, runbook) == ("completed", "look")]
+    assert key == "Broken"
+    assert at - closed_at <= AT_DESK_MS[1] + MINUTE
 
 
 def test_a_procedure_that_does_not_go_as_written_is_escalated() -> None:

@@ -202,6 +202,33 @@ def test_a_contest_in_error_for_another_reason_or_again_is_handed_on() -> None:
     assert tables(world) == before
 
 
+@pytest.mark.parametrize(("name", "other"), [(FAILED, IN_ERROR), (IN_ERROR, FAILED)])
+def test_what_the_other_runbook_has_settled_while_this_one_waited_is_settled_once(name: str, other: str) -> None:
+    world = mended(given_up())
+
+    def meanwhile() -> None:
+        healed(other, Tried(world, daemons(world)), contest_id="c1")  # type: ignore[arg-type]
+
+    control = Tried(world, daemons(world), meanwhile={"Recovery/4": meanwhile})  # type: ignore[arg-type]
+    healed(name, control, contest_id="c1")
+    assert [record.matched for record in control.records if record.sent.startswith("opsctl settlement rerun")] == [
+        "branch 2"
+    ]
+    assert statuses(world) == {"c1": "SETTLED"}
+    assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS
+    runs = world.rows("select status from settlement_audit order by started_at, rowid")
+    assert [run["status"] for run in runs] == ["FAILED", "SUCCEEDED"]
+
+
+def test_a_settlement_that_somebody_else_has_asked_for_is_waited_for() -> None:
+    world = mended(given_up())
+    world.connection.execute("update contests set status = 'COMPLETE', error_code = null")
+    control = healed(FAILED, Tried(world, daemons(world)))  # type: ignore[arg-type]
+    assert set(control.steps) == {"Diagnosis/1", "Verification/1", "Verification/2"}
+    assert "not yet" in {record.matched for record in control.records if record.section == "Verification"}
+    assert statuses(world) == {"c1": "SETTLED"}
+
+
 def test_a_rerun_of_a_contest_in_error_that_is_refused_leaves_it_so() -> None:
     world = given_up()
     control = Tried(world, daemons(world), refused={"Recovery/4": REFUSED})  # type: ignore[arg-type]

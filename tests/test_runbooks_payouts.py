@@ -60,6 +60,16 @@ def received(world: AdminWorld) -> dict[str, list[int]]:
     return found
 
 
+def take_back(world: AdminWorld, user: str) -> None:
+    """The processor tells that it has reversed the transfer to `user`."""
+    row = world.row("transfers", user_id=user)
+    metadata = {"transfer_id": row["transfer_id"]}
+    sent = {"id": row["processor_transfer_id"], "amount": row["amount_cents"], "metadata": metadata}
+    sent["amount_reversed"] = row["amount_cents"]
+    event = webhooks.Event(f"evt_{user}", "transfer.reversed", world.runtime.at, sent)
+    world.write(lambda tx: webhooks.record(tx, event, delivered=True))
+
+
 def assert_all_paid_once(world: AdminWorld) -> None:
     assert set(statuses(world).values()) == {"PAID"}
     assert received(world) == {user: [cents] for user, cents in PRIZES.items()}
@@ -116,6 +126,24 @@ def test_a_transfer_that_ends_between_looking_and_acting_is_left_alone(ends: str
     assert statuses(world)["ann"] == {"paid": "PAID", "closed": "FAILED_TERMINAL"}[ends]
 
 
+@pytest.mark.parametrize(
+    ("met_with", "step"), [("refused", "Diagnosis/2"), ("refused", "Recovery/2"), ("insufficient", "Recovery/3")]
+)
+def test_a_transfer_that_is_paid_and_taken_back_is_not_waited_for_any_longer(met_with: str, step: str) -> None:
+    world = paid_out(met_with)
+
+    def meanwhile() -> None:
+        world.runtime.at += HOUR_MS
+        world.work(world.life(PayoutsService))
+        assert statuses(world)["ann"] == "PAID"
+        take_back(world, "ann")
+
+    control = healed(STUCK, Tried(world, meanwhile={step: meanwhile}), contest_id="c1")
+    assert control.steps.count(step) == 1
+    assert statuses(world) == {"ann": "REVERSED", "bob": "PAID", "cyd": "PAID"}
+    assert received(world) == {user: [cents] for user, cents in PRIZES.items()}
+
+
 def test_a_transfer_that_nobody_gets_through_is_handed_on_as_it_was() -> None:
     world = paid_out("refused")
     before = tables(world)
@@ -159,11 +187,7 @@ def taken_back() -> AdminWorld:
     """The processor has reversed the transfers to ann and bob."""
     world = paid_out()
     for user in ("ann", "bob"):
-        row = world.row("transfers", user_id=user)
-        sent = {"id": row["processor_transfer_id"], "amount": row["amount_cents"], "metadata": {}}
-        sent |= {"amount_reversed": row["amount_cents"], "metadata": {"transfer_id": row["transfer_id"]}}
-        event = webhooks.Event(f"evt_{user}", "transfer.reversed", world.runtime.at, sent)
-        world.write(lambda tx, event=event: webhooks.record(tx, event, delivered=True))  # type: ignore[misc]
+        take_back(world, user)
     return world
 
 
@@ -391,6 +415,20 @@ def test_a_conflict_that_does_not_end_is_handed_on_as_it_was() -> None:
     before = tables(world)
     handed_on(CONFLICT, Tried(world), "Recovery/1", contest_id="c1")
     assert tables(world) == before
+
+
+def test_a_conflict_that_ends_in_a_transfer_that_is_taken_back_is_no_conflict_any_more() -> None:
+    world = in_conflict()
+
+    def meanwhile() -> None:
+        while statuses(world)["ann"] != "PAID":
+            world.runtime.at += HOUR_MS
+            world.work(world.life(PayoutsService))
+        take_back(world, "ann")
+
+    control = healed(CONFLICT, Tried(world, meanwhile={"Recovery/1": meanwhile}), contest_id="c1")
+    assert control.steps[2:4] == ["Recovery/1", "Recovery/2"]
+    assert statuses(world)["ann"] == "REVERSED"
 
 
 def test_a_conflict_that_ends_in_a_refusal_is_no_conflict_any_more() -> None:

@@ -48,6 +48,14 @@ class Procedure(NamedTuple):
         return f"{self.runbook.id}:{datetime.fromtimestamp(self.at / 1_000, UTC):%Y-%m-%d}"
 
 
+class Place(NamedTuple):
+    """In the row of what waits for hands to be free: for a runbook to be opened, or to be gone on with."""
+
+    runbook: str
+    for_page: bool
+    begun: bool = False
+
+
 class OperatorActor:
     """`principals` take turns. Pages are attended to in the order in which they came, what is due when no page is left;
     never two things at a time. While a runbook has one wait for the clock, hands are free for what stands in the row
@@ -64,10 +72,10 @@ class OperatorActor:
         self._world, self._principals, self._pager = world, principals, pager
         self._library, self._control = library, control
         self._book, self._first_turn_at = world.books["operator.escalations"], world.runtime.now()
-        self._row: list[object] = []
-        """Who waits for hands to be free for a page, the longest first."""
+        self._row: list[Place] = []
+        """What waits for hands to be free, the longest first."""
         self._hands_full = False
-        self._at_hand: set[str] = set()
+        self._open: set[str] = set()
         """The runbooks that are open: nobody carries one out twice at once."""
         self._visits: dict[str, int] = {}
         self._orders: set[str] = set()
@@ -82,14 +90,10 @@ class OperatorActor:
         self.paged(order)
 
     async def _attend_in_turn(self, page: Page) -> None:
-        url, runtime = str(page.details.get("runbook_url", "")), self._world.runtime
-        while url in self._at_hand:
-            await runtime.sleep_until(runtime.now() + LOOK_UP_MS)
-        self._at_hand.add(url)
-        await self._take_up(for_page=True)
+        url = str(page.details.get("runbook_url", ""))
+        await self._take_up(Place(url, for_page=True))
         await self._attend(page)
-        self._hands_full = False
-        self._at_hand.discard(url)
+        self._lay_down(url)
 
     async def keep_calendar(self, until_at: int) -> None:
         """Do what is due, one after the other, until the run ends at `until_at`."""
@@ -102,30 +106,38 @@ class OperatorActor:
         ]
         for procedure in sorted(due, key=lambda one: (one.at, one.runbook.id.text)):
             await runtime.sleep_until(procedure.at)
-            await self._take_up(for_page=False)
+            await self._take_up(Place(procedure.runbook.file, for_page=False))
             await self._perform(procedure)
-            self._hands_full = False
+            self._lay_down(procedure.runbook.file)
 
     # --- two hands ---------------------------------------------------------------------------------------------------
 
-    async def _take_up(self, *, for_page: bool) -> None:
-        """Return when hands are free; a page goes first."""
-        runtime, place = self._world.runtime, object()
-        if for_page:
-            self._row.append(place)
-        while self._hands_full or (self._row and self._row[0] is not place):
+    async def _take_up(self, place: Place) -> None:
+        """Return when hands are free and it is the turn of `place`."""
+        runtime = self._world.runtime
+        self._row.append(place)
+        while self._hands_full or self._next() is not place:
             await runtime.sleep_until(runtime.now() + LOOK_UP_MS)
-        if for_page:
-            del self._row[0]
+        self._row = [other for other in self._row if other is not place]
         self._hands_full = True
+        self._open.add(place.runbook)
 
-    def _put_aside(self, *, for_page: bool) -> Sleep:
+    def _next(self) -> Place | None:
+        """A page goes before what is due; what has to wait until its runbook is closed keeps nothing else back."""
+        ready = [place for place in self._row if place.begun or place.runbook not in self._open]
+        return min(ready, key=lambda place: not place.for_page, default=None)
+
+    def _put_aside(self, runbook: Runbook, *, for_page: bool) -> Sleep:
         async def put_aside(until_at: int) -> None:
             self._hands_full = False
             await self._world.runtime.sleep_until(until_at)
-            await self._take_up(for_page=for_page)
+            await self._take_up(Place(runbook.file, for_page, begun=True))
 
         return put_aside
+
+    def _lay_down(self, runbook: str) -> None:
+        self._hands_full = False
+        self._open.discard(runbook)
 
     def _on_duty(self) -> str:
         turn = (self._world.runtime.now() - self._first_turn_at) // TURN_MS
@@ -135,13 +147,15 @@ class OperatorActor:
 
     async def _attend(self, page: Page) -> None:
         principal, runtime, key = self._on_duty(), self._world.runtime, page.dedup_key
+        if self._is_over(key):
+            return
         visit = self._visits[key] = self._visits.get(key, 0) + 1
         from_h, until_h = DESK_UTC_H
         at_desk = from_h <= runtime.now() // HOUR_MS % 24 < until_h
         await self._pause(AT_DESK_MS if at_desk else WOKEN_MS, "operator.wakes", key, visit)
+        if self._is_over(key):
+            return
         if key not in self._orders:
-            if key not in self._pager.open:
-                return  # It has resolved itself in the meantime.
             self._pager.receive("acknowledge", key, "", "", {"by": principal})
         url = str(page.details.get("runbook_url", ""))
         runbook = self._library.get(url)
@@ -151,14 +165,18 @@ class OperatorActor:
             return
         labels = page.details.get("labels", {})
         alert = Alert(str(labels.get("alertname", key)), labels, page.at)
-        control = self._control(principal, runbook, key, visit, self._put_aside(for_page=True))
+        control = self._control(principal, runbook, key, visit, self._put_aside(runbook, for_page=True))
         outcome = await execute(runbook, alert, control)
         self._hand_on(principal, key, runbook, outcome)
+
+    def _is_over(self, key: str) -> bool:
+        """Whether a page has resolved itself in the meantime."""
+        return key not in self._orders and key not in self._pager.open
 
     async def _perform(self, procedure: Procedure) -> None:
         principal, runbook, occasion = self._on_duty(), procedure.runbook, procedure.incident
         await self._pause(AT_DESK_MS, "operator.begins", occasion, 1)
-        put_aside = self._put_aside(for_page=False)
+        put_aside = self._put_aside(runbook, for_page=False)
         for visit in count(1):
             outcome = await execute(runbook, None, self._control(principal, runbook, occasion, visit, put_aside))
             now = self._world.runtime.now()
