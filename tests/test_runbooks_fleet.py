@@ -11,7 +11,7 @@ from contest_platform.ports import ConnectionFailed
 from contest_platform.services.healing import ORDER_LIFE_MS, RULES, HealingService
 from tests.support.runbook_world import RunbookWorld
 from tests.support.tried import REFUSED, Tried, handed_on, healed, tables
-from tests.test_runbooks_platform import at, orders, stopped
+from tests.test_runbooks_platform import ORDER, at, orders, stopped
 
 WIN = RULES[0].id
 
@@ -35,7 +35,7 @@ def test_a_host_that_is_back_is_healed_by_its_order_or_by_another(hours: int, en
     control = healed(UNREACHABLE, Tried(world, [*healing.jobs(), back]), host="win-1")
     assert orders(world) == ended
     assert world.hosts.stopped == set()
-    assert ("Recovery/5" in control.steps) is (len(ended) == 2)
+    assert ("Recovery/4" in control.steps) is (len(ended) == 2)
 
 
 def test_a_host_that_answered_in_the_meantime_is_only_verified() -> None:
@@ -52,7 +52,7 @@ def test_a_host_that_stays_away_and_one_that_no_order_heals_are_handed_on() -> N
     handed_on(UNREACHABLE, Tried(world, list(healing.jobs())), "Recovery/1", host="win-1")
     world, healing = stopped(down=False)
     world.hosts.broken = {("win-1", "ingestion")}
-    handed_on(UNREACHABLE, Tried(world, list(healing.jobs())), "Recovery/7", host="win-1")
+    handed_on(UNREACHABLE, Tried(world, list(healing.jobs())), "Recovery/6", host="win-1")
     assert orders(world) == ["EXPIRED", "EXPIRED"]
 
 
@@ -62,7 +62,7 @@ def test_another_order_that_is_refused_leaves_everything_as_it_was() -> None:
     world.work(healing)
     world.hosts.down.clear()
     before = tables(world)
-    handed_on(UNREACHABLE, Tried(world, refused={"Recovery/5": REFUSED}), "Recovery/5", host="win-1")
+    handed_on(UNREACHABLE, Tried(world, refused={"Recovery/4": REFUSED}), "Recovery/4", host="win-1")
     assert tables(world) == before
 
 
@@ -119,6 +119,42 @@ def test_a_rule_that_does_not_heal_a_host_that_answers_is_handed_on() -> None:
     before = tables(world)
     handed_on(RULE, Tried(world, refused={"Recovery/3": REFUSED}), "Recovery/3", rule_id=WIN)
     assert tables(world) == before
+
+
+ORDERED_BY = [
+    (UNREACHABLE, "Recovery/4", {"host": "win-1"}),
+    (ORDER, "Recovery/4", {"host": "win-1"}),
+    (RULE, "Recovery/3", {"rule_id": WIN}),
+]
+"""Each runbook that orders again, the step in which it does, and the labels of its alert."""
+
+
+@pytest.mark.parametrize(("runbook", "step", "labels"), ORDERED_BY)
+@pytest.mark.parametrize("how", ["lost", "dropped"])
+def test_an_order_without_an_answer_is_asked_for_again_if_there_is_none(
+    runbook: str, step: str, labels: dict[str, str], how: str
+) -> None:
+    world, healing = in_vain()
+    unanswered: dict[str, Any] = {how: [step]}
+    control = healed(runbook, Tried(world, list(healing.jobs()), **unanswered), **labels)
+    assert orders(world) == ["EXPIRED", "COMPLETED"]
+    assert control.steps.count(step) == (2 if how == "dropped" else 1)
+
+
+@pytest.mark.parametrize(("runbook", "labels"), [(runbook, labels) for runbook, _, labels in ORDERED_BY])
+def test_a_host_that_is_away_while_one_order_follows_another_is_waited_for(
+    runbook: str, labels: dict[str, str]
+) -> None:
+    """Its agent goes on reporting, or others ask: an order is open all the time."""
+    world, healing = stopped()
+    now, every = world.runtime.at, ORDER_LIFE_MS + MINUTE_MS
+    again = [
+        at(world, now + n * every - HOUR_MS, lambda: world.report(healing, "win-1", "ingestion")) for n in range(1, 5)
+    ]
+    back = at(world, now + 8 * HOUR_MS, world.hosts.down.clear)
+    healed(runbook, Tried(world, [*healing.jobs(), *again, back]), **labels)
+    assert orders(world) == ["EXPIRED"] * 4 + ["COMPLETED"]
+    assert world.hosts.stopped == set()
 
 
 # --- host_incident_unmatched ------------------------------------------------------------------------------------------

@@ -171,6 +171,15 @@ def test_an_ingestion_service_that_has_stopped_is_started_again_and_polled() -> 
     assert shown(world) == CARDS
 
 
+def test_an_order_that_never_arrived_is_asked_for_again() -> None:
+    world, healing = given_up(in_play())
+    world.provider.publish(CARDS)
+    jobs: list[Any] = [*healing.jobs(), Polling(world)]
+    control = healed(LAG, Tried(world, jobs, dropped=["Recovery/2"]), tournament_id="t1")
+    assert control.steps.count("Recovery/2") == 2
+    assert shown(world) == CARDS
+
+
 def test_a_service_that_the_platform_starts_while_one_looks_is_polled_all_the_same() -> None:
     world, healing = given_up(in_play())
 

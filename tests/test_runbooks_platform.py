@@ -267,7 +267,7 @@ def test_a_host_that_was_down_for_longer_than_its_order_lived_gets_another_and_i
     control = healed(ORDER, Tried(world, [*healing.jobs(), back]), host="win-1")
     assert orders(world) == ["EXPIRED", "COMPLETED"]
     assert world.hosts.stopped == set()
-    assert "Recovery/5" in control.steps
+    assert "Recovery/4" in control.steps
 
 
 def test_an_order_that_succeeds_before_its_time_is_over_is_waited_for() -> None:
@@ -275,7 +275,7 @@ def test_an_order_that_succeeds_before_its_time_is_over_is_waited_for() -> None:
     back = at(world, world.runtime.at + 20 * MINUTE_MS, world.hosts.down.clear)
     control = healed(ORDER, Tried(world, [*healing.jobs(), back]), host="win-1")
     assert orders(world) == ["COMPLETED"]
-    assert "Recovery/5" not in control.steps
+    assert "Recovery/4" not in control.steps
 
 
 def test_a_host_that_was_healed_in_the_meantime_is_only_verified() -> None:
@@ -288,7 +288,7 @@ def test_a_host_that_was_healed_in_the_meantime_is_only_verified() -> None:
 def test_a_service_that_no_order_starts_is_handed_on_and_not_ordered_for_ever() -> None:
     world, healing = stopped(down=False)
     world.hosts.broken = {("win-1", "ingestion")}
-    handed_on(ORDER, Tried(world, list(healing.jobs())), "Recovery/7", host="win-1")
+    handed_on(ORDER, Tried(world, list(healing.jobs())), "Recovery/6", host="win-1")
     assert orders(world) == ["EXPIRED", "EXPIRED"]
 
 
@@ -296,7 +296,7 @@ def test_an_order_that_the_agent_has_asked_for_meanwhile_is_not_doubled() -> Non
     world, healing = stopped()
     back = at(world, world.runtime.at + 4 * HOUR_MS, world.hosts.down.clear)
     control = Tried(world, [*healing.jobs(), back])
-    control.meanwhile = {"Recovery/5": lambda: world.report(healing, "win-1", "ingestion")}
+    control.meanwhile = {"Recovery/4": lambda: world.report(healing, "win-1", "ingestion")}
     healed(ORDER, control, host="win-1")
     assert orders(world) == ["EXPIRED", "COMPLETED"]
 
@@ -307,7 +307,7 @@ def test_an_order_that_is_refused_leaves_everything_as_it_was() -> None:
     world.work(healing)
     world.hosts.down.clear()
     before = tables(world)
-    handed_on(ORDER, Tried(world, refused={"Recovery/5": REFUSED}), "Recovery/5", host="win-1")
+    handed_on(ORDER, Tried(world, refused={"Recovery/4": REFUSED}), "Recovery/4", host="win-1")
     assert tables(world) == before
 
 
@@ -347,6 +347,14 @@ def test_a_daemon_whose_order_ended_in_vain_is_started_and_takes_up_its_work() -
     control = healed(HEARTBEAT, Tried(world, [*jobs, back]), daemon="settlement")
     assert world.status() == "SETTLED"
     assert "Recovery/3" in control.steps
+
+
+def test_an_order_for_a_daemon_that_never_arrived_is_asked_for_again() -> None:
+    world, _, jobs = dead_settlement(down=True)
+    back = at(world, world.runtime.at + 5 * HOUR_MS, world.hosts.down.clear)
+    control = healed(HEARTBEAT, Tried(world, [*jobs, back], dropped=["Recovery/3"]), daemon="settlement")
+    assert world.status() == "SETTLED"
+    assert control.steps.count("Recovery/3") == 2
 
 
 def test_a_daemon_that_healing_starts_is_waited_for() -> None:
