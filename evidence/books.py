@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, islice, pairwise
 from operator import itemgetter, lt
 from pathlib import Path
@@ -226,15 +227,17 @@ class _BookFile:
         return self._rewrite() if not self._ordered else self._told(None)
 
     def _finish_small(self, cells: list[Any]) -> BookDigest:
+        if not cells:
+            self._path.write_bytes(_empty(self._schema))
+            return self._told(None)
         shared_key = None
-        if cells:
-            arrays = self._arrays(cells)
-            if not self._ordered:
-                width = len(self._schema.columns)
-                came = (tuple(cells[start : start + width]) for start in range(0, len(cells), width))
-                rows, shared_key = _in_key_order(came, self._schema)
-                arrays = self._arrays(list(chain.from_iterable(rows)))
-            self._pack(arrays)
+        arrays = self._arrays(cells)
+        if not self._ordered:
+            width = len(self._schema.columns)
+            came = (tuple(cells[start : start + width]) for start in range(0, len(cells), width))
+            rows, shared_key = _in_key_order(came, self._schema)
+            arrays = self._arrays(list(chain.from_iterable(rows)))
+        self._pack(arrays)
         self._close()
         return self._told(shared_key)
 
@@ -269,6 +272,18 @@ class _BookFile:
                 except (TypeError, ValueError, OverflowError):
                     return BookRefused(f"{where}: takes {kind.value}, not {value!r}")
         return BookRefused(f"{self._name}: its rows do not fit the schema")
+
+
+@lru_cache(maxsize=256)
+def _empty(schema: BookSchema) -> bytes:
+    """The file of a book without rows: always the same, and half of the books of a run are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pa.BufferOutputStream()
+    with pq.ParquetWriter(file, arrow_schema(schema), **_PARQUET) as writer:
+        writer.add_key_value_metadata(arrow_schema(schema).metadata)
+    return bytes(file.getvalue())
 
 
 class BookSet:
