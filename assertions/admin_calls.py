@@ -10,6 +10,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.facts import facts
+from assertions.hands import ENDS
 from assertions.model import Finding, assertion
 from assertions.outlook import observed_from
 from assertions.words import instant
@@ -91,7 +92,7 @@ def _executions(evidence: Evidence) -> tuple[dict[str, _Execution], set[tuple[st
         known = executions.setdefault(execution_id, _Execution(execution_id, principal, at, never))
         if action == "step" and sent:
             steps.add((execution_id, step))
-        elif action not in ("started", "step"):
+        elif action in ENDS:
             executions[execution_id] = known._replace(until_at=at)
     return executions, steps
 

@@ -127,20 +127,16 @@ def alerts_of(evidence: Evidence, fault: FaultPlan) -> list[str]:
     return [declared] if isinstance(declared, str) else list(declared or ())
 
 
-def _age_ms(rules: list[dict[str, Any]]) -> int:
-    """How old what these rules tell of is, at least, when they begin to."""
-    ages = [_AGE.search(str(rule["expr"])) for rule in rules]
-    return max((int(age[1]) * 1_000 for age in ages if age), default=0)
+def _age_ms(rule: dict[str, Any]) -> int:
+    """How old what a rule tells of is, at least, when it begins to."""
+    age = _AGE.search(str(rule["expr"]))
+    return int(age[1]) * 1_000 if age else 0
 
 
 def bound_ms(rules: list[dict[str, Any]]) -> int:
     """How long after a fault one of these rules has to fire: the age that it waits for, its `for`, and until what the
     fault did is noticed at all."""
-    waits = []
-    for rule in rules:
-        age = _AGE.search(str(rule["expr"]))
-        waits.append((int(age[1]) * 1_000 if age else 0) + _duration_ms(rule.get("for", "0s")))
-    return max(waits, default=0) + NOTICED_WITHIN_MS
+    return max((_age_ms(rule) + _duration_ms(rule.get("for", "0s")) for rule in rules), default=0) + NOTICED_WITHIN_MS
 
 
 def _duration_ms(text: str) -> int:
@@ -233,7 +229,7 @@ def none_without_incident(evidence: Evidence) -> Finding:
             continue
         found.saw += 1
         attacked = any(at <= change.active_at <= at + ATTACK_MS for at in attacks)
-        since_at = change.active_at - _age_ms(rules(evidence).get(change.alert, []))
+        since_at = change.active_at - max(map(_age_ms, rules(evidence).get(change.alert, [])), default=0)
         acted = [span for span in known.spans if span.from_at <= change.active_at]
         if not attacked and all(span.over_at is not None and span.over_at < since_at for span in acted):
             found.breaks(

@@ -10,8 +10,9 @@ import json
 from typing import TYPE_CHECKING
 
 from assertions.facts import PLATFORM_KEY, facts
+from assertions.hands import ENDS
 from assertions.model import Finding, assertion
-from assertions.outlook import LAST_BEFORE_MS, Look, answered, due, looks, observed_from, outlook
+from assertions.outlook import LAST_BEFORE_MS, RECENT, Look, answered, due, looks, observed_from, outlook
 from assertions.trail import trail
 from assertions.words import DAY_MS, HOUR_MS, MINUTE_MS, duration, instant
 
@@ -26,7 +27,6 @@ POLL_TAKEN_WITHIN_MS = 2 * MINUTE_MS
 TOLD_WITHIN_MS = 10 * MINUTE_MS
 """From what ops or monitoring noted to whoever was to be told: it is said again until it is taken."""
 OVER = frozenset({"PAID_OUT", "CANCELLED"})
-RECENT = 20
 
 
 @assertion("dashboards.sampled", "Each dashboard was looked at once a day and at the end, and it answered")
@@ -271,9 +271,7 @@ def executions_as_noted(evidence: Evidence) -> Finding:
         for at, execution_id, action, runbook in notes:
             if action == "started" and at <= look.told_at + TOLD_WITHIN_MS:  # noted once the platform has answered
                 started[execution_id] = (at, runbook)
-            elif (
-                action not in ("started", "step") and heard.get(execution_id, look.answered_at + 1) <= look.answered_at
-            ):
+            elif action in ENDS and heard.get(execution_id, look.answered_at + 1) <= look.answered_at:
                 # An end of which the platform never heard is a matter of runbooks.on_record.
                 ended[execution_id] = (max(at, heard[execution_id]), action)
         problems = (_executions if look.dashboard == "audit" else _escalations)(look, started, ended)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from evidence.run import Evidence
 
+ENDS = ("completed", "failed", "partial")
+"""What the notebook calls the end of an execution."""
 Spans = list[tuple[int, int]]
 """From when until when (ms), both included."""
 
@@ -52,7 +54,7 @@ def _hands(evidence: Evidence) -> Hands:
         since_at, waited = last.get(execution_id, (at, False))
         found.full.append((at if waited else since_at, at))
         last[execution_id] = (at, matched == "not yet")
-        if action in ("completed", "failed", "partial"):
+        if action in ENDS:
             found.open.setdefault(runbook, []).append((opened.pop(execution_id, at), at))
         else:
             opened.setdefault(execution_id, at)

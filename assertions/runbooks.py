@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assertions.facts import facts
+from assertions.hands import ENDS
 from assertions.model import Finding, assertion
 from assertions.words import duration, instant
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from evidence.run import Evidence
 
 DRILL_WITHIN_MS = 24 * 3_600_000
-ENDS = ("completed", "failed", "partial")
 _PLACEHOLDER = re.compile(r"\{((?:alert\.)?[A-Za-z_][A-Za-z0-9_]*)\}")
 _CAPTURE = re.compile(r"\s*capture\s+([A-Za-z_][A-Za-z0-9_]*)\s*:\s*/(.*)/\s*")
 _FENCE = re.compile(r"\s*```")

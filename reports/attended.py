@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from assertions.hands import ENDS
 from reports import words
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _execution(
     called_at = drills.get(incident) or max([at for at in paged.get(incident, ()) if at <= from_at], default=None)
     until_at, status, reason = None, "in progress", ""
     for at, _, action, *_, detail in notes:
-        if action not in ("started", "step", "called_away"):
+        if action in ENDS:
             until_at, status, reason = at, action, detail
     return Execution(
         execution_id, runbook, incident, occasion, principal, called_at, from_at, until_at, status, reason,
