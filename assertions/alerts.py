@@ -19,6 +19,8 @@ from assertions.windows import deadline
 from assertions.words import HOUR_MS, MINUTE_MS, duration, instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from evidence.plan import FaultPlan, Plan
     from evidence.run import Evidence
 
@@ -152,7 +154,7 @@ def incidents_raised(evidence: Evidence) -> Finding:
     if not observed_from(evidence.plan):
         return found
     known = facts(evidence)
-    standstills = {fault.id for fault in evidence.plan.faults if fault.seam == MONITORING}
+    stops = _standstills(evidence.plan)
     bites: dict[str, int] = {}
     for fault_id, at in evidence.rows("injector.bites", "fault_id", "at"):
         bites.setdefault(fault_id, at)
@@ -166,9 +168,9 @@ def incidents_raised(evidence: Evidence) -> Finding:
             continue
         waits_ms = bound_ms([rule for name in named for rule in rules(evidence).get(name, ())])
         # Another fault can keep from the platform what this one has done; its own recovery excuses nothing.
-        others = [span for span in known.spans if span.fault_id not in (fault.id, *standstills)]
+        others = [span for span in known.spans if span.fault_id not in (fault.id, *stops)]
         due_at = deadline(others, max(bitten_at, fault.until_at or 0), waits_ms)[0]
-        until_at = _evaluated(evidence.plan, bitten_at, due_at)
+        until_at = _evaluated(stops.values(), bitten_at, due_at)
         if any(_fires(change, named) and bitten_at <= change.at <= until_at for change in changes(evidence)):
             found.saw += 1
         else:
@@ -180,13 +182,17 @@ def incidents_raised(evidence: Evidence) -> Finding:
     return found
 
 
-def _evaluated(plan: Plan, from_at: int, until_at: int) -> int:
+def _standstills(plan: Plan) -> dict[str, tuple[int, int]]:
+    """From when until when alerting stands still by the plan, by the fault."""
+    return {
+        fault.id: (fault.from_at, fault.until_at)
+        for fault in plan.faults
+        if fault.seam == MONITORING and fault.from_at is not None and fault.until_at is not None
+    }
+
+
+def _evaluated(stops: Iterable[tuple[int, int]], from_at: int, until_at: int) -> int:
     """`until_at`, later by as much of the time from `from_at` on as alerting stood still in."""
-    stops = [
-        (stop.from_at, stop.until_at)
-        for stop in plan.faults
-        if stop.seam == MONITORING and stop.from_at is not None and stop.until_at is not None
-    ]
     for stopped_at, again_at in sorted(stops):
         if stopped_at <= until_at and from_at < again_at:
             until_at += again_at - max(stopped_at, from_at)
@@ -370,19 +376,13 @@ def watchdog(evidence: Evidence) -> Finding:
             )  # fmt: skip
     missing = {str(rule["annotations"]["when_missed"]) for rule in rules(evidence).get(WATCHDOG, ())
                if "when_missed" in rule.get("annotations", {})}  # fmt: skip
-    stood_still = [fault for fault in known.plan.faults if fault.seam == MONITORING]
+    stops = _standstills(known.plan).values()
     for page in pages(evidence):
         missed = page.action == "trigger" and page.alert in missing
-        if missed and not any(_covers(fault, page.at) for fault in stood_still):
+        # Or until so shortly before that the page was on its way.
+        if missed and not any(since_at <= page.at <= again_at + PAGED_WITHIN_MS for since_at, again_at in stops):
             found.breaks(
                 f"{page.dedup_key} was paged at {instant(page.at)}: the Watchdog was missed, with alerting at work",
                 f"pager.events/{page.n}", page.at,
             )  # fmt: skip
     return found
-
-
-def _covers(fault: FaultPlan, at: int) -> bool:
-    """Whether alerting stood still at `at`, or until so shortly before that the page was on its way."""
-    if fault.from_at is None or fault.until_at is None:
-        return False
-    return fault.from_at <= at <= fault.until_at + PAGED_WITHIN_MS

@@ -6,9 +6,9 @@ knows it, else from the audit trail up to the row that the page names; never fro
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from assertions.alerts import Change, changes
 from assertions.facts import PLATFORM_KEY, facts
 from assertions.hands import ENDS
 from assertions.model import Finding, assertion
@@ -196,7 +196,7 @@ def alerts_are_the_pagers(evidence: Evidence) -> Finding:
     known = facts(evidence)
     found = Finding("pages of alerts", 0, due(evidence))
     events = list(evidence.rows("pager.events", "at", "action", "dedup_key")) if observed_from(evidence.plan) else []
-    firing = list(evidence.rows("monitoring.alerts", "at", "dedup_key", "labels", "state")) if events else []
+    firing = changes(evidence) if events else []
     for look in answered(evidence, "operational"):
         found.saw += 1
         told = {row["dedup_key"]: row["status"] for row in look.body["alerts"]} if look.body else {}
@@ -238,16 +238,16 @@ def _open_until(events: list[tuple[int, str, str]], until_at: int) -> dict[str, 
     return states
 
 
-def _firing_at(changes: list[tuple[int, str, str, str]], until_at: int) -> dict[str, int]:
+def _firing_at(changes: list[Change], until_at: int) -> dict[str, int]:
     """Alerts that somebody is to be paged for and that fire at this instant, and since when."""
     found: dict[str, int] = {}
-    for at, key, labels, state in changes:
-        if at > until_at:
+    for change in changes:
+        if change.at > until_at:
             break
-        if state == "firing" and json.loads(labels).get("severity") != "none":
-            found[key] = at
+        if change.state == "firing" and change.pages:
+            found[change.dedup_key] = change.at
         else:
-            found.pop(key, None)
+            found.pop(change.dedup_key, None)
     return found
 
 

@@ -52,9 +52,16 @@ def between(tx: Tx, low: str, high: str, limit: int) -> list[tuple[str, Any]]:
     return [(row["name"], orjson.loads(row["value"])) for row in rows]
 
 
-def none_between(tx: Tx, low: str, high: str) -> bool:
-    """Whether there is no name in [low, high). To be asked of few ranges: each that is empty is kept in mind."""
+def first_between(tx: Tx, low: str, high: str) -> str | None:
+    """The first name in [low, high). To be asked of few ranges: each that is empty is kept in mind."""
     empty: set[tuple[str, str]] = tx.known.setdefault(_EMPTY, set())
-    if (low, high) not in empty and not between(tx, low, high, 1):
+    found = None if (low, high) in empty else next(iter(between(tx, low, high, 1)), None)
+    if found is None:
         empty.add((low, high))
-    return (low, high) in empty
+        return None
+    return found[0]
+
+
+def none_between(tx: Tx, low: str, high: str) -> bool:
+    """Whether there is no name in [low, high)."""
+    return first_between(tx, low, high) is None

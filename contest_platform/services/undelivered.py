@@ -31,10 +31,9 @@ def came(tx: Tx, event_id: str, created_at: int) -> None:
 
 def oldest(tx: Tx) -> int | None:
     """When the oldest of those was made that the processor still tries to deliver. Forgets the others."""
-    if checkpoints.none_between(tx, *_NOTES):
-        return None
-    given_up = _NOTE.format(at=tx.now - GIVEN_UP_MS + 1, event_id="")
-    for name, _ in checkpoints.between(tx, _NOTES[0], given_up, -1):
+    while name := checkpoints.first_between(tx, *_NOTES):
+        made_at = int(name.split(":")[1])
+        if made_at > tx.now - GIVEN_UP_MS:
+            return made_at
         checkpoints.remove(tx, name)
-    standing = checkpoints.between(tx, *_NOTES, 1)
-    return int(standing[0][0].split(":")[1]) if standing else None
+    return None
