@@ -25,6 +25,12 @@ def in_play(guarantees: Guarantees, draws: Draws, length_ms: int) -> tuple[str, 
     return tournament_id, draws.between(from_at, until_at - length_ms - 1, "instant")
 
 
+def while_in_play(guarantees: Guarantees, draws: Draws, length_ms: int) -> Binding | None:
+    """A tournament, and `length_ms` of it in which play is on."""
+    moment = in_play(guarantees, draws, length_ms)
+    return None if moment is None else Binding(entity=moment[0], from_at=moment[1], until_at=moment[1] + length_ms)
+
+
 def a_transfer(guarantees: Guarantees, draws: Draws) -> Binding | None:
     """One of the transfers that are bound to be created, each as likely as any other."""
     contests = [(contest_id, n) for contest_id, n in guarantees.transfers() if n > 0]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from fault_injectors.moments import MINUTE_MS, in_play
+from fault_injectors.moments import MINUTE_MS, while_in_play
 from seams.draws import Draws
 from seams.faults import (
     Action,
@@ -46,11 +46,7 @@ class Outage(Fault):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, OutageParams)
-        moment = in_play(guarantees, draws, params.outage_min * MINUTE_MS)
-        if moment is None:
-            return None
-        tournament_id, at = moment
-        return Binding(entity=tournament_id, from_at=at, until_at=at + params.outage_min * MINUTE_MS)
+        return while_in_play(guarantees, draws, params.outage_min * MINUTE_MS)
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(503) if self.in_window(call) else None
@@ -80,11 +76,7 @@ class CertificateExpired(Fault):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, CertificateParams)
-        moment = in_play(guarantees, draws, params.hours * 60 * MINUTE_MS)
-        if moment is None:
-            return None
-        tournament_id, at = moment
-        return Binding(entity=tournament_id, from_at=at, until_at=at + params.hours * 60 * MINUTE_MS)
+        return while_in_play(guarantees, draws, params.hours * 60 * MINUTE_MS)
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(0, "certificate_expired") if self.in_window(call) else None
@@ -154,9 +146,7 @@ class _Lying(Fault):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, LyingParams)
-        lasts_ms = params.lasts_min * MINUTE_MS
-        moment = in_play(guarantees, draws, lasts_ms)
-        return None if moment is None else Binding(entity=moment[0], from_at=moment[1], until_at=moment[1] + lasts_ms)
+        return while_in_play(guarantees, draws, params.lasts_min * MINUTE_MS)
 
     def effect(self, call: Call) -> Effect | None:
         return Falsify(self.lie, since_at=self.binding.from_at or 0) if self.in_window(call) else None

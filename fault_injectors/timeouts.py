@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from fault_injectors import provider
-from fault_injectors.moments import DAY_MS, MINUTE_MS, a_founder_after, a_payment, a_transfer, as_payouts_begin, in_play
+from fault_injectors.moments import (
+    DAY_MS,
+    MINUTE_MS,
+    a_founder_after,
+    a_payment,
+    a_transfer,
+    as_payouts_begin,
+    while_in_play,
+)
 from seams.draws import Draws
 from seams.faults import (
     Abort,
@@ -276,10 +284,7 @@ class Provider(Fault):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, ProviderParams)
-        moment = in_play(guarantees, draws, params.silent_min * MINUTE_MS)
-        if moment is None:
-            return None
-        return Binding(entity=moment[0], from_at=moment[1], until_at=moment[1] + params.silent_min * MINUTE_MS)
+        return while_in_play(guarantees, draws, params.silent_min * MINUTE_MS)
 
     def effect(self, call: Call) -> Effect | None:
         return LoseAnswer() if self.in_window(call) else None

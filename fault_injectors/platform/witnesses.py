@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
-from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_founder_after, in_play
+from fault_injectors.moments import HOUR_MS, MINUTE_MS, a_founder_after, while_in_play
 from fault_injectors.violations import RevokedProbe
 from seams.draws import Draws
 from seams.faults import (
@@ -44,10 +45,8 @@ class AnchorDown(Fault):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, AnchorDownParams)
-        moment = in_play(guarantees, draws, params.outage_h * HOUR_MS)
-        if moment is None:
-            return None
-        return Binding(from_at=moment[1], until_at=moment[1] + params.outage_h * HOUR_MS)
+        bound = while_in_play(guarantees, draws, params.outage_h * HOUR_MS)
+        return bound and replace(bound, entity=None)
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(503) if self.in_window(call) else None
@@ -135,11 +134,8 @@ class MonitoringDown(Fault):
     @classmethod
     def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
         assert isinstance(params, MonitoringDownParams)
-        lasts_ms = params.hours * HOUR_MS
-        moment = in_play(guarantees, draws, lasts_ms)
-        if moment is None or not guarantees.on_call():
-            return None
-        return Binding(entity="rules", from_at=moment[1], until_at=moment[1] + lasts_ms)
+        bound = while_in_play(guarantees, draws, params.hours * HOUR_MS)
+        return replace(bound, entity="rules") if bound and guarantees.on_call() else None
 
     def actions(self) -> Sequence[Action]:
         binding = self.binding

@@ -12,11 +12,11 @@ from contest_platform.instants import rfc3339
 from contest_platform.ports import Pager, PortError
 from operations.alerts import AlertRule, Group
 from simulator.actors.context import World
+from simulator.actors.monitoring import PAGER_TIMEOUT_MS, RETRY_MS
 
 MINUTE_MS = 60_000
 SILENT_MS, AGAIN_MS = 15 * MINUTE_MS, 60 * MINUTE_MS
 """After so long without the alert the page is sent, and so often again."""
-RETRY_MS, PAGER_TIMEOUT_MS = MINUTE_MS, 10_000
 
 
 class WatchdogReceiver:
