@@ -14,9 +14,7 @@ from operations.runbooks import parse
 from operations.runbooks.document import Runbook
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
-
-START, COMPLETE = "/api/admin/runbooks/start", "/api/admin/runbooks/complete"
-ANSWER_WITHIN_MS = 60_000
+from simulator.wires.control import ANSWER_WITHIN_MS, COMPLETE, START
 
 
 class InsiderActor:
