@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
-from operations.alerts import Group
-from operations.runbooks import Runbook
+if TYPE_CHECKING:
+    from operations.alerts import Group
+    from operations.runbooks import Runbook
 
 
 @dataclass(frozen=True, slots=True)

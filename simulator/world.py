@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import fault_injectors
 from contest_platform import catalogue
@@ -18,9 +18,8 @@ from contest_platform.services import configuration
 from contest_platform.store import sqlite
 from contest_platform.store.backup import SqliteBackups
 from evidence.books import BookSet
-from evidence.plan import Contest, Drill, FaultPlan, Plan, Tournament
+from evidence.plan import Contest, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
-from operations.runbooks import Runbook
 from seams.bus import SeamBus
 from seams.draws import Draws
 from seams.faults import Action, Binding, Call, Effect, Fault
@@ -30,29 +29,26 @@ from simulator.actors.deployed import DeployedActor
 from simulator.actors.entrants import EntrantsActor
 from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
-from simulator.actors.insider import InsiderActor
-from simulator.actors.monitoring import MonitoringActor
-from simulator.actors.observer import ObserverActor
-from simulator.actors.operator import OperatorActor, Sleep
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
-from simulator.actors.watchdog import MINUTE_MS, WatchdogReceiver
-from simulator.actors.witnesses import AnchorActor, Page, PagerActor
+from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
 from simulator.wires.backups import BackupWire
 from simulator.wires.clocks import HostRuntime, HostSignals
-from simulator.wires.control import OpsControl
 from simulator.wires.database import DatabaseLine
 from simulator.wires.hosts import HostWire
 from simulator.wires.identity import IdentityWire
-from simulator.wires.monitoring import MonitoringWire, Unscraped
+from simulator.wires.monitoring import Unscraped
 from simulator.wires.processor import CustomerWire, ProcessorWire
 from simulator.wires.provider import ProviderWire
 from simulator.wires.store import StoreWire
 from simulator.wires.witnesses import AnchorWire, PagerWire
+
+if TYPE_CHECKING:
+    from simulator.attendance import Attendance
 
 T = TypeVar("T")
 
@@ -103,10 +99,7 @@ class World:
         )
         self.provider = ProviderActor(self, plan.tournaments)
         self.anchor, self.pager = AnchorActor(self), PagerActor(self)
-        self.operations = operations
-        alerting = PagerWire(self, self.pager, lambda: None)
-        self.monitoring = MonitoringActor(self, operations.groups, alerting)
-        self._watchdog = WatchdogReceiver(self, operations.groups, alerting)
+        self.attendance = _attendance(self, operations) if plan.operations or operations.groups else None
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
@@ -128,20 +121,17 @@ class World:
             "hosts.report": self.hosts.pull_report,
             "database.run": self._pull_run,
             "database.rot": self._pull_rot,
-            "monitoring.stop": self._pull_stop,
             "dashboard.transfer": self._pull_transfer,
             "processor.reverse": levers.pull_reverse,
             "dashboard.refund": self.processor.dashboard.pull_refund,
             "dashboard.intent": self.processor.dashboard.pull_intent,
             "dashboard.webhook_endpoint": self.processor.dashboard.pull_webhook_endpoint,
             "deployment.change": self.deployed.pull_change,
-            "ops.call": self._pull_call,
-            "ops.pretend": self._pull_pretend,
-            "ops.alter": self._pull_alter,
-        }
+        } | (self.attendance.levers if self.attendance else {})
 
     def _lives(self, unit: str, runs: bool) -> None:
-        self.monitoring.lives(unit, runs)
+        if self.attendance:
+            self.attendance.lives(unit, runs)
 
     # --- wiring ------------------------------------------------------------------------------------------------------
 
@@ -168,9 +158,7 @@ class World:
             auth=IdentityWire(self, self.identity, guard),
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
-            metrics=MonitoringWire(self.monitoring, process.unit.name, guard)
-            if self.operations.groups
-            else Unscraped(),
+            metrics=self.attendance.metrics(process.unit.name, guard) if self.attendance else Unscraped(),
             backups=BackupWire(self, self.backups, guard),
         )
 
@@ -201,29 +189,14 @@ class World:
         session.close()
 
     def go_on_call(self, tokens: Mapping[str, str]) -> None:
-        """Ops, by principal, have the pager from now on, the runbooks, and the calendar of what is due."""
-
-        def control(principal: str, runbook: Runbook, incident: str, visit: int, sleep_until: Sleep) -> OpsControl:
-            return OpsControl(self, principal, tokens[principal], runbook, incident, visit, sleep_until)
-
-        library = dict(self.operations.runbooks)
-        operator = OperatorActor(self, list(tokens), self.pager, library, control)
-        self.pager.on_call = operator.paged
-        self.runtime.spawn(operator.keep_calendar(self.plan.recovery_until_at), "operator's calendar")
-        self._insider = InsiderActor(self, tokens, library, self.operations.documents)
-        for drill in self.plan.drills:
-            self.runtime.spawn(self._drill(drill, operator), f"drill {drill.id}")
-
-    async def _drill(self, drill: Drill, operator: OperatorActor) -> None:
-        await self.runtime.sleep_until(drill.at)
-        self.record("harness", "drill.ordered", drill.id, runbook=drill.runbook)
-        details = {"labels": drill.labels, "runbook_url": f"runbooks/{drill.runbook}.md"}
-        operator.ordered(Page(drill.at, drill.id, "planned", "none", details))
+        """Ops, by principal, are there from now on."""
+        assert self.attendance is not None
+        self.attendance.go_on_call(tokens, self.plan.drills, self.plan.recovery_until_at)
 
     def watch(self, principal: str) -> None:
         """Somebody outside looks at the dashboards from now on, with a token of this principal of ops."""
-        observer = ObserverActor(self, self._token(principal))
-        self.runtime.spawn(observer.watch(self.plan.starts_at, self.plan.recovery_until_at), "observer")
+        assert self.attendance is not None
+        self.attendance.watch(self._token(principal), self.plan.starts_at, self.plan.recovery_until_at)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
@@ -261,22 +234,6 @@ class World:
     async def _pull_rot(self, action: Action, note: NoteAction) -> None:
         await self.database.pull_rot(action, note, self.connection)
 
-    async def _pull_stop(self, action: Action, note: NoteAction) -> None:
-        """From the last evaluation of the rules before it to the first after it nobody hears of the Watchdog."""
-        last_at, next_at = (at - at % MINUTE_MS for at in (action.at, action.at + action.params["for_ms"]))
-        self.monitoring.stand_still(next_at)
-        for key in (await self._watchdog.misses(last_at, next_at))[:1]:
-            note(action, key)
-
-    async def _pull_call(self, action: Action, note: NoteAction) -> None:
-        await self._insider.pull_call(action, note)
-
-    async def _pull_pretend(self, action: Action, note: NoteAction) -> None:
-        await self._insider.pull_pretend(action, note)
-
-    async def _pull_alter(self, action: Action, note: NoteAction) -> None:
-        await self._insider.pull_alter(action, note)
-
     async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
         await self.processor.dashboard.pull_transfer(action, note, user.account_id)
@@ -303,6 +260,12 @@ class World:
                 )
             )
             self.books[name].end()
+
+
+def _attendance(world: World, operations: Operations) -> Attendance:
+    from simulator.attendance import Attendance  # what it brings is loaded where somebody is there to use it
+
+    return Attendance(world, operations, world.pager)
 
 
 def _build(planned: FaultPlan) -> Fault:

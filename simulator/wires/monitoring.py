@@ -6,9 +6,12 @@ A counter counts in its process: it starts from nothing with every life, as in P
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from contest_platform.metrics import METRICS
-from simulator.actors.monitoring import Key, MonitoringActor
+
+if TYPE_CHECKING:
+    from simulator.actors.monitoring import Key, MonitoringActor
 
 
 class MonitoringWire:
