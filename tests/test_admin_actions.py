@@ -226,7 +226,7 @@ def test_a_settlement_that_failed_is_made_due_again_and_the_daemon_settles_it(wo
     assert rerun(world, execution_id).body == {"contest_id": "c1", "changed": False}
     world.work(daemon)
     assert world.status() == "SETTLED"
-    runs = world.rows("select status from settlement_audit order by started_at, rowid")
+    runs = world.rows("select status from settlement_audit order by started_at")
     assert [run["status"] for run in runs] == ["FAILED", "SUCCEEDED"]
     assert world.prize_payable("ann") == 1_350
     assert rerun(world, execution_id).status == 409

@@ -14,6 +14,7 @@ from contest_platform.audit import Context
 from contest_platform.ports import Tx
 from contest_platform.store import sqlite
 from contest_platform.store.schema import APPEND_ONLY, IRREPLACEABLE
+from contest_platform.store.tables import TABLES
 from evidence.journal import JournalWriter
 from evidence.run import Evidence
 from evidence.writer import RunWriter
@@ -30,12 +31,12 @@ REPLACED = {
     "ingestion_receipts": (1, "strokes", 1, "the receipts of ingestion batch 1 are not those that were hashed"),
     "ingestion_batches": (1, "published_at", 1, "ingestion_batches/1: published_at is 1, audited as "),
     "outcome_settlement_log": (1, "settled_by", "me", "settled_by is 'me', audited as 'system:settlement:"),
-    "quarantine_resolutions": (9, "how", "by hand", "how is 'by hand', audited as 'full poll'"),
+    "quarantine_resolutions": (1, "how", "by hand", "how is 'by hand', audited as 'full poll'"),
     "config_versions": (1, "reason", "by hand", "reason is 'by hand', audited as 'slow answers'"),
     "backups": (1, "reason", "by hand", "reason is 'by hand', audited as 'before a change'"),
     "settlement_packs": (1, "status", "PENDING", "status is 'PENDING', audited as 'EXECUTED'"),
 }
-"""Table -> the rowid of what is replaced, a column, what the new row says there, and what the judge says to that."""
+"""Table -> which row in the order of its key is replaced, a column, what the new row says there, and what the judge says to that."""
 MADE = {
     "quarantine_resolutions": {"batch_id": 9, "resolved_by_batch_id": 10, "at": 0, "how": "full poll"},
     "config_versions": {
@@ -53,7 +54,8 @@ MADE = {
 def replace_row(connection: apsw.Connection, table: str, number: int, column: str, value: object) -> None:
     """Replace row `number` of `table` by one that differs in `column`."""
     columns = [name for (name,) in connection.execute("select name from pragma_table_info(?)", (table,))]
-    [old] = connection.execute(f"select * from {table} where rowid = ?", (number,))
+    keys = ", ".join(TABLES[table].key)
+    [old] = connection.execute(f"select * from {table} order by {keys} limit 1 offset ?", (number - 1,))
     row = {**dict(zip(columns, old, strict=True)), column: value}
     connection.execute(f"insert or replace into {table} values ({', '.join('?' * len(row))})", tuple(row.values()))
 

@@ -110,12 +110,6 @@ def test_an_execution_is_not_replaced(connection: apsw.Connection, verb: str, en
     assert rows(connection, "runbook_executions") == before
 
 
-def test_an_execution_has_no_second_key_under_which_it_could_be_replaced(connection: apsw.Connection) -> None:
-    for table in ("runbook_executions", "runbook_execution_steps"):
-        with pytest.raises(apsw.SQLError, match="no such column: rowid"):
-            connection.execute(f"select rowid from {table}")
-
-
 def test_an_execution_is_not_deleted(connection: apsw.Connection) -> None:
     with pytest.raises(apsw.ConstraintError, match="not deleted"):
         connection.execute("delete from runbook_executions")

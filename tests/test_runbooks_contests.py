@@ -117,7 +117,7 @@ def test_a_settlement_that_failed_is_run_again_and_settles_each_entry_once() -> 
     control = healed(FAILED, Tried(world, daemons(world)))  # type: ignore[arg-type]
     assert statuses(world) == {"c1": "SETTLED"}
     assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS
-    runs = world.rows("select status from settlement_audit order by started_at, rowid")
+    runs = world.rows("select status from settlement_audit order by started_at")
     assert [run["status"] for run in runs] == ["FAILED", "SUCCEEDED"]
     assert world.provider.polls >= 1
     assert control.steps[-2:] == ["Verification/1", "Verification/2"]
@@ -216,7 +216,7 @@ def test_what_the_other_runbook_has_settled_while_this_one_waited_is_settled_onc
     ]
     assert statuses(world) == {"c1": "SETTLED"}
     assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS
-    runs = world.rows("select status from settlement_audit order by started_at, rowid")
+    runs = world.rows("select status from settlement_audit order by started_at")
     assert [run["status"] for run in runs] == ["FAILED", "SUCCEEDED"]
 
 

@@ -363,6 +363,19 @@ def test_the_database_has_the_columns_that_the_schema_says() -> None:
         assert [row["name"] for row in sqlite.query(connection, f"pragma table_info({name})")] == table.columns.keys()
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_has_no_second_key_under_which_it_could_be_replaced(table: str) -> None:
+    """SQLite's own number of a row is its key, or there is none."""
+    connection = sqlite.connect()
+    kinds = dict(connection.execute("select name, type from pragma_table_info(?)", (table,)).fetchall())
+    if [kinds[name] for name in KEYS[table]] == ["INTEGER"]:
+        [(told, _)] = connection.execute(f"select rowid from {table} union all select 1").get_description()
+        assert told == KEYS[table][0]
+    else:
+        with pytest.raises(apsw.SQLError, match="no such column: rowid"):
+            connection.execute(f"select rowid from {table}")
+
+
 def test_the_next_packs_of_a_contest_come_off_the_index_in_order() -> None:
     """Sorted out of all that are pending, they would cost a contest the square of its entries."""
     query = (

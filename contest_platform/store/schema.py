@@ -61,10 +61,11 @@ the record of a human. On a connection without recursive_triggers a row of the o
 log, the batch's hash or the ledger post tells of another."""
 
 
-def _table(name: str, spec: str, *extras: SchemaItem, rowid: bool = True) -> None:
+def _table(name: str, spec: str, *extras: SchemaItem) -> None:
     """Define a table from lines `column type [null]`; types: text, int, bool, at (integer ms), cents.
-    The first line is the key. Without a `rowid` there is no second key under which SQLite could replace a row."""
-    lines = [line.split() for line in spec.strip().splitlines()]
+    The first line is the key. SQLite keeps the rows in the order of their key, under no number of its own: a row is
+    found and written in one tree instead of two, and there is no second key under which it could be replaced."""
+    key, *described = [line.split() for line in spec.strip().splitlines()]
     types: dict[str, type[TypeEngine[Any]]] = {
         "text": Text,
         "int": Integer,
@@ -72,8 +73,9 @@ def _table(name: str, spec: str, *extras: SchemaItem, rowid: bool = True) -> Non
         "at": BigInteger,
         "cents": BigInteger,
     }
-    columns: list[SchemaItem] = [Column(line[0], types[line[1]](), nullable=len(line) > 2) for line in lines[1:]]
-    Table(name, METADATA, *columns, PrimaryKeyConstraint(*lines[0]), *extras, sqlite_with_rowid=rowid)
+    columns: list[SchemaItem] = [Column(line[0], types[line[1]](), nullable=len(line) > 2) for line in described]
+    is_number = [key[0], "int"] in described and len(key) == 1  # which is the row's number then
+    Table(name, METADATA, *columns, PrimaryKeyConstraint(*key), *extras, sqlite_with_rowid=is_number)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
@@ -538,7 +540,6 @@ _table(
     Index("idx_runbook_executions_created_at", "created_at"),
     Index("idx_runbook_executions_runbook_name", "runbook_name"),
     Index("idx_runbook_executions_status", "status"),
-    rowid=False,
 )
 _table(
     "runbook_execution_steps",
@@ -562,7 +563,6 @@ _table(
     next text null
     """,
     CheckConstraint("n >= 1", name="steps_count_from_one"),
-    rowid=False,
 )
 _table(
     "config_versions",

@@ -38,14 +38,16 @@ CREATE TABLE backups (
     audit_seq INTEGER NOT NULL,
     audit_hash TEXT NOT NULL,
     PRIMARY KEY (backup_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE checkpoints (
     name TEXT NOT NULL,
     value TEXT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (name)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE config_versions (
     version INTEGER NOT NULL,
@@ -84,7 +86,8 @@ CREATE TABLE contests (
     PRIMARY KEY (contest_id),
     CONSTRAINT status_is_known CHECK (status = 'SCHEDULED' or status = 'LOCKED' or status = 'LIVE' or status = 'COMPLETE' or status = 'SETTLED' or status = 'PAID_OUT' or status = 'CANCELLED' or status = 'ERROR'),
     CONSTRAINT money_is_sane CHECK (fee_cents >= 0 and rake_bp between 0 and 10000)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE disputes (
     dispute_id TEXT NOT NULL,
@@ -97,7 +100,8 @@ CREATE TABLE disputes (
     closed_at BIGINT,
     PRIMARY KEY (dispute_id),
     CONSTRAINT status_is_known CHECK (status = 'warning_needs_response' or status = 'warning_under_review' or status = 'needs_response' or status = 'under_review' or status = 'warning_closed' or status = 'lost' or status = 'won')
-);
+)
+ WITHOUT ROWID;
 
 CREATE INDEX disputes_by_entry ON disputes (entry_id);
 
@@ -113,7 +117,8 @@ CREATE TABLE entries (
     PRIMARY KEY (entry_id),
     CONSTRAINT status_is_known CHECK (status = 'PENDING_PAYMENT' or status = 'VALID' or status = 'ABANDONED' or status = 'WITHDRAWN' or status = 'REFUNDED'),
     CONSTRAINT one_entry_a_user UNIQUE (contest_id, user_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE golfers (
     tournament_id TEXT NOT NULL,
@@ -121,7 +126,8 @@ CREATE TABLE golfers (
     name TEXT NOT NULL,
     status TEXT NOT NULL,
     PRIMARY KEY (tournament_id, golfer_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE hole_scores (
     tournament_id TEXT NOT NULL,
@@ -132,7 +138,8 @@ CREATE TABLE hole_scores (
     batch_id INTEGER NOT NULL,
     published_at BIGINT NOT NULL,
     PRIMARY KEY (tournament_id, golfer_id, round, hole)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE incidents (
     incident_id TEXT NOT NULL,
@@ -144,7 +151,8 @@ CREATE TABLE incidents (
     status TEXT NOT NULL,
     resolved_at BIGINT,
     PRIMARY KEY (incident_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE ingestion_batches (
     batch_id INTEGER NOT NULL,
@@ -178,7 +186,8 @@ CREATE TABLE ingestion_receipts (
     reason TEXT NOT NULL,
     PRIMARY KEY (batch_id, n),
     CONSTRAINT verdict_is_known CHECK (verdict = 'ADMIT' or verdict = 'DUPLICATE' or verdict = 'CORRECTION' or verdict = 'QUARANTINE' or verdict = 'REJECT')
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE leases (
     name TEXT NOT NULL,
@@ -187,7 +196,8 @@ CREATE TABLE leases (
     acquired_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (name)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE ledger_postings (
     txn_id INTEGER NOT NULL,
@@ -196,7 +206,8 @@ CREATE TABLE ledger_postings (
     amount_cents BIGINT NOT NULL,
     PRIMARY KEY (txn_id, n),
     CONSTRAINT a_posting_moves_money CHECK (amount_cents <> 0)
-);
+)
+ WITHOUT ROWID;
 
 CREATE INDEX postings_by_account ON ledger_postings (account);
 
@@ -217,7 +228,8 @@ CREATE TABLE outcome_pack_links (
     linked_at BIGINT NOT NULL,
     PRIMARY KEY (pack_id),
     CONSTRAINT an_outcome_links_once UNIQUE (outcome_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE outcome_settlement_log (
     settlement_id TEXT NOT NULL,
@@ -230,7 +242,8 @@ CREATE TABLE outcome_settlement_log (
     settled_at BIGINT NOT NULL,
     settled_by TEXT NOT NULL,
     PRIMARY KEY (settlement_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE outcomes (
     outcome_id TEXT NOT NULL,
@@ -244,7 +257,8 @@ CREATE TABLE outcomes (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (outcome_id),
     CONSTRAINT one_outcome_an_entry UNIQUE (entry_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE payments (
     entry_id TEXT NOT NULL,
@@ -257,7 +271,8 @@ CREATE TABLE payments (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (entry_id),
     CONSTRAINT status_is_known CHECK (status = 'CREATED' or status = 'CAPTURED' or status = 'REFUNDED' or status = 'CANCELED')
-);
+)
+ WITHOUT ROWID;
 
 CREATE UNIQUE INDEX payments_by_intent ON payments (intent_id);
 
@@ -269,7 +284,8 @@ CREATE TABLE post_mortem_settlement (
     detail TEXT NOT NULL,
     at BIGINT NOT NULL,
     PRIMARY KEY (pack_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE quarantine_resolutions (
     batch_id INTEGER NOT NULL,
@@ -294,7 +310,8 @@ CREATE TABLE refunds (
     done_at BIGINT,
     PRIMARY KEY (refund_id),
     CONSTRAINT status_is_known CHECK (status = 'PENDING' or status = 'DONE' or status = 'FAILED_TERMINAL')
-);
+)
+ WITHOUT ROWID;
 
 CREATE INDEX refunds_by_intent ON refunds (intent_id);
 
@@ -316,7 +333,8 @@ CREATE TABLE remediation_orders (
     detail TEXT,
     PRIMARY KEY (order_id),
     CONSTRAINT status_is_known CHECK (status = 'ISSUED' or status = 'DELIVERED' or status = 'ACKNOWLEDGED' or status = 'COMPLETED' or status = 'FAILED' or status = 'EXPIRED')
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE runbook_execution_steps (
     execution_id TEXT NOT NULL,
@@ -387,7 +405,8 @@ CREATE TABLE settlement_audit (
     packs INTEGER NOT NULL,
     error_json TEXT,
     PRIMARY KEY (run_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE settlement_packs (
     pack_id TEXT NOT NULL,
@@ -403,7 +422,8 @@ CREATE TABLE settlement_packs (
     PRIMARY KEY (pack_id),
     CONSTRAINT status_is_known CHECK (status = 'PENDING' or status = 'EXECUTED' or status = 'FAILED' or status = 'ORPHANED_OUTCOME_MISSING'),
     CONSTRAINT one_pack_an_entry UNIQUE (entry_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE INDEX packs_by_contest ON settlement_packs (contest_id, status, pack_id);
 
@@ -419,7 +439,8 @@ CREATE TABLE tournaments (
     field_ingested_at BIGINT,
     completed_at BIGINT,
     PRIMARY KEY (tournament_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE transfer_attempts (
     transfer_id TEXT NOT NULL,
@@ -432,7 +453,8 @@ CREATE TABLE transfer_attempts (
     code TEXT,
     PRIMARY KEY (transfer_id, n),
     CONSTRAINT outcome_is_known CHECK (outcome = 'SUCCEEDED' or outcome = 'REJECTED' or outcome = 'UNKNOWN')
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE transfers (
     transfer_id TEXT NOT NULL,
@@ -455,7 +477,8 @@ CREATE TABLE transfers (
     CONSTRAINT one_transfer_an_entry UNIQUE (entry_id),
     CONSTRAINT a_transfer_moves_money CHECK (amount_cents > 0),
     CONSTRAINT a_failure_has_a_reason CHECK (status <> 'FAILED_TERMINAL' or reason is not null)
-);
+)
+ WITHOUT ROWID;
 
 CREATE INDEX transfers_by_contest ON transfers (contest_id, status);
 
@@ -469,7 +492,8 @@ CREATE TABLE users (
     created_at BIGINT NOT NULL,
     deleted_at BIGINT,
     PRIMARY KEY (user_id)
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE webhook_inbox (
     event_id TEXT NOT NULL,
@@ -483,7 +507,8 @@ CREATE TABLE webhook_inbox (
     applied_at BIGINT,
     PRIMARY KEY (event_id),
     CONSTRAINT status_is_known CHECK (status = 'WAITING' or status = 'APPLIED' or status = 'DUPLICATE' or status = 'IGNORED')
-);
+)
+ WITHOUT ROWID;
 
 CREATE INDEX inbox_by_change ON webhook_inbox (change_key);
 

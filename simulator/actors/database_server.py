@@ -141,15 +141,19 @@ class DatabaseServer:
     async def pull_rot(self, action: Action, note: NoteAction, connection: sqlite.Connection) -> None:
         """The lever database.rot: a bit of a score that is shown turns over on the disk. No session did it, and no log
         has it."""
-        place = {"t": action.entity}
         scores = connection.execute(
-            "select rowid from hole_scores where tournament_id = :t and strokes < :bit order by golfer_id, round, hole",
-            {**place, "bit": ROTTEN_BIT},
+            "select tournament_id, golfer_id, round, hole from hole_scores where tournament_id = ? and strokes < ?"
+            " order by golfer_id, round, hole",
+            (action.entity, ROTTEN_BIT),
         ).fetchall()
         if not scores:
             return
-        [rowid] = scores[self._world.draws.below(len(scores), "database.rot", action.entity, action.at)]
-        connection.execute("update hole_scores set strokes = strokes + ? where rowid = ?", (ROTTEN_BIT, rowid))
+        place = scores[self._world.draws.below(len(scores), "database.rot", action.entity, action.at)]
+        connection.execute(
+            "update hole_scores set strokes = strokes + ?"
+            " where tournament_id = ? and golfer_id = ? and round = ? and hole = ?",
+            (ROTTEN_BIT, *place),
+        )
         connection.version = sqlite.UNKNOWN
         self._world.record("database", "page.rotted", action.entity)
         note(action, action.entity)
