@@ -52,21 +52,15 @@ def append(
     """Append one row; its sequence number follows that of the last one."""
     last_seq, prev_hash = head(tx)
     seq = last_seq + 1
-    row = {  # in the order of the table's columns
-        "seq": seq,
-        "at": tx.now,
-        "actor": ctx.actor,
-        "action": action,
-        "subject": subject,
-        "before": None if before is None else canonical(before),
-        "after": None if after is None else canonical(after),
-        "reason": reason,
-        "correlation": ctx.correlation,
-        "cause": tx.cause,
-        "prev_hash": prev_hash,
-    }
-    digest = sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    tx.insert_last("audit_log", (*row.values(), digest))
+    at, actor, correlation, cause = tx.now, ctx.actor, ctx.correlation, tx.cause
+    was, became = None if before is None else canonical(before), None if after is None else canonical(after)
+    hashed = orjson.dumps({
+        "action": action, "actor": actor, "after": became, "at": at, "before": was, "cause": cause,
+        "correlation": correlation, "prev_hash": prev_hash, "reason": reason, "seq": seq, "subject": subject,
+    })  # fmt: skip
+    digest = sha256(hashed).hexdigest()
+    row = seq, at, actor, action, subject, was, became, reason, correlation, cause, prev_hash, digest
+    tx.insert_last("audit_log", row)
     tx.memo["audit.head"] = tx.known["audit.head"] = (seq, digest)
 
 
@@ -99,6 +93,7 @@ def chain_holds(rows: Iterable[tuple[Any, ...]], seq: int, head: str) -> tuple[i
 def insert(tx: Tx, ctx: Context, table: str, row: Mapping[str, Any], reason: str) -> None:
     """Insert `row` (every column of `table`) and its audit row."""
     tx.insert(table, row)
+    _changed(tx, table)
     append(tx, ctx, f"{table}.insert", subject(table, row), after=row, reason=reason)
 
 
@@ -124,7 +119,23 @@ def update(
     before = {column: read[column] for column in changes}
     if not tx.run(write, dict(zip(params, (*key.values(), *changes.values(), *before.values()), strict=True))):
         raise LookupError(f"{table} has no row {dict(key)} with {before}")
+    _changed(tx, table)
     append(tx, ctx, f"{table}.update", subject(table, key), before=before, after=changes, reason=reason)
+
+
+def remembered(tx: Tx, table: str, sql: str) -> list[tuple[Any, ...]]:
+    """The rows that `sql` gives out of `table`, which all write here: asked for again once it has changed."""
+    answers: dict[str, list[tuple[Any, ...]]] = tx.known.setdefault(_ANSWERS + table, {})
+    if sql not in answers:
+        answers[sql] = tx.tuples(sql)
+    return answers[sql]
+
+
+_ANSWERS = "audit.answers "
+
+
+def _changed(tx: Tx, table: str) -> None:
+    tx.known.pop(_ANSWERS + table, None)
 
 
 def subject(table: str, row: Mapping[str, Any]) -> str:

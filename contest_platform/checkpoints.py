@@ -14,7 +14,8 @@ SAVE = """
     on conflict (name) do update set value = excluded.value, updated_at = excluded.updated_at
 """
 
-_EMPTY = "checkpoints.empty"
+_FIRSTS = "checkpoints.firsts"
+"""Of ranges of names, [low, high) -> the first name in it that there is."""
 
 
 def read(tx: Tx, name: str) -> Any:
@@ -33,13 +34,17 @@ def save(tx: Tx, name: str, value: Any) -> None:
     tx.run(SAVE, {"name": name, "value": text, "now": tx.now})
     if key in tx.known:
         tx.known[key] = text
-    empty = tx.known.get(_EMPTY)
-    if empty:
-        empty -= {(low, high) for low, high in empty if low <= name < high}
+    firsts: dict[tuple[str, str], str | None] = tx.known.get(_FIRSTS, {})
+    for (low, high), first in firsts.items():
+        if low <= name < high and (first is None or name < first):
+            firsts[low, high] = name
 
 
 def remove(tx: Tx, name: str) -> None:
     tx.known.pop(f"checkpoint {name}", None)
+    firsts: dict[tuple[str, str], str | None] = tx.known.get(_FIRSTS, {})
+    for span in [span for span, first in firsts.items() if first == name]:
+        del firsts[span]
     tx.run("delete from checkpoints where name = :name", {"name": name})
 
 
@@ -53,13 +58,11 @@ def between(tx: Tx, low: str, high: str, limit: int) -> list[tuple[str, Any]]:
 
 
 def first_between(tx: Tx, low: str, high: str) -> str | None:
-    """The first name in [low, high). To be asked of few ranges: each that is empty is kept in mind."""
-    empty: set[tuple[str, str]] = tx.known.setdefault(_EMPTY, set())
-    found = None if (low, high) in empty else next(iter(between(tx, low, high, 1)), None)
-    if found is None:
-        empty.add((low, high))
-        return None
-    return found[0]
+    """The first name in [low, high). To be asked of few ranges, and always the same: what was found is kept in mind."""
+    firsts: dict[tuple[str, str], str | None] = tx.known.setdefault(_FIRSTS, {})
+    if (low, high) not in firsts:
+        firsts[low, high] = next((name for name, _ in between(tx, low, high, 1)), None)
+    return firsts[low, high]
 
 
 def none_between(tx: Tx, low: str, high: str) -> bool:

@@ -98,13 +98,15 @@ class Book:
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Append many rows; `rows` may be a database cursor. Raises as `add` does."""
-        cells, cells_max, width = self._cells, self._cells_max, self._width
-        for row in rows:
-            if len(row) != width:
-                raise self._file.width_refused(self.count + 1, row)
-            cells += row
-            self.count += 1
-            if len(cells) >= cells_max:
+        cells, width = self._cells, self._width
+        offered = iter(rows)
+        while some := list(islice(offered, max(1, CHUNK_ROWS - len(cells) // width))):
+            if set(map(len, some)) != {width}:
+                place = next(place for place, row in enumerate(some) if len(row) != width)
+                raise self._file.width_refused(self.count + 1 + place, some[place])
+            cells += chain.from_iterable(some)
+            self.count += len(some)
+            if len(cells) >= self._cells_max:
                 self._flush()
 
     def end(self) -> None:

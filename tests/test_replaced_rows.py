@@ -36,7 +36,7 @@ REPLACED = {
     "backups": (1, "reason", "by hand", "reason is 'by hand', audited as 'before a change'"),
     "settlement_packs": (1, "status", "PENDING", "status is 'PENDING', audited as 'EXECUTED'"),
 }
-"""Table -> which row in the order of its key is replaced, a column, what the new row says there, and what the judge says to that."""
+"""Table -> which row in the order of its key is replaced, a column, what the new row says, what the judge says."""
 MADE = {
     "quarantine_resolutions": {"batch_id": 9, "resolved_by_batch_id": 10, "at": 0, "how": "full poll"},
     "config_versions": {

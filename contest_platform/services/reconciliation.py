@@ -38,6 +38,7 @@ EVENTS = "payments.events"
 BALANCE = "payments.balance"
 PENDING = "available:{at:015d}:"
 """Notes of charges whose money becomes available at `at`: sorted by name they are sorted by instant."""
+_PENDING_NOTES = ("available:", "available;")
 
 WITHOUT_POSTING = frozenset({"refund", "transfer", "transfer_reversal"})
 """Kinds of balance transactions whose money is posted by the flow that made them."""
@@ -223,11 +224,11 @@ class _Begun:
 
 
 def _begin(tx: Tx, began_at: int) -> _Begun:
-    span = {"through": _through(tx) or 0, "began": began_at}
-    locked = tx.one("select 1 from contests where lock_at > :through and lock_at <= :began limit 1", span)
+    lock_at = _next_lock(tx, _through(tx) or 0)
+    locked = lock_at is not None and lock_at <= began_at
     asked = checkpoints.read(tx, ASKED) is not None
     events_after, balance_after = checkpoints.read(tx, EVENTS), checkpoints.read(tx, BALANCE)
-    return _Begun(events_after, balance_after, locked is not None, asked, undelivered.oldest(tx), tx.now)
+    return _Begun(events_after, balance_after, locked, asked, undelivered.oldest(tx), tx.now)
 
 
 def _earliest_pass(tx: Tx) -> tuple[int, int | None, int | None]:
@@ -250,9 +251,14 @@ def ask(tx: Tx) -> bool:
 
 def _next_pass(tx: Tx, through: int) -> int:
     """When the pass after the one that began at `through` is due."""
-    lock = tx.one("select min(lock_at) as at from contests where lock_at > :through", {"through": through})
-    next_hour = next_tick(through + 1, HOUR_MS)
-    return next_hour if lock is None or lock["at"] is None else min(next_hour, int(lock["at"]))
+    next_hour, lock_at = next_tick(through + 1, HOUR_MS), _next_lock(tx, through)
+    return next_hour if lock_at is None else min(next_hour, lock_at)
+
+
+def _next_lock(tx: Tx, after: int) -> int | None:
+    """When the first contest locks after that instant."""
+    locks = audit.remembered(tx, "contests", "select distinct lock_at from contests order by lock_at")
+    return next((lock_at for (lock_at,) in locks if lock_at > after), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +271,12 @@ class _Concluded:
     disputed_at: int | None
 
 
+_OPEN_DISPUTES = "select dispute_id, opened_at from disputes where closed_at is null order by dispute_id"
+
+
 def _conclude(tx: Tx, began_at: int, locked: bool, asked: Container[str]) -> _Concluded:
     """The pass is over once every open dispute was asked about and all that has become available is posted."""
-    disputed = tx.tuples("select dispute_id, opened_at from disputes where closed_at is null order by dispute_id")
+    disputed = audit.remembered(tx, "disputes", _OPEN_DISPUTES)
     disputed_at = max([opened_at for _, opened_at in disputed], default=None)
     unasked = [dispute_id for dispute_id, _ in disputed if dispute_id not in asked]
     if unasked or _post_available(tx):
@@ -323,7 +332,11 @@ def _apply_balance(tx: Tx, movement: BalanceTransaction) -> None:
 
 def _post_available(tx: Tx) -> bool:
     """Post a page of the charges whose money has become available. Returns whether there may be more."""
-    notes = checkpoints.between(tx, PENDING.format(at=0), PENDING.format(at=tx.now + 1), PAGE)
+    due = PENDING.format(at=tx.now + 1)
+    first = checkpoints.first_between(tx, *_PENDING_NOTES)
+    if first is None or first >= due:
+        return False
+    notes = checkpoints.between(tx, _PENDING_NOTES[0], due, PAGE)
     for name, note in notes:
         ledger.move(
             tx, Context(ACTOR, note["id"]), "available", f"available:{note['id']}", debit=ledger.AVAILABLE,

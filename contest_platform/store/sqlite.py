@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -21,12 +22,13 @@ Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 
 
 @cache
-def _insert(table: str, columns: tuple[str, ...]) -> str:
+def _insert(table: str, columns: tuple[str, ...], rows: int = 1) -> str:
     # Or fail, not abort: for a statement that may have to be undone alone SQLite copies every page that it changes.
     # What fails, fails the transaction, which is rolled back as a whole.
     # The columns are named, so that one that somebody adds to the table does not stop every insert; without a space too
     # many, for the driver reads the whole text of a statement with every row.
-    return f"insert or fail into {table}({','.join(columns)}) values({','.join('?' * len(columns))})"
+    values = f"({','.join('?' * len(columns))})"
+    return f"insert or fail into {table}({','.join(columns)}) values{','.join([values] * rows)}"
 
 
 _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
@@ -34,6 +36,8 @@ _ROWS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = {
 }
 """By table: the insert of a whole row, and what takes its values out of a mapping."""
 
+AT_ONCE = 16
+"""So many rows of many are inserted by one statement."""
 BUSY_MS = 5_000
 UNKNOWN = -1
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
@@ -174,7 +178,15 @@ class SqliteTx:
         self.statements += 1
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        self._cursor.executemany(_insert(table, tuple(columns)), rows)
+        self._append(table, tuple(columns), rows)
+
+    def _append(self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+        """One statement in the books. The driver looks one up for each row: many rows are given some at a time."""
+        whole = len(rows) - len(rows) % AT_ONCE
+        for start in range(0, whole, AT_ONCE):
+            values = tuple(chain.from_iterable(rows[start : start + AT_ONCE]))
+            self._execute(_insert(table, columns, AT_ONCE), values)
+        self._cursor.executemany(_insert(table, columns), rows[whole:])
         self.statements += 1
         self.changes += len(rows)
 
@@ -197,9 +209,7 @@ class SqliteTx:
     def commit(self) -> None:
         """Insert what was left for the end, and commit."""
         for table, rows in self._last.items():
-            self._cursor.executemany(_ROWS[table][0], rows)
-            self.statements += 1
-            self.changes += len(rows)
+            self._append(table, TABLES[table].columns, rows)
         self._execute("commit")
         self._connection.version = self._connection.data_version()
 
