@@ -69,9 +69,13 @@ def decode(kind: Column, column: Any) -> list[Any]:
     """The values of an Arrow chunked array, instants as integer milliseconds."""
     import pyarrow as pa
 
-    if kind is Column.AT:
-        return [value for chunk in column.chunks for value in chunk.view(pa.int64()).to_pylist()]
-    values: list[Any] = column.to_pylist()
+    values: list[Any] = []
+    for chunk in column.chunks:
+        if kind in _INTEGERS:
+            numbers = chunk.view(pa.int64())
+            values += numbers.to_pylist() if numbers.null_count else numbers.to_numpy().tolist()
+        else:
+            values += chunk.to_pylist()
     return values
 
 
@@ -118,6 +122,9 @@ _PACKERS: dict[Column, tuple[Callable[[Sequence[Any]], list[Any]], Any]] = {
     Column.AT: (_pack_integers, 0),
     Column.BOOL: (_pack_booleans, False),
 }
+
+
+_INTEGERS = frozenset({Column.INT, Column.CENTS, Column.AT})
 
 
 class CanonicalDigest:

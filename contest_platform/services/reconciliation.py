@@ -105,8 +105,9 @@ class ReconciliationService:
                 concluded = await transact(
                     "reconciliation.conclude", lambda tx: _conclude(tx, began_at, begun.locked, asked)
                 )
-                await self._ask_about(concluded.unasked)
-                asked.update(concluded.unasked)
+                if concluded.unasked:
+                    await self._ask_about(concluded.unasked)
+                    asked.update(concluded.unasked)
                 next_at = concluded.next_at
             self._next_at, self._failed_at = next_at, None
             self._success_gauge.tell_of(began_at)

@@ -62,7 +62,7 @@ class Connection(apsw.Connection):
 
 def connect(path: str = "", pragmas: Sequence[str] = ()) -> Connection:
     """A database ready for use, at `path` or, by default, in memory."""
-    connection = Connection(path or ":memory:", flags=_FLAGS, statementcachesize=512)
+    connection = Connection(path or ":memory:", flags=_FLAGS, statementcachesize=256)
     connection.set_busy_timeout(BUSY_MS)
     # One plan a statement: otherwise a range of bound values is planned anew at every execution, and may be otherwise.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
