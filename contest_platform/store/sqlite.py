@@ -182,13 +182,15 @@ class SqliteTx:
 
     def _append(self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
         """One statement in the books. The driver looks one up for each row: many rows are given some at a time."""
-        whole = len(rows) - len(rows) % AT_ONCE
-        for start in range(0, whole, AT_ONCE):
-            values = tuple(chain.from_iterable(rows[start : start + AT_ONCE]))
-            self._execute(_insert(table, columns, AT_ONCE), values)
-        self._cursor.executemany(_insert(table, columns), rows[whole:])
         self.statements += 1
         self.changes += len(rows)
+        if len(rows) >= AT_ONCE:
+            some = _insert(table, columns, AT_ONCE)
+            whole = len(rows) - len(rows) % AT_ONCE
+            for start in range(0, whole, AT_ONCE):
+                self._execute(some, tuple(chain.from_iterable(rows[start : start + AT_ONCE])))
+            rows = rows[whole:]
+        self._cursor.executemany(_insert(table, columns), rows)
 
     def insert_last(self, table: str, row: tuple[Any, ...]) -> None:
         self._last.setdefault(table, []).append(row)
