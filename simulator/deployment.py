@@ -21,10 +21,15 @@ from contest_platform.service import Config
 def code_sha256(patches: Mapping[str, bytes]) -> str:
     """Over the names and bytes of the platform's source files, in the order of their names; `patches` are the bytes
     that somebody has appended to the files at these paths."""
-    digest = sha256()
+    return _sha256(tuple(patches.items()))
+
+
+@cache
+def _sha256(patches: tuple[tuple[str, bytes], ...]) -> str:
+    appended, digest = dict(patches), sha256()
     for path, released in _sources().items():
         digest.update(f"{path}\n".encode())
-        digest.update(released + patches.get(path, b""))
+        digest.update(released + appended.get(path, b""))
     return digest.hexdigest()
 
 
