@@ -73,7 +73,7 @@ class Bare:
 
 
 def _in_time(rows: Iterable[tuple[Any, ...]], schema: BookSchema) -> list[tuple[Any, ...]]:
-    """The rows of a book in the order of their first instant, in which a run makes them. In the order of their key, each
+    """The rows of a book in the order of their first instant, in which a run makes them. In the order of their key each
     would be put at the end of its tree, which costs less than an insert that somebody needs."""
     place = next((place for place, kind in enumerate(schema.columns.values()) if kind is Column.AT), None)
     return list(rows) if place is None else sorted(rows, key=lambda row: row[place] or 0)
