@@ -93,7 +93,7 @@ def chain_holds(rows: Iterable[tuple[Any, ...]], seq: int, head: str) -> tuple[i
 def insert(tx: Tx, ctx: Context, table: str, row: Mapping[str, Any], reason: str) -> None:
     """Insert `row` (every column of `table`) and its audit row."""
     tx.insert(table, row)
-    _changed(tx, table)
+    tx.known.pop(table, None)
     append(tx, ctx, f"{table}.insert", subject(table, row), after=row, reason=reason)
 
 
@@ -119,23 +119,16 @@ def update(
     before = {column: read[column] for column in changes}
     if not tx.run(write, dict(zip(params, (*key.values(), *changes.values(), *before.values()), strict=True))):
         raise LookupError(f"{table} has no row {dict(key)} with {before}")
-    _changed(tx, table)
+    tx.known.pop(table, None)
     append(tx, ctx, f"{table}.update", subject(table, key), before=before, after=changes, reason=reason)
 
 
 def remembered(tx: Tx, table: str, sql: str) -> list[tuple[Any, ...]]:
     """The rows that `sql` gives out of `table`, which all write here: asked for again once it has changed."""
-    answers: dict[str, list[tuple[Any, ...]]] = tx.known.setdefault(_ANSWERS + table, {})
+    answers: dict[str, list[tuple[Any, ...]]] = tx.known.setdefault(table, {})
     if sql not in answers:
         answers[sql] = tx.tuples(sql)
     return answers[sql]
-
-
-_ANSWERS = "audit.answers "
-
-
-def _changed(tx: Tx, table: str) -> None:
-    tx.known.pop(_ANSWERS + table, None)
 
 
 def subject(table: str, row: Mapping[str, Any]) -> str:

@@ -178,19 +178,20 @@ class SqliteTx:
         self.statements += 1
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        self._append(table, tuple(columns), rows)
-
-    def _append(self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
-        """One statement in the books. The driver looks one up for each row: many rows are given some at a time."""
         self.statements += 1
         self.changes += len(rows)
         if len(rows) >= AT_ONCE:
-            some = _insert(table, columns, AT_ONCE)
-            whole = len(rows) - len(rows) % AT_ONCE
-            for start in range(0, whole, AT_ONCE):
-                self._execute(some, tuple(chain.from_iterable(rows[start : start + AT_ONCE])))
-            rows = rows[whole:]
-        self._cursor.executemany(_insert(table, columns), rows)
+            rows = self._insert_whole(table, tuple(columns), rows)
+        self._cursor.executemany(_insert(table, tuple(columns)), rows)
+
+    def _insert_whole(
+        self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> Sequence[Sequence[Any]]:
+        """Insert some rows at a time, for the driver looks a statement up anew for every row; returns those left."""
+        some, whole = _insert(table, columns, AT_ONCE), len(rows) - len(rows) % AT_ONCE
+        for start in range(0, whole, AT_ONCE):
+            self._execute(some, tuple(chain.from_iterable(rows[start : start + AT_ONCE])))
+        return rows[whole:]
 
     def insert_last(self, table: str, row: tuple[Any, ...]) -> None:
         self._last.setdefault(table, []).append(row)
@@ -211,7 +212,7 @@ class SqliteTx:
     def commit(self) -> None:
         """Insert what was left for the end, and commit."""
         for table, rows in self._last.items():
-            self._append(table, TABLES[table].columns, rows)
+            self.insert_many(table, TABLES[table].columns, rows)
         self._execute("commit")
         self._connection.version = self._connection.data_version()
 
