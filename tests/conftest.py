@@ -9,6 +9,22 @@ import pytest
 
 from tests.support.command import Ran, SharedRuns
 
+DIED_AT = "test_a_daemon_that_dies_there"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many crash points were enumerated, and how many were passed: see test_crash_points.py."""
+    told = {
+        outcome: [report for report in terminalreporter.stats.get(outcome, []) if DIED_AT in report.nodeid]
+        for outcome in ("passed", "failed", "error")
+    }
+    for daemon in sorted(
+        {report.nodeid.partition("[")[2].partition("-")[0] for told_of in told.values() for report in told_of}
+    ):
+        count = {outcome: sum(f"[{daemon}-" in report.nodeid for report in told[outcome]) for outcome in told}
+        line = f"crash points of {daemon}: {sum(count.values())} enumerated, {count['passed']} passed"
+        terminalreporter.write_line(line)
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
