@@ -100,7 +100,7 @@ class Book:
         """Append many rows; `rows` may be a database cursor. Raises as `add` does."""
         cells, width = self._cells, self._width
         offered = iter(rows)
-        while some := list(islice(offered, max(1, CHUNK_ROWS - len(cells) // width))):
+        while some := list(islice(offered, CHUNK_ROWS - len(cells) // width)):
             if set(map(len, some)) != {width}:
                 place = next(place for place, row in enumerate(some) if len(row) != width)
                 raise self._file.width_refused(self.count + 1 + place, some[place])

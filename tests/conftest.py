@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,16 @@ DIED_AT = "test_a_daemon_that_dies_there"
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many crash points were enumerated, and how many were passed: see test_crash_points.py."""
-    told = {
-        outcome: [report for report in terminalreporter.stats.get(outcome, []) if DIED_AT in report.nodeid]
+    counted = Counter(
+        (report.nodeid.partition("[")[2].partition("-")[0], outcome)
         for outcome in ("passed", "failed", "error")
-    }
-    for daemon in sorted(
-        {report.nodeid.partition("[")[2].partition("-")[0] for told_of in told.values() for report in told_of}
-    ):
-        count = {outcome: sum(f"[{daemon}-" in report.nodeid for report in told[outcome]) for outcome in told}
-        line = f"crash points of {daemon}: {sum(count.values())} enumerated, {count['passed']} passed"
-        terminalreporter.write_line(line)
+        for report in terminalreporter.stats.get(outcome, [])
+        if DIED_AT in report.nodeid
+    )
+    for daemon in sorted({daemon for daemon, _ in counted}):
+        points = sum(count for (died, _), count in counted.items() if died == daemon)
+        passed = counted[daemon, "passed"]
+        terminalreporter.write_line(f"crash points of {daemon}: {points} enumerated, {passed} passed")
 
 
 @pytest.fixture(scope="session")

@@ -386,6 +386,16 @@ def test_the_next_packs_of_a_contest_come_off_the_index_in_order() -> None:
     assert "USING COVERING INDEX packs_by_contest" in steps[0]
 
 
+def test_rows_of_another_width_are_refused_however_many_they_are() -> None:
+    connection = sqlite.connect()
+    rows = [("t1", f"g{n}", "a golfer", "active") for n in range(2 * sqlite.AT_ONCE)]
+    short_and_long = [rows[0][:3], (*rows[1], "active"), *rows[2:]]
+    columns = TABLES["golfers"].columns
+    with pytest.raises(ValueError, match="golfers: expected rows of 4 values"):
+        sqlite.transact(connection, 0, "", lambda tx: tx.insert_many("golfers", columns, short_and_long))
+    assert sqlite.query(connection, "select * from golfers") == []
+
+
 # --- transactions -----------------------------------------------------------------------------------------------------
 
 

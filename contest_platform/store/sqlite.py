@@ -188,6 +188,8 @@ class SqliteTx:
         self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> Sequence[Sequence[Any]]:
         """Insert some rows at a time, for the driver looks a statement up anew for every row; returns those left."""
+        if set(map(len, rows)) != {len(columns)}:  # which the driver says of single rows, and cannot of some together
+            raise ValueError(f"{table}: expected rows of {len(columns)} values")
         some, whole = _insert(table, columns, AT_ONCE), len(rows) - len(rows) % AT_ONCE
         for start in range(0, whole, AT_ONCE):
             self._execute(some, tuple(chain.from_iterable(rows[start : start + AT_ONCE])))
