@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.ports import ConnectionFailed, DeadlineExceeded, ProcessorError
 from contest_platform.services import webhooks
 from contest_platform.services.contests import ContestsService
-from contest_platform.services.payouts import BACKOFF_MAX_MS, BACKOFF_MIN_MS, KEY_LIFE_MS, PayoutsService
+from contest_platform.services.payouts import BACKOFF_MAX_MS, BACKOFF_MIN_MS, CONFLICT, KEY_LIFE_MS, PayoutsService
 from contest_platform.services.settlement import SettlementService
 from contest_platform.services.undelivered import GIVEN_UP_MS
 from contest_platform.services.webhooks import Event, WebhooksService
@@ -170,6 +171,22 @@ def test_somebody_elses_transfer_in_the_group_proves_nothing() -> None:
     world.work(payouts)
     assert [row["status"] for row in transfers(world)] == ["PAID", "PAID"]
     assert sorted(sent.destination for sent in world.processor.transfers) == ["acct_ann", "acct_bob"]
+
+
+@pytest.mark.parametrize("other", [{"amount_cents": 2_699}, {"destination": "acct_bob"}], ids=str)
+def test_a_transfer_that_is_found_with_another_amount_or_destination_is_neither_paid_nor_sent_again(
+    other: dict[str, Any],
+) -> None:
+    world, payouts = paying("500_done")
+    world.processor.transfers = [dataclasses.replace(made, **other) for made in world.processor.transfers]
+    aged(world)
+    for _ in range(3):
+        world.work(payouts)
+        row = transfer(world)
+        world.runtime.at = row["next_attempt_at"]
+        assert (row["status"], row["reason"], row["processor_transfer_id"]) == ("RETRYABLE", CONFLICT, None)
+        assert world.balances() == ON_ITS_WAY
+    assert len(world.processor.sent()) == 1, "and so nothing more was sent"
 
 
 @pytest.mark.parametrize(
