@@ -103,7 +103,7 @@ class World:
         self.entrants = EntrantsActor(
             self, plan, lambda user_id: self._token(f"customer:{user_id}"), CustomerWire(self, self.processor).confirm
         )
-        levers = ProcessorLevers(self.processor)
+        levers = ProcessorLevers(self.processor, self.runtime)
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
             "services.kill": self.hosts.pull_kill,

@@ -118,7 +118,7 @@ def test_no_forgery_is_genuine_and_each_says_that_the_entry_is_paid(tmp_path: Pa
     world.edge.answers = lambda _: 400
     intent = world.intent()
     noted: list[str] = []
-    levers = ProcessorLevers(world.actor)
+    levers = ProcessorLevers(world.actor, world.runtime)
     action = Action(0, "attacker.forge", "c1/u1")
     world.do(lambda: levers.pull_forge(action, lambda _, victim: noted.append(victim)))
     assert not any(is_genuine(world, n, SECRET) for n in range(len(FORGERIES)))
@@ -136,7 +136,7 @@ def test_no_forgery_is_genuine_and_each_says_that_the_entry_is_paid(tmp_path: Pa
 def test_where_another_fault_kept_a_payment_away_there_is_nothing_to_forge_or_to_dispute(tmp_path: Path) -> None:
     world = ProcessorWorld(tmp_path)
     noted: list[str] = []
-    levers = ProcessorLevers(world.actor)
+    levers = ProcessorLevers(world.actor, world.runtime)
     pulls = {
         "attacker.forge": levers.pull_forge, "bank.dispute": levers.pull_dispute, "bank.decide": levers.pull_decide,
     }  # fmt: skip
@@ -154,7 +154,7 @@ def test_a_bank_disputes_and_decides_by_the_levers(tmp_path: Path, won: bool) ->
     world = ProcessorWorld(tmp_path)
     world.paid()
     noted: list[str] = []
-    levers = ProcessorLevers(world.actor)
+    levers = ProcessorLevers(world.actor, world.runtime)
     for lever, action in (
         (levers.pull_dispute, Action(0, "bank.dispute", "c1/u1")),
         (levers.pull_decide, Action(0, "bank.decide", "c1/u1", {"won": won})),

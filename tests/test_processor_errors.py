@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from contest_platform.ports import ConnectionFailed, DeadlineExceeded, ProcessorError
-from seams.faults import Effect, Refuse, Stall
+from seams.faults import Action, Effect, Refuse, Stall
+from simulator.actors.processor_levers import ProcessorLevers
 from simulator.wires.processor import CustomerWire
 from tests.support.processor_world import DAY_MS, ProcessorWorld, Scripted, send_transfer, wire_of
 
@@ -144,3 +145,19 @@ def test_a_reversed_transfer_brings_its_money_back_and_is_told_of(tmp_path: Path
         first: 0,
         second: 1_000,
     }
+
+
+def test_a_transfer_that_is_made_late_is_taken_back_once_it_is_there(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    noted: list[str] = []
+    levers, action = ProcessorLevers(world.actor, world.runtime), Action(0, "processor.reverse", "c1", {"transfer": 2})
+    world.kernel.start(levers.pull_reverse(action, lambda _, victim: noted.append(victim)), "lever")
+    told(world, "a")
+    world.wait(DAY_MS)
+    assert noted == []
+    second = told(world, "b")
+    world.wait(60 * MINUTE_MS)
+    [_, listed] = world.do(lambda: wire_of(world).list_transfers(transfer_group="c1"))
+    assert (listed.id, listed.amount_reversed_cents) == (second, 1_000)
+    [row] = [row for row in world.rows("processor.balance") if row["kind"] == "transfer_reversal"]
+    assert noted == [str(row["n"])]

@@ -196,6 +196,10 @@ class ProcessorActor:
         yield
         self._in_flight.discard(key)
 
+    def transfers_made(self, contest_id: str) -> int:
+        """How many transfers have been made for a contest."""
+        return len(self._groups.get(contest_id, ()))
+
     def reverse_transfer(self, contest_id: str, n: int) -> int:
         """Take back the n-th transfer of a contest from the account that got it, in full (Transfer Reversals, Stripe
         API reference: the money comes out of the destination's balance). Returns the number of the row in

@@ -5,14 +5,17 @@ Invariant: each lever notes the key of the row that it left behind, and nothing 
 
 from __future__ import annotations
 
+from contest_platform.ports import Runtime
 from seams.faults import Action
 from simulator.actors.context import NoteAction
 from simulator.actors.processor import ProcessorActor
 
+HOUR_MS = 3_600_000
+
 
 class ProcessorLevers:
-    def __init__(self, processor: ProcessorActor) -> None:
-        self._processor = processor
+    def __init__(self, processor: ProcessorActor, runtime: Runtime) -> None:
+        self._processor, self._runtime = processor, runtime
 
     async def pull_forge(self, action: Action, note: NoteAction) -> None:
         """The lever attacker.forge: the customer's own payment page shows him the intent that he has not paid."""
@@ -37,9 +40,13 @@ class ProcessorLevers:
             note(action, dispute_id)
 
     async def pull_reverse(self, action: Action, note: NoteAction) -> None:
-        """The lever processor.reverse."""
+        """The lever processor.reverse; a transfer that something else has kept from being made is taken back within an
+        hour after it was."""
+        contest_id, n = action.entity, int(action.params["transfer"])
+        while self._processor.transfers_made(contest_id) < n:
+            await self._runtime.sleep_until(self._runtime.now() + HOUR_MS)
         try:
-            row = self._processor.reverse_transfer(action.entity, int(action.params["transfer"]))
+            row = self._processor.reverse_transfer(contest_id, n)
         except LookupError:
-            return  # it was never made, for whatever else befell it, or has come back already
+            return  # it has come back already
         note(action, str(row))
