@@ -142,7 +142,7 @@ class Tasks:
         """The schema of the database, the routes of the platform and its settings, each beside what is committed; and
         whether staging and production are apart."""
 
-        schema = await self._ports.store.transact("admin.env_compare", _schema_changed)
+        schema = await self._ports.store.transact("admin.env_compare", lambda tx: tx.schema_differences())
         committed = environments.profile(self._config.environment)["settings"]
         changed = configuration.changes(committed, configuration.settings_of(self._config))
         settings = [change["setting"] for change in changed]

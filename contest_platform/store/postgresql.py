@@ -42,6 +42,10 @@ PREPARED_MAX = 1_000
 """Statements that one connection keeps prepared: more than the platform has texts."""
 _TURN = 4_701_202
 """The advisory lock under which a transaction that has lost before is run again, one at a time."""
+_ALIVE = 4_701_203
+"""The advisory lock of whoever lives for whom a schema was made."""
+MADE = "absence_"
+"""How the names of schemas begin that are made to be dropped again."""
 _LOST = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -62,13 +66,14 @@ class _Whole(NumericBinaryLoader):
         return int(found)
 
 
-_PLACES = re.compile(r"'[^']*'|\"[^\"]*\"|::|:([a-z_][a-z_0-9]*)|\?")
+_PLACES = re.compile(r"'[^']*'|\"[^\"]*\"|::|:([a-z_][a-z_0-9]*)(\s+is\s+(?:not\s+)?null\b)?|\?")
 
 
 @cache
 def _statement(sql: str) -> tuple[str, tuple[str, ...]]:
     """`sql` as the server takes it, `:name` numbered, and the names in the order of their numbers. `?` is numbered as
-    it comes, and has no name."""
+    it comes, and has no name. A value that is asked whether it is null is a text: the server wants to know of every
+    value what it is, and a null does not say."""
     names: list[str] = []
 
     def numbered(found: re.Match[str]) -> str:
@@ -77,7 +82,8 @@ def _statement(sql: str) -> tuple[str, tuple[str, ...]]:
             return found[0]
         if name is None or name not in names:
             names.append(name or "")
-        return f"${names.index(name) + 1 if name else len(names)}"
+        place = f"${names.index(name) + 1 if name else len(names)}"
+        return f"cast({place} as text){found[2]}" if found[2] else place
 
     return _PLACES.sub(numbered, sql), tuple(names)
 
@@ -189,14 +195,13 @@ class PostgresDatabase:
     """A schema of a database, and one connection to it; see contest_platform.store.database.Database.
 
     Between two transactions the connection is its owner's. `create` makes the schema, with roles of its own, and
-    `close` leaves nothing of what was made.
+    `close` leaves nothing of what was `made`.
     """
 
-    def __init__(self, url: str, schema: str, made: bool = False) -> None:
-        self.url, self.schema, self._made = url, schema, made
-        self.connection = connect(url)
-        self._control = psycopg.RawCursor(self.connection)
-        self._cursor = psycopg.RawCursor(self.connection)
+    def __init__(self, connection: psycopg.Connection[Any], url: str, schema: str, made: bool = False) -> None:
+        self.connection, self.url, self.schema, self._made = connection, url, schema, made
+        self._control = psycopg.RawCursor(connection)
+        self._cursor = psycopg.RawCursor(connection)
         self._cursor.format = pq.Format.BINARY
         self._control.execute(f'set role "{_role(schema, OWNER)}"; set search_path = {_path(schema)}')
         if made:
@@ -262,7 +267,7 @@ class PostgresDatabase:
         if self._made and not self.connection.closed:
             with _told(self.url):
                 self._control.execute("reset role")
-                self._control.execute(_dropped(self.schema))
+                _drop(self._control, self.schema)
         self.connection.close()
 
     def failed(self, error: BaseException) -> bool:
@@ -352,9 +357,21 @@ def create(
     url: str, schema: str, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]] = ()
 ) -> PostgresDatabase:
     """A new schema in the database at `url`, ready for use, and roles for it; with these rows, if there are some to
-    begin with, on which no trigger had a say. All or nothing. Raises DatabaseRefused."""
-    with _told(url), connect(url) as connection, connection.transaction():
-        cursor = psycopg.RawCursor(connection)
+    begin with, on which no trigger had a say. All or nothing. Raises DatabaseRefused.
+
+    Whoever made one holds a lock for as long as he lives: what was left by somebody who was killed is taken away here.
+    """
+    connection = connect(url)
+    cursor = psycopg.RawCursor(connection)
+    with _told(url):
+        _sweep(cursor)
+        cursor.execute(f"select pg_advisory_lock({_ALIVE}, hashtext($1))", [schema])
+        _make(cursor, schema, tables)
+    return PostgresDatabase(connection, url, schema, made=True)
+
+
+def _make(cursor: psycopg.RawCursor[Any], schema: str, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]]) -> None:
+    with cursor.connection.transaction():
         for role in (OWNER, *ROLES):
             cursor.execute(f'create role "{_role(schema, role)}" nologin')
             cursor.execute(f'grant "{_role(schema, role)}" to current_user')
@@ -369,7 +386,16 @@ def create(
             filling.insert_many(table, TABLES[table].columns, list(rows))
         for statement in ddl[triggers:]:
             cursor.execute(statement)
-    return PostgresDatabase(url, schema, made=True)
+
+
+def _sweep(cursor: psycopg.RawCursor[Any]) -> None:
+    """Drop the schemas that `create` has made for somebody who is dead."""
+    ours = f"select nspname::text from pg_namespace where nspname like '{MADE}%' and pg_has_role(nspowner, 'member')"
+    for [schema] in cursor.execute(ours).fetchall():
+        [[dead]] = cursor.execute(f"select pg_try_advisory_lock({_ALIVE}, hashtext($1))", [schema]).fetchall()
+        if dead:
+            _drop(cursor, schema)
+            cursor.execute(f"select pg_advisory_unlock({_ALIVE}, hashtext($1))", [schema])
 
 
 def _named(statement: str, schema: str) -> str:
@@ -387,9 +413,9 @@ def _path(schema: str) -> str:
     return f'"{schema}", pg_temp'
 
 
-def _dropped(schema: str) -> str:
+def _drop(cursor: psycopg.RawCursor[Any], schema: str) -> None:
     roles = ", ".join(f'"{_role(schema, role)}"' for role in (OWNER, *ROLES))
-    return f'drop schema "{schema}" cascade; drop role {roles}'
+    cursor.execute(f'drop schema if exists "{schema}" cascade; drop role if exists {roles}')
 
 
 @contextmanager
@@ -409,8 +435,8 @@ def _told(url: str) -> Iterator[None]:
 
 
 def place(url: str) -> str:
-    """Where `url` leads, without the password in it."""
-    return re.sub(r":[^:@/]*@", "@", url)
+    """Where `url` leads, without a password in it."""
+    return re.sub(r":[^:@/]*@|(?<=password=)[^&]*", lambda found: "@" if found[0].endswith("@") else "…", url)
 
 
 def _first_line(error: Exception) -> str:
