@@ -21,7 +21,7 @@ RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 DEFAULT_OUT = Path("runs")
 STORE = click.option(
     "--store", default="sqlite", show_default=True, metavar="URL",
-    help="The platform's database: sqlite, or postgresql://… of a server to make a schema on, which the run takes away.",
+    help="The platform's database: sqlite, or postgresql://… where the run makes a schema, and takes it away again.",
 )  # fmt: skip
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
 

@@ -24,5 +24,7 @@ def opener_of(store: str) -> Opener:
     if store == EMBEDDED:
         return opening.embedded
     if not store.startswith(SCHEMES):
-        raise click.BadParameter(f"{store!r} is neither {EMBEDDED} nor {SCHEMES[0]}USER@HOST/DATABASE", param_hint="--store")
+        raise click.BadParameter(
+            f"{store!r} is neither {EMBEDDED} nor {SCHEMES[0]}USER@HOST/DATABASE", param_hint="--store"
+        )
     return opening.postgresql(store, f"absence_{uuid4().hex[:16]}")

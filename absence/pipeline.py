@@ -109,8 +109,8 @@ def execute(
 ) -> RunOutcome:
     """Run `plan` on the database that `opener` opens, and publish its run directory under `out`.
 
-    Raises OutputRefused before anything is run, DatabaseRefused, PreflightFailed, IdentityConflict. Stopped at any instant, it leaves no
-    half-written run.
+    Raises OutputRefused before anything is run, DatabaseRefused, PreflightFailed, IdentityConflict. Stopped at any
+    instant, it leaves no half-written run.
     """
     stages = stages or Stages()
     with RunWriter(out, name) as writer:

@@ -75,8 +75,8 @@ class Replayed:
 
 
 def replay(run_dir: Path, progress: Progress | None = None, opener: Opener = embedded) -> Replayed:
-    """Replay the plan of `run_dir` on the database that `opener` opens. Raises DatabaseRefused, Diverged, PlanAltered, NotARun, and ManifestBroken when nothing tells what
-    the run was."""
+    """Replay the plan of `run_dir` on the database that `opener` opens. Raises DatabaseRefused, Diverged, PlanAltered,
+    NotARun, and ManifestBroken when nothing tells what the run was."""
     evidence = Evidence.open(run_dir)
     recorded = evidence.manifest
     found = file_sha256(run_dir / PLAN)

@@ -1,4 +1,4 @@
-"""Where the platform's database of a run comes from: embedded by default, or a schema of its own on a PostgreSQL server.
+"""Where the platform's database of a run comes from: embedded by default, or a schema on a PostgreSQL server.
 
 Invariant: whichever it is, nothing of it is left once the run has ended.
 """
@@ -26,6 +26,10 @@ def embedded(plan: Plan, directory: Path) -> Database:
 
 def postgresql(url: str, schema: str) -> Opener:
     """A new schema of the name `schema` in the database at `url`, which ends with the run."""
-    from contest_platform.store import postgresql
 
-    return lambda plan, directory: postgresql.create(url, schema)
+    def opened(_: Plan, __: Path) -> Database:
+        from contest_platform.store import postgresql
+
+        return postgresql.create(url, schema)
+
+    return opened

@@ -123,9 +123,7 @@ class ProcessStore:
     `line`: the way to the database, where faults act on it; None where the plan has none for it.
     """
 
-    def __init__(
-        self, driver: Driver, database: Database, process: Process, line: DatabaseLine | None = None
-    ) -> None:
+    def __init__(self, driver: Driver, database: Database, process: Process, line: DatabaseLine | None = None) -> None:
         self._driver, self._transact, self._actor, self._line = driver, database.transact, process.actor, line
         self._guard, self._now, self._session = process.life.guard, driver.runtime.now, process.session
         self._pool, self._role = process.pool, process.role

@@ -86,7 +86,9 @@ def _simulated(world: World, kernel: Kernel, progress: Progress | None) -> Work:
             progress(day, days)
     finish(world)
     inserts = sum(books[f"platform.{table}"].count for table in TABLES)
-    return Work(kernel.events, inserts, world.database.transactions, kernel.journal.count, books["platform.audit_log"].count)
+    return Work(
+        kernel.events, inserts, world.database.transactions, kernel.journal.count, books["platform.audit_log"].count
+    )
 
 
 async def begin(world: World) -> None:

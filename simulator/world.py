@@ -34,8 +34,8 @@ from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
-from simulator.operations import NONE, Operations
 from simulator.opening import embedded
+from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
 from simulator.wires.backups import BackupWire
 from simulator.wires.clocks import HostRuntime, HostSignals
@@ -61,7 +61,10 @@ Lever = Callable[[Action, NoteAction], Awaitable[None]]
 class World:
     """Implements simulator.actors.context.World for the actors and wires in it."""
 
-    def __init__(self, plan: Plan, driver: Driver, books: BookSet, operations: Operations = NONE, store: Database | None = None) -> None:
+    def __init__(
+        self, plan: Plan, driver: Driver, books: BookSet, operations: Operations = NONE, store: Database | None = None
+    ) -> None:
+        """`store`: the platform's database, empty; by default one that is embedded."""
         self.plan, self.driver, self.books = plan, driver, books
         self.runtime, self.call, self.never, self.record = driver.runtime, driver.call, driver.never, driver.record
         self.draws = Draws(plan.root_key)

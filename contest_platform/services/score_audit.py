@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import orjson
-
 from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.domain.receipts import PlayerRound

@@ -71,7 +71,7 @@ def written(database: Database) -> bytes:
 def rows_of(copy: bytes) -> Iterator[tuple[str, Iterator[list[Any]]]]:
     """Each table of a copy with its rows, to be read in their order. Raises ValueError for what is no copy."""
     lines = map(orjson.loads, copy.splitlines())
-    if next(lines, {}).get("format") != FORMAT:
+    if next(lines, {"format": None})["format"] != FORMAT:
         raise ValueError("no copy of this format")
     rows: list[list[Any]] = []
     name = ""

@@ -1,6 +1,6 @@
 """Compiles the schema for each store, into schema.sql and postgresql.sql: `python -m contest_platform.store.compile`
-(`make snapshots`). Both are made of the same tables and the same triggers. With the URL of a PostgreSQL server it writes
-down as well, in postgresql.json, what that says of the schema once it is made.
+(`make snapshots`). Both are made of the same tables and the same triggers. With the URL of a PostgreSQL server it
+writes down as well, in postgresql.json, what that says of the schema once it is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from textwrap import dedent, indent
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, Text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import registry
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -47,8 +47,8 @@ def compiled() -> str:
 
 
 def compiled_for_postgresql() -> str:
-    """The text of postgresql.sql: the same for an empty schema of PostgreSQL, which is the first of the search path. The
-    names of the roles are psql's variables (`psql -v owner=… -f postgresql.sql`)."""
+    """The text of postgresql.sql: the same for an empty schema of PostgreSQL, the first of the search path. The names
+    of the schema and of the roles are psql's variables (`psql -v schema=… -v app=… -f postgresql.sql`)."""
     return _text(HEADING, _for_postgresql())
 
 
@@ -68,7 +68,7 @@ def _tables(dialect: Any) -> Iterator[str]:
 
 
 def _for_sqlite() -> Iterator[str]:
-    yield from _tables(sqlite.dialect())
+    yield from _tables(registry.load("sqlite")())
     for trigger in triggers():
         # Fail, not abort, where a statement need not be undone alone: for that SQLite copies every page that it
         # changes.
@@ -93,7 +93,7 @@ end $$
 def _for_postgresql() -> Iterator[str]:
     """Nothing in here may fire where somebody else could put another table in the place of ours: the functions look
     for tables in this schema first, and among the temporary ones last."""
-    yield from _tables(postgresql.dialect())
+    yield from _tables(registry.load("postgresql")())
     yield _REFUSE
     for trigger in triggers():
         yield from _trigger(trigger)
@@ -116,8 +116,7 @@ def _trigger(trigger: Trigger) -> Iterator[str]:
             f"            message = '{trigger.refused}';\n    end if;\n    return new;\nend $$"
         )
     yield (
-        f"create trigger {trigger.name} {trigger.event} on {trigger.table}\n"
-        f"for each row execute function {function}"
+        f"create trigger {trigger.name} {trigger.event} on {trigger.table}\nfor each row execute function {function}"
     )
 
 

@@ -1,5 +1,5 @@
-"""What PostgreSQL says of a schema: tables with their columns and owner, constraints, indexes, triggers and whether they
-fire, functions, rules, policies, and what is granted to whom.
+"""What PostgreSQL says of a schema: tables with their columns and owner, constraints, indexes, triggers and whether
+they fire, functions, rules, policies, and what is granted to whom.
 
 Invariant: the name of the schema is in none of it, so that two made of the same text say the same.
 """
@@ -33,7 +33,7 @@ told (kind, name, body) as (
     select 'constraint', t.relname || '.' || c.conname, pg_get_constraintdef(c.oid, true)
     from pg_constraint c join tables t on t.oid = c.conrelid where c.contype in ('c', 'f', 'p', 'u', 'x')
     union all
-    select 'index', t.relname::text, pg_get_indexdef(t.oid, 0, true) || case when i.indisvalid then '' else ' invalid' end
+    select 'index', t.relname::text, concat_ws(' ', pg_get_indexdef(t.oid, 0, true), i.indisvalid)
     from tables t join pg_index i on i.indexrelid = t.oid
     union all
     select 'trigger', t.relname || '.' || g.tgname, concat_ws(' ', pg_get_triggerdef(g.oid, true), g.tgenabled)
