@@ -72,7 +72,7 @@ def _simulated(world: World, kernel: Kernel, progress: Progress | None) -> Work:
     plan, books = world.plan, world.books
 
     def failed(life: Life, error: Exception) -> None:
-        if world.store.failed(error):
+        if world.connection.failed(error):
             kernel.fail(error)  # the fault of our machine, not of the platform
         else:
             _died(world, life.name, error)
@@ -164,7 +164,7 @@ async def _forgery_is_refused(world: World) -> str:
 
 async def _log_refuses_edits(world: World) -> str:
     """The audit trail must be append-only in the database itself, before anybody relies on it."""
-    allowed = [edit for edit in world.store.edits("audit_log") if not world.store.refuses(edit)]
+    allowed = [edit for edit in world.connection.edits("audit_log") if not world.connection.refuses(edit)]
     return f"the database allowed: {allowed[0]}" if allowed else ""
 
 

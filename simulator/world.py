@@ -62,14 +62,19 @@ class World:
     """Implements simulator.actors.context.World for the actors and wires in it."""
 
     def __init__(
-        self, plan: Plan, driver: Driver, books: BookSet, operations: Operations = NONE, store: Database | None = None
+        self,
+        plan: Plan,
+        driver: Driver,
+        books: BookSet,
+        operations: Operations = NONE,
+        connection: Database | None = None,
     ) -> None:
-        """`store`: the platform's database, empty; by default one that is embedded."""
+        """`connection`: the platform's database, empty; by default one that is embedded."""
         self.plan, self.driver, self.books = plan, driver, books
         self.runtime, self.call, self.never, self.record = driver.runtime, driver.call, driver.never, driver.record
         self.draws = Draws(plan.root_key)
-        self.store = store or embedded(plan, books.directory)
-        self.backups = LogicalBackups(self.store, {}, {})
+        self.connection = connection or embedded(plan, books.directory)
+        self.backups = LogicalBackups(self.connection, {}, {})
         self._bites = books["injector.bites"]
         self._faults = [_build(fault) for fault in plan.faults]
         self.bus = SeamBus(self._faults, self.runtime.now, self._note_effect)
@@ -94,7 +99,7 @@ class World:
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
-        self.deployed = DeployedActor(self, self.hosts, self.store)
+        self.deployed = DeployedActor(self, self.hosts, self.connection)
         self.processor = ProcessorActor(
             self, opening_balance_cents=plan.owner_capital_cents, webhook_secret=webhook_secret
         )
@@ -142,7 +147,7 @@ class World:
         if self.bus.acts_at("hosts", "skew"):
             clock = self.hosts.clock_of(process.unit_name)
             runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
-        store: Store = ProcessStore(self.driver, self.store, process, self._database_line)
+        store: Store = ProcessStore(self.driver, self.connection, process, self._database_line)
         if self.bus.acts_at("store", "begin") or self.bus.acts_at(
             "store", "commit"
         ):  # nobody else pays for a look at every transaction
@@ -165,7 +170,7 @@ class World:
 
     def _configured(self) -> Config:
         """What a process that starts now reads: the last version of the configuration, over what was deployed."""
-        return self.store.transact(self.runtime.now(), "", lambda tx: configuration.in_force(tx, self.config))[0]
+        return self.connection.transact(self.runtime.now(), "", lambda tx: configuration.in_force(tx, self.config))[0]
 
     def _token(self, principal: str) -> str:
         return self.identity.issue(principal, TOKEN_LIFE_S)
@@ -181,7 +186,7 @@ class World:
             for contest in self.plan.contests:
                 catalogue.create_contest(tx, ctx, _contest_row(contest))
 
-        _, tx = self.store.transact(self.runtime.now(), self.driver.cause() or "", fill)
+        _, tx = self.connection.transact(self.runtime.now(), self.driver.cause() or "", fill)
         seq, digest = tx.memo["audit.head"]
         self.record("system:catalogue", "commit", "catalogue", audit_seq=seq, audit_hash=digest)
         session.committed(tx.statements, tx.changes)
@@ -228,10 +233,10 @@ class World:
         await self._levers[action.lever](action, note)
 
     async def _pull_run(self, action: Action, note: NoteAction) -> None:
-        await self.database.pull_run(action, note, self.store)
+        await self.database.pull_run(action, note, self.connection)
 
     async def _pull_rot(self, action: Action, note: NoteAction) -> None:
-        await self.database.pull_rot(action, note, self.store)
+        await self.database.pull_rot(action, note, self.connection)
 
     async def _pull_transfer(self, action: Action, note: NoteAction) -> None:
         user = next(entrant for entrant in self.plan.entrants if entrant.id == action.params["user_id"])
@@ -252,7 +257,7 @@ class World:
         for name, schema in BOOKS.items():
             if schema.party != "platform":
                 continue
-            self.books[name].extend(self.store.scan(name.partition(".")[2], tuple(schema.columns), schema.key))
+            self.books[name].extend(self.connection.scan(name.partition(".")[2], tuple(schema.columns), schema.key))
             self.books[name].end()
 
 

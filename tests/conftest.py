@@ -16,7 +16,7 @@ DIED_AT = "test_a_daemon_that_dies_there"
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many crash points were enumerated, and how many were passed: see test_crash_points.py."""
     counted = Counter(
-        (report.nodeid.partition("[")[2].partition("-")[0], outcome)
+        ("-".join(report.nodeid.partition("[")[2].split("-")[:2]).replace("-", " on "), outcome)
         for outcome in ("passed", "failed", "error")
         for report in terminalreporter.stats.get(outcome, [])
         if DIED_AT in report.nodeid

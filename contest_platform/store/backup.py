@@ -57,7 +57,8 @@ class LogicalBackups:
 
 
 def written(database: Database) -> bytes:
-    """The copy of a database as it is now. Its first line says what it is, and what was wrong with the schema."""
+    """The copy of a database as it is now. Its first line says what it is, and what was wrong with the schema; the last
+    says how many rows there are."""
     told = {"format": FORMAT, "schema": database.schema_differences()}
     lines = [orjson.dumps(told)]
     for name, table in sorted(TABLES.items()):
@@ -65,7 +66,8 @@ def written(database: Database) -> bytes:
         found = database.scan(name, table.columns, table.key)
         while some := list(islice(found, _SOME)):
             lines += map(orjson.dumps, some)
-    return b"\n".join([*lines, b""])
+    rows = len(lines) - 1 - len(TABLES)
+    return b"\n".join([*lines, orjson.dumps({"rows": rows}), b""])
 
 
 def rows_of(copy: bytes) -> Iterator[tuple[str, Iterator[list[Any]]]]:
@@ -74,18 +76,21 @@ def rows_of(copy: bytes) -> Iterator[tuple[str, Iterator[list[Any]]]]:
     if next(lines, {"format": None})["format"] != FORMAT:
         raise ValueError("no copy of this format")
     rows: list[list[Any]] = []
-    name = ""
+    name, count, line = "", 0, {}
     for line in lines:
         if isinstance(line, list):
             rows.append(line)
             continue
         if name:
             yield name, iter(rows)
+        count += len(rows)
+        if "rows" in line:
+            break
         name, rows = line["table"], []
         if tuple(line["columns"]) != TABLES[name].columns:
             raise ValueError(f"{name} has other columns")
-    if name:
-        yield name, iter(rows)
+    if line["rows"] != count or next(lines, None) is not None:
+        raise ValueError("not as many rows as there were")
 
 
 def read_through(copy: bytes) -> BackupContent:

@@ -29,6 +29,7 @@ ATTEMPTS_MAX = 100
 _TURN = 4_701_202
 """The advisory lock under which a transaction that has lost before is run again, one at a time."""
 _LOST = (errors.SerializationFailure, errors.DeadlockDetected)
+_REFUSED = (errors.IntegrityError, errors.InsufficientPrivilege)
 _CHANGING = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -47,7 +48,11 @@ class PostgresDatabase:
         self._control.execute(f'set role "{role_of(schema, OWNER)}"; set search_path = {path_of(schema)}')
         if made:
             self._control.execute("set synchronous_commit = off")
-        self._beside: list[PostgresDatabase] = []
+        self.beside: list[PostgresDatabase] = []
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.connection.info.transaction_status != pq.TransactionStatus.IDLE
 
     # --- the platform's processes ------------------------------------------------------------------------------------
 
@@ -98,12 +103,12 @@ class PostgresDatabase:
         return schema_differences(self._cursor)
 
     def restored(self, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]]) -> PostgresDatabase:
-        database = create(self.url, f"{self.schema}_{len(self._beside) + 1}", tables)
-        self._beside.append(database)
+        database = create(self.url, f"{self.schema}_{len(self.beside) + 1}", tables)
+        self.beside.append(database)
         return database
 
     def close(self) -> None:
-        for database in self._beside:
+        for database in self.beside:
             database.close()
         if self._made and not self.connection.closed:
             with told(self.url):
@@ -130,23 +135,18 @@ class PostgresDatabase:
         return self._cursor.execute(text, given or None)
 
     def by_hand(self, statements: Sequence[str], role: str, bypass: str = "") -> tuple[int, int]:
-        changed, run = 0, self._cursor.execute
-        run("begin")
+        begin = [f'begin; set local role "{role_of(self.schema, READER)}"' if role == READER else "begin"]
+        before, after = ([f"alter table {bypass} {verb} trigger user"] * bool(bypass) for verb in ("disable", "enable"))
+        changed = done = 0
         try:
-            if role == READER:
-                run(f'set local role "{role_of(self.schema, READER)}"')
-            if bypass:
-                run(f"alter table {bypass} disable trigger user")
-            for sql in statements:
-                done = run(self._of_its_table(sql))
-                changed += done.rowcount if (done.statusmessage or "").startswith(_CHANGING) else 0
-            if bypass:
-                run(f"alter table {bypass} enable trigger user")
-            run("commit")
-        except (errors.IntegrityError, errors.InsufficientPrivilege):
-            run("rollback")
-            changed = 0
-        return len(statements), changed
+            for sql in (*begin, *before, *map(self._of_its_table, statements), *after, "commit"):
+                done += 1
+                answer = self._control.execute(sql)
+                changed += answer.rowcount if (answer.statusmessage or "").startswith(_CHANGING) else 0
+        except _REFUSED:
+            self._control.execute("rollback")
+            done, changed = done + 1, 0
+        return done, changed
 
     def _of_its_table(self, sql: str) -> str:
         """`drop trigger NAME`, as all stores are told it, with the table that PostgreSQL wants to be told as well."""
@@ -164,7 +164,7 @@ class PostgresDatabase:
         self._cursor.execute("begin")
         try:
             self._cursor.execute(statement)
-        except (errors.IntegrityError, errors.InsufficientPrivilege):
+        except _REFUSED:
             return True
         finally:
             self._cursor.execute("rollback")
