@@ -14,6 +14,8 @@ from contest_platform.store.tables import TABLES
 
 T = TypeVar("T")
 Values = Mapping[str, Any] | Sequence[Any]
+Rows = Iterable[tuple[str, Iterable[Sequence[Any]]]]
+"""Tables by name, each with its rows in the order of its columns."""
 
 
 class DatabaseRefused(Exception):
@@ -45,7 +47,7 @@ class Database(Protocol):
     def schema_differences(self) -> list[str]:
         """How the schema differs from the one that was released; nothing: it does not."""
 
-    def restored(self, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]]) -> Database:
+    def restored(self, tables: Rows) -> Database:
         """A new database of the same kind beside this one, with these rows in it; the triggers look on from then."""
 
     def close(self) -> None: ...

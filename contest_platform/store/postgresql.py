@@ -1,13 +1,15 @@
 """The PostgreSQL store, executed on the raw driver: the same tables, triggers and texts of SQL as the embedded one.
 
-A transaction is SERIALIZABLE: it commits as if it had been alone, or is run again. What it knows it has read or written
-itself: what another has read is not among the reads that the server watches for it, so `Tx.known` ends with it.
+A transaction is SERIALIZABLE: it commits as if it had been alone, or is run again. What another before it has read is
+not among the reads that the server watches for it, so it may know of that (Tx.known) only where nobody else can write.
+A database is opened by one alone, which a lock at the server makes sure of, or shared, and then what is known ends with
+its transaction.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -15,8 +17,8 @@ import psycopg
 from psycopg import errors, pq
 
 from contest_platform.ports import StoreBusy
-from contest_platform.store.database import Values, edits
-from contest_platform.store.postgresql_making import ALIVE, connect, drop, make, path_of, role_of, sweep, told
+from contest_platform.store.database import DatabaseRefused, Rows, Values, edits
+from contest_platform.store.postgresql_making import connect, drop, make, occupy, path_of, place, role_of, sweep, told
 from contest_platform.store.postgresql_tx import PostgresTx, columns, listed, schema_differences, statement_of
 from contest_platform.store.roles import OWNER, READER
 
@@ -40,8 +42,11 @@ class PostgresDatabase:
     `close` leaves nothing of what was `made`.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], url: str, schema: str, made: bool = False) -> None:
-        self.connection, self.url, self.schema, self._made = connection, url, schema, made
+    def __init__(
+        self, connection: psycopg.Connection[Any], url: str, schema: str, *, made: bool = False, alone: bool = False
+    ) -> None:
+        self.connection, self.url, self.schema, self._made, self._alone = connection, url, schema, made, alone
+        self._known: dict[str, Any] = {}
         self._control = psycopg.RawCursor(connection)
         self._cursor = psycopg.RawCursor(connection)
         self._cursor.format = pq.Format.BINARY
@@ -76,12 +81,13 @@ class PostgresDatabase:
     def _once(self, begin: str, now: int, cause: str, fn: Callable[[PostgresTx], T]) -> tuple[T, PostgresTx]:
         control = self._control
         control.execute(begin)
-        tx = PostgresTx(self._cursor, now, cause)
+        tx = PostgresTx(self._cursor, now, cause, self._known if self._alone else {})
         try:
             result = fn(tx)
             tx.finish()
             control.execute("commit")
         except BaseException:
+            self.forget()
             if not self.connection.closed:
                 control.execute("rollback")
             raise
@@ -102,7 +108,7 @@ class PostgresDatabase:
     def schema_differences(self) -> list[str]:
         return schema_differences(self._cursor)
 
-    def restored(self, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]]) -> PostgresDatabase:
+    def restored(self, tables: Rows) -> PostgresDatabase:
         database = create(self.url, f"{self.schema}_{len(self.beside) + 1}", tables)
         self.beside.append(database)
         return database
@@ -123,7 +129,7 @@ class PostgresDatabase:
     # --- humans, past the application --------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Nothing is known beyond a transaction."""
+        self._known = {}
 
     def query(self, sql: str, values: Values = ()) -> list[dict[str, Any]]:
         rows = self.execute(sql, values).fetchall()
@@ -146,6 +152,7 @@ class PostgresDatabase:
         except _REFUSED:
             self._control.execute("rollback")
             done, changed = done + 1, 0
+        self.forget()
         return done, changed
 
     def _of_its_table(self, sql: str) -> str:
@@ -168,19 +175,30 @@ class PostgresDatabase:
             return True
         finally:
             self._cursor.execute("rollback")
+            self.forget()
         return False
 
 
-def create(url: str, schema: str, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]] = ()) -> PostgresDatabase:
+def create(url: str, schema: str, tables: Rows = (), *, alone: bool = True) -> PostgresDatabase:
     """A new schema in the database at `url`, ready for use, and roles for it; with these rows, if there are some to
-    begin with, on which no trigger had a say. All or nothing. Raises DatabaseRefused.
+    begin with, on which no trigger had a say. All or nothing. `alone`: nobody else may `attach`.
 
-    Whoever made one holds a lock for as long as he lives: what was left by somebody who was killed is taken away here.
+    What was left by somebody who was killed is taken away here. Raises DatabaseRefused.
     """
     connection = connect(url)
     cursor = psycopg.RawCursor(connection)
     with told(url):
         sweep(cursor)
-        cursor.execute(f"select pg_advisory_lock({ALIVE}, hashtext($1))", [schema])
+        occupy(cursor, schema, alone)
         make(cursor, schema, tables)
-    return PostgresDatabase(connection, url, schema, made=True)
+    return PostgresDatabase(connection, url, schema, made=True, alone=alone)
+
+
+def attach(url: str, schema: str) -> PostgresDatabase:
+    """A connection to a schema that others have open as well. Raises DatabaseRefused when somebody has it alone."""
+    connection = connect(url)
+    with told(url):
+        if not occupy(psycopg.RawCursor(connection), schema, alone=False):
+            connection.close()
+            raise DatabaseRefused(f"somebody has {schema} at {place(url)} open alone")
+    return PostgresDatabase(connection, url, schema)

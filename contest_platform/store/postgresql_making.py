@@ -6,7 +6,7 @@ Invariant: a schema is made with roles of its own, as a whole or not at all, and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from contest_platform.store.database import DatabaseRefused
+from contest_platform.store.database import DatabaseRefused, Rows
 from contest_platform.store.postgresql_tx import PostgresTx, adapt
 from contest_platform.store.roles import OWNER, ROLES
 from contest_platform.store.tables import TABLES
@@ -23,8 +23,8 @@ DDL = tuple(Path(__file__).with_name("postgresql.sql").read_text().split("\n\n")
 """Every statement that makes an empty schema ready, in order, after a comment."""
 MADE = "absence_"
 """How the names of schemas begin that are made to be dropped again."""
-ALIVE = 4_701_203
-"""The advisory lock of whoever lives for whom a schema was made."""
+_OPEN = 4_701_203
+"""The advisory lock of whoever has a schema open."""
 PREPARED_MAX = 1_000
 """Statements that one connection keeps prepared: more than the platform has texts."""
 
@@ -42,7 +42,7 @@ def connect(url: str) -> psycopg.Connection[Any]:
     return connection
 
 
-def make(cursor: psycopg.RawCursor[Any], schema: str, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]]) -> None:
+def make(cursor: psycopg.RawCursor[Any], schema: str, tables: Rows) -> None:
     with cursor.connection.transaction():
         for role in (OWNER, *ROLES):
             cursor.execute(f'create role "{role_of(schema, role)}" nologin')
@@ -53,7 +53,7 @@ def make(cursor: psycopg.RawCursor[Any], schema: str, tables: Iterable[tuple[str
         triggers = next(n for n, statement in enumerate(ddl) if not statement.startswith("CREATE "))
         for statement in ddl[:triggers]:
             cursor.execute(statement)
-        filling = PostgresTx(cursor, 0, "")
+        filling = PostgresTx(cursor, 0, "", {})
         for table, rows in tables:
             filling.insert_many(table, TABLES[table].columns, list(rows))
         for statement in ddl[triggers:]:
@@ -61,13 +61,19 @@ def make(cursor: psycopg.RawCursor[Any], schema: str, tables: Iterable[tuple[str
 
 
 def sweep(cursor: psycopg.RawCursor[Any]) -> None:
-    """Drop the schemas that `create` has made for somebody who is dead."""
+    """Drop the schemas that were made for somebody who is dead: nobody has them open."""
     ours = f"select nspname::text from pg_namespace where nspname like '{MADE}%' and pg_has_role(nspowner, 'member')"
     for [schema] in cursor.execute(ours).fetchall():
-        [[dead]] = cursor.execute(f"select pg_try_advisory_lock({ALIVE}, hashtext($1))", [schema]).fetchall()
-        if dead:
+        if occupy(cursor, schema, alone=True):
             drop(cursor, schema)
-            cursor.execute(f"select pg_advisory_unlock({ALIVE}, hashtext($1))", [schema])
+            cursor.execute(f"select pg_advisory_unlock({_OPEN}, hashtext($1))", [schema])
+
+
+def occupy(cursor: psycopg.RawCursor[Any], schema: str, alone: bool) -> bool:
+    """Have `schema` open for as long as the connection lasts: alone, or with others. False: somebody is in the way."""
+    lock = f"select pg_try_advisory_lock{'' if alone else '_shared'}({_OPEN}, hashtext($1))"
+    [[got]] = cursor.execute(lock, [schema]).fetchall()
+    return bool(got)
 
 
 def _named(statement: str, schema: str) -> str:

@@ -82,10 +82,9 @@ _names: dict[str, tuple[str, ...]] = {}
 class PostgresTx:
     """One open transaction; see contest_platform.ports.Tx."""
 
-    def __init__(self, cursor: psycopg.RawCursor[Any], now: int, cause: str) -> None:
+    def __init__(self, cursor: psycopg.RawCursor[Any], now: int, cause: str, known: dict[str, Any]) -> None:
         self._cursor = cursor
-        self.now, self.cause = now, cause
-        self.known: dict[str, Any] = {}
+        self.now, self.cause, self.known = now, cause, known
         self.memo: dict[str, Any] = {}
         self.topics: list[str] = []
         self.statements = self.changes = 0

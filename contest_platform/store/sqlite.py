@@ -5,7 +5,7 @@ A transaction commits as a whole or leaves nothing; an append-only row cannot be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from operator import itemgetter
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import apsw
 
 from contest_platform.ports import Row
-from contest_platform.store.database import Values, edits
+from contest_platform.store.database import Rows, Values, edits
 from contest_platform.store.snapshot import Objects, differences
 from contest_platform.store.tables import DDL, TABLES
 
@@ -88,7 +88,7 @@ class Connection(apsw.Connection):
     def schema_differences(self) -> list[str]:
         return _differences(self.cursor())
 
-    def restored(self, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]]) -> Connection:
+    def restored(self, tables: Rows) -> Connection:
         return connect(tables=tables)
 
     def failed(self, error: BaseException) -> bool:
@@ -147,10 +147,6 @@ def _differences(cursor: apsw.Cursor) -> list[str]:
 def _committed() -> Objects:
     """Of a database that schema.sql has just made."""
     return {(str(kind), str(name)): str(sql) for kind, name, sql in connect().execute(OBJECTS)}
-
-
-Rows = Iterable[tuple[str, Iterable[Sequence[Any]]]]
-"""Tables by name, each with its rows in the order of its columns."""
 
 
 def connect(path: str = "", pragmas: Sequence[str] = (), tables: Rows = ()) -> Connection:
