@@ -160,7 +160,10 @@ class PostgresDatabase:
         dropped = re.fullmatch(r"drop trigger (\w+)", sql)
         if dropped is None:
             return sql
-        found = "select tgrelid::regclass::text as name from pg_trigger where tgname = $1"
+        found = """
+            select c.relname::text from pg_trigger t join pg_class c on c.oid = t.tgrelid
+            where t.tgname = $1 and c.relnamespace = current_schema()::regnamespace
+        """
         [[table]] = self._cursor.execute(found, [dropped[1]]).fetchall()
         return f"{sql} on {table}"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -40,6 +42,18 @@ def url() -> str:
             connection.execute(f"alter system set {setting}")
         connection.execute("select pg_reload_conf()")
     return uri
+
+
+@contextmanager
+def a_database() -> Iterator[str]:
+    """The URL of an empty database beside that of the other tests."""
+    name = f"apart_{os.getpid()}_{next(_numbers)}"
+    with connect(url()) as connection:
+        connection.execute(f"create database {name}")
+        try:
+            yield url().replace("/postgres?", f"/{name}?")
+        finally:
+            connection.execute(f"drop database {name} with (force)")
 
 
 def fresh() -> PostgresDatabase:
