@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Ran, SharedRuns
+from tests.support.stores import STORES, using
 
 DIED_AT = "test_a_daemon_that_dies_there"
 
@@ -25,6 +27,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         points = sum(count for (died, _), count in counted.items() if died == daemon)
         passed = counted[daemon, "passed"]
         terminalreporter.write_line(f"crash points of {daemon}: {points} enumerated, {passed} passed")
+
+
+@pytest.fixture(params=STORES)
+def each_store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The worlds of a test stand on this store: see tests/support/stores.py."""
+    with using(request.param) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,7 @@ def give_back(database: PostgresDatabase) -> None:
         beside.close()
     database.beside.clear()
     as_superuser(database, _EMPTIED)
+    database.forget()
     _free.append(database)
 
 

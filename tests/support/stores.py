@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 import psycopg
+import pytest
 
 from contest_platform.store import sqlite
 from tests.support import postgresql
@@ -20,6 +21,9 @@ REFUSED = (apsw.ConstraintError, psycopg.errors.IntegrityError, psycopg.errors.I
 """What a store raises when its database refuses a statement."""
 ROLE = "settlement"
 """Of the units' roles the one that may do all that any may."""
+
+on_each_store = pytest.mark.usefixtures("each_store")
+"""For a test, or with `pytestmark` for all of a file."""
 
 _made: list[Callable[[], Any]] = [sqlite.connect]
 
