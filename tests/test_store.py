@@ -106,7 +106,7 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
 
 
 def insert(connection: Any, table: str, row: dict[str, Any], verb: str = "insert") -> None:
-    names = ", ".join(row)
+    names = ", ".join(f'"{name}"' for name in row)
     places = ", ".join(f":{name}" for name in row)
     connection.execute(f"{verb} into {table} ({names}) values ({places})", row)
 
@@ -167,7 +167,7 @@ def test_nobody_can_replace_a_row_of_which_the_audit_log_does_not_tell_in_full(
 def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: Any, table: str) -> None:
     insert(connection, table, values(table))
     row = values(table, changed=True) | {name: values(table)[name] for name in KEYS[table]}
-    names = ", ".join(row)
+    names = ", ".join(f'"{name}"' for name in row)
     places = ", ".join(f":{name}" for name in row)
     key = ", ".join(KEYS[table])
     with pytest.raises(REFUSED, match=f"{table} is append-only"):
@@ -379,7 +379,7 @@ def test_each_store_has_the_same_tables_columns_triggers_and_indexes() -> None:
     with using("postgresql"):
         found = database().execute(OBJECTS).fetchall()
     here = {(str(kind), str(name)) for kind, name, _ in sqlite.connect().execute(sqlite.OBJECTS)}
-    there = {(kind, name.partition(".")[2] if kind == "trigger" else name) for kind, name, _ in found}
+    there = {(kind, name) for kind, name, _ in found}
     assert {one for one in here if one[0] != "view"} <= there
     more = {name for kind, name in there - here if kind == "trigger"}
     assert more == {f"{table}_refuses_truncate" for table in UNTRUNCATED}

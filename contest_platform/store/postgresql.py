@@ -136,7 +136,7 @@ class PostgresDatabase:
         return [dict(zip(columns(self._cursor, sql), row, strict=True)) for row in rows]
 
     def execute(self, sql: str, values: Values = ()) -> psycopg.RawCursor[Any]:
-        text, names = statement_of(sql)
+        text, names = statement_of(self._of_its_table(sql))
         given = [values[name] for name in names] if isinstance(values, Mapping) else list(values)
         return self._cursor.execute(text, given or None)
 

@@ -36,7 +36,7 @@ told (kind, name, body) as (
     select 'index', t.relname::text, concat_ws(' ', pg_get_indexdef(t.oid, 0, true), i.indisvalid)
     from tables t join pg_index i on i.indexrelid = t.oid
     union all
-    select 'trigger', t.relname || '.' || g.tgname, concat_ws(' ', pg_get_triggerdef(g.oid, true), g.tgenabled)
+    select 'trigger', g.tgname::text, concat_ws(' ', pg_get_triggerdef(g.oid, true), g.tgenabled)
     from pg_trigger g join tables t on t.oid = g.tgrelid where not g.tgisinternal
     union all
     select 'function', p.oid::regprocedure::text,

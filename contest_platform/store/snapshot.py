@@ -13,7 +13,9 @@ Objects = Mapping[tuple[str, str], str]
 
 def differences(found: Iterable[tuple[str, str, str]], expected: Objects) -> list[str]:
     """How the (kind, name, text) of a database differ from the snapshot, in order; nothing: they do not."""
-    there = {(kind, name): text for kind, name, text in found}
+    there: dict[tuple[str, str], str] = {}
+    for kind, name, text in sorted(found):  # a name may be there twice, for two tables
+        there[kind, name] = f"{there[kind, name]}; {text}" if (kind, name) in there else text
     told = [f"{kind} {name} is missing" for kind, name in expected.keys() - there.keys()]
     told += [f"{kind} {name} is not in the snapshot" for kind, name in there.keys() - expected.keys()]
     told += [
