@@ -326,7 +326,10 @@ def test_a_copy_is_fresh_for_a_day_and_a_little(world: AdminWorld) -> None:
 
 @pytest.mark.parametrize(
     ("statement", "refusal"),
-    [("select 1", "backup: none of the last 26 hours"), ("create table spare (x int)", "schema: table spare is not in")],
+    [
+        ("select 1", "backup: none of the last 26 hours"),
+        ("create table spare (x int)", "schema: table spare is not in"),
+    ],
 )
 def test_what_speaks_against_a_promotion_has_it_refused_on_record(
     world: AdminWorld, statement: str, refusal: str

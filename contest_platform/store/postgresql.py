@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -30,7 +29,10 @@ ATTEMPTS_MAX = 100
 """Whoever loses to another that has committed begins again: somebody gets on every time."""
 _TURN = 4_701_202
 """The advisory lock under which a transaction that has lost before is run again, one at a time."""
-_LOST = (errors.SerializationFailure, errors.DeadlockDetected)
+TWICE_MAX = 3
+"""What is there already may have come from a transaction that ran beside this one, and then another attempt sees it; so
+often in a row it is no accident (PostgreSQL's documentation, 13.2.3: serialization failures shown as unique ones)."""
+_LOST = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
 _REFUSED = (errors.IntegrityError, errors.InsufficientPrivilege)
 _CHANGING = ("INSERT", "UPDATE", "DELETE")
 
@@ -47,6 +49,8 @@ class PostgresDatabase:
     ) -> None:
         self.connection, self.url, self.schema, self._made, self._alone = connection, url, schema, made, alone
         self._known: dict[str, Any] = {}
+        self.lost = 0
+        """How often a transaction lost to another."""
         self._control = psycopg.RawCursor(connection)
         self._cursor = psycopg.RawCursor(connection)
         self._cursor.format = pq.Format.BINARY
@@ -68,14 +72,25 @@ class PostgresDatabase:
         try:
             return self._once(begin, now, cause, fn)
         except _LOST:
+            self.lost += 1
             self._cursor.execute(f"select pg_advisory_lock({_TURN}, hashtext($1))", [self.schema])
         try:
-            for _ in range(ATTEMPTS_MAX):
-                with suppress(*_LOST):
-                    return self._once(begin, now, cause, fn)
+            return self._again(begin, now, cause, fn)
         finally:
             if not self.connection.closed:
                 self._cursor.execute(f"select pg_advisory_unlock({_TURN}, hashtext($1))", [self.schema])
+
+    def _again(self, begin: str, now: int, cause: str, fn: Callable[[PostgresTx], T]) -> tuple[T, PostgresTx]:
+        twice = 0
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return self._once(begin, now, cause, fn)
+            except errors.UniqueViolation:
+                twice += 1
+                if twice == TWICE_MAX:
+                    raise
+            except _LOST:
+                self.lost += 1
         raise StoreBusy("lost to other transactions again and again")
 
     def _once(self, begin: str, now: int, cause: str, fn: Callable[[PostgresTx], T]) -> tuple[T, PostgresTx]:

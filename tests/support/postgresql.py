@@ -56,9 +56,9 @@ def a_database() -> Iterator[str]:
             connection.execute(f"drop database {name} with (force)")
 
 
-def fresh() -> PostgresDatabase:
+def fresh(alone: bool = True) -> PostgresDatabase:
     """A database of its own, to be closed by whoever asked for it."""
-    return postgresql.create(url(), f"absence_test_{os.getpid()}_{next(_numbers)}")
+    return postgresql.create(url(), f"absence_test_{os.getpid()}_{next(_numbers)}", alone=alone)
 
 
 def lent() -> PostgresDatabase:

@@ -34,6 +34,16 @@ def database() -> Any:
 
 
 @contextmanager
+def standing_on(database: Any) -> Iterator[None]:
+    """Meanwhile the worlds of a test stand on this one."""
+    _made.append(lambda: database)
+    try:
+        yield
+    finally:
+        _made.pop()
+
+
+@contextmanager
 def using(store: str) -> Iterator[str]:
     """Meanwhile every `database` is one of this store."""
     lent: list[Any] = []
