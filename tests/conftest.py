@@ -16,7 +16,8 @@ DIED_AT = "test_a_daemon_that_dies_there"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many crash points were enumerated, and how many were passed: see test_crash_points.py."""
+    """How many crash points were enumerated, and how many were passed (see test_crash_points.py); how many attempts to
+    get past the triggers came to what (see test_bypasses.py)."""
     counted = Counter(
         ("-".join(report.nodeid.partition("[")[2].split("-")[:2]).replace("-", " on "), outcome)
         for outcome in ("passed", "failed", "error")
@@ -27,6 +28,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         points = sum(count for (died, _), count in counted.items() if died == daemon)
         passed = counted[daemon, "passed"]
         terminalreporter.write_line(f"crash points of {daemon}: {points} enumerated, {passed} passed")
+    tried = Counter(
+        tuple(told) for report in terminalreporter.stats.get("passed", []) for name, told in report.user_properties
+        if name == "bypass" and report.when == "call"
+    )  # fmt: skip
+    for store in sorted({store for store, _ in tried}):
+        refused, found = tried[store, "refused"], tried[store, "found"]
+        terminalreporter.write_line(f"ways past the triggers of {store}: {refused} refused, {found} found")
 
 
 @pytest.fixture(params=STORES)
