@@ -145,8 +145,12 @@ def described_by(server: str) -> str:
     return "[\n" + ",\n".join(json.dumps(one) for one in objects) + "\n]\n"
 
 
-if __name__ == "__main__":
+def write(server: str | None = None) -> None:
     SCHEMA_SQL.write_text(compiled())
     POSTGRESQL_SQL.write_text(compiled_for_postgresql())
-    if sys.argv[1:]:
-        SNAPSHOT.write_text(described_by(sys.argv[1]))
+    if server is not None:
+        SNAPSHOT.write_text(described_by(server))
+
+
+if __name__ == "__main__":
+    write(*sys.argv[1:])

@@ -1,5 +1,6 @@
 """A real PostgreSQL for the tests: started when the first of them asks for it, the same one for every process of a
-session, gone with the last of them. Nothing on it survives a crash of the machine, and nothing has to.
+session, gone with the last of them. Nothing on it survives a crash of the machine, and nothing has to. Run as a program
+it compiles the schema with this server at hand (`make snapshots`).
 
 Invariant: a database that is lent is empty, and as it was released.
 """
@@ -89,3 +90,9 @@ def as_superuser(database: PostgresDatabase, statements: str) -> None:
         connection.execute(statements)
     finally:
         connection.execute(f'reset session_replication_role; set role "{owner}"')
+
+
+if __name__ == "__main__":
+    from contest_platform.store import compile
+
+    compile.write(url())
