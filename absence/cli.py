@@ -13,11 +13,16 @@ from absence.cli_coverage import coverage
 from absence.cli_runbooks import runbooks
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
+from absence.opening import opener_of
 from absence.output import print_json, print_lines, wants_markup
 
 SEED = click.IntRange(0, 2**64 - 1)
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 DEFAULT_OUT = Path("runs")
+STORE = click.option(
+    "--store", default="sqlite", show_default=True, metavar="URL",
+    help="The platform's database: sqlite, or postgresql://… where the run makes a schema, and takes it away again.",
+)  # fmt: skip
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
 
 
@@ -63,6 +68,7 @@ def cli() -> None:
 )
 @click.option("--name", help="Name of the run directory; by default SCENARIO-sSEED-IDENTITY.")
 @click.option("--only", multiple=True, metavar="FAULT", help="Of the scenario's faults, only this one (repeatable).")
+@STORE
 @click.option("--no-faults", is_flag=True, help="Leave every fault of the scenario out.")
 @click.option("--field", type=click.IntRange(1, 1000), default=1, help="Multiply customers and entries by this.")
 @click.option(
@@ -77,6 +83,7 @@ def run(
     out: Path,
     name: str | None,
     only: tuple[str, ...],
+    store: str,
     no_faults: bool,
     field: int,
     budget_s: int,
@@ -89,8 +96,10 @@ def run(
     absence run scenarios/default.yaml --seed 7 --days 30
     absence run --only webhooks.lost --json
     absence run --feed masters2026_feed_deltas.csv --seed 7
+    absence run --store postgresql://me@localhost/test
     """
     with reported(as_json):
+        opener = opener_of(store)
         with collecting.to_stay():
             from absence.pipeline import Stages, execute
             from absence.progress import Bar, Budget
@@ -103,7 +112,7 @@ def run(
                     loaded = loaded.with_faults(only)
                 plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
         with Bar(shown=not as_json) as bar:
-            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say)
+            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener)
         _conclude(outcome, as_json)
 
 
@@ -157,22 +166,24 @@ def _print_summary(story: Any, replay: str, report: Path) -> None:
 
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
+@STORE
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(run_dir: Path, as_json: bool) -> None:
+def replay(run_dir: Path, store: str, as_json: bool) -> None:
     """Run the plan of RUN_DIR again and compare, event by event. Exit 0: the same digest; 30: it differs, and where.
 
     \b
     absence replay runs/default-s1-0123456789
-    absence replay runs/default-s1-0123456789 --json
+    absence replay runs/default-s1-0123456789 --store postgresql://me@localhost/test
     """
     with reported(as_json):
+        opener = opener_of(store)
         from absence import replaying
         from absence.progress import Bar
 
         _open(run_dir)
         try:
             with Bar(shown=not as_json) as bar:
-                same = replaying.replay(run_dir, bar.day)
+                same = replaying.replay(run_dir, bar.day, opener)
         except replaying.Diverged as diverged:
             told = replaying.describe(diverged)
             if as_json:

@@ -62,6 +62,14 @@ def _system(error: OSError) -> _Handled | None:
     ]
 
 
+def _server(error: Exception) -> _Handled:
+    """The PostgreSQL server went away, or had no room, as the run went on."""
+    return ExitCode.USAGE, [
+        f"The database server of --store failed: {str(error).strip().splitlines()[0]}",
+        "Nothing half-written was left behind; what the run made on the server, the next run there takes away.",
+    ]
+
+
 def _database(error: Exception) -> _Handled:
     """The database of a large run's platform lies on the disk of the run."""
     return ExitCode.USAGE, [
@@ -99,6 +107,9 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "absence.covering.RunFailed": lambda e: (e.code, e.lines),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),
     "builtins.OSError": _system,
+    "contest_platform.store.database.DatabaseRefused": lambda e: (ExitCode.USAGE, [f"--store: {e}"]),
+    "psycopg.OperationalError": _server,
+    "psycopg.errors.OperationalError": _server,
     "apsw.FullError": _database,
     "apsw.IOError": _database,
 }

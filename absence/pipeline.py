@@ -24,6 +24,7 @@ from evidence.run import Evidence
 from evidence.writer import Published, RunWriter
 from reports import tell, write_all
 from reports.story import Story
+from simulator.opening import Opener, embedded
 from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
 
@@ -82,14 +83,16 @@ def code_fingerprint() -> str:
     return manifest.code_sha256([root / package for package in PACKAGES])
 
 
-def simulate_into(writer: RunWriter, plan: Plan, stages: Stages, progress: Progress | None) -> tuple[Work, str]:
+def simulate_into(
+    writer: RunWriter, plan: Plan, stages: Stages, progress: Progress | None, opener: Opener = embedded
+) -> tuple[Work, str]:
     """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest."""
     writer.write_plan(plan)
     operations = shipped() if plan.operations else NONE
     for path, content in operations.documents.items():
         writer.write(path, content)
     with stages.measure("simulate"):
-        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations)
+        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations, opener)
     with stages.measure("seal"):
         digest = writer.seal({"code": code_fingerprint()}).digest
     return work, digest
@@ -102,15 +105,16 @@ def execute(
     progress: Progress | None = None,
     stages: Stages | None = None,
     announce: Callable[[str], None] = lambda _: None,
+    opener: Opener = embedded,
 ) -> RunOutcome:
-    """Run `plan` and publish its run directory under `out`.
+    """Run `plan` on the database that `opener` opens, and publish its run directory under `out`.
 
-    Raises OutputRefused before anything is run, PreflightFailed, IdentityConflict. Stopped at any instant, it leaves no
-    half-written run.
+    Raises OutputRefused before anything is run, DatabaseRefused, PreflightFailed, IdentityConflict. Stopped at any
+    instant, it leaves no half-written run.
     """
     stages = stages or Stages()
     with RunWriter(out, name) as writer:
-        work, _ = simulate_into(writer, plan, stages, progress)
+        work, _ = simulate_into(writer, plan, stages, progress, opener)
         evidence = Evidence.open(writer.path)
         announce("judging")
         with stages.measure("judge"):

@@ -14,6 +14,7 @@ from evidence.journal import JournalWriter
 from evidence.manifest import JOURNAL, PLAN, file_sha256
 from evidence.run import Evidence
 from evidence.writer import RunWriter
+from simulator.opening import Opener, embedded
 from simulator.run import Progress, simulate
 
 
@@ -73,9 +74,9 @@ class Replayed:
     differing_books: tuple[str, ...]
 
 
-def replay(run_dir: Path, progress: Progress | None = None) -> Replayed:
-    """Replay the plan of `run_dir`. Raises Diverged, PlanAltered, NotARun, and ManifestBroken when nothing tells what
-    the run was."""
+def replay(run_dir: Path, progress: Progress | None = None, opener: Opener = embedded) -> Replayed:
+    """Replay the plan of `run_dir` on the database that `opener` opens. Raises DatabaseRefused, Diverged, PlanAltered,
+    NotARun, and ManifestBroken when nothing tells what the run was."""
     evidence = Evidence.open(run_dir)
     recorded = evidence.manifest
     found = file_sha256(run_dir / PLAN)
@@ -92,7 +93,8 @@ def replay(run_dir: Path, progress: Progress | None = None) -> Replayed:
         tempfile.TemporaryDirectory(prefix="absence-replay-") as scratch,
         RunWriter(Path(scratch), "replay") as writer,
     ):
-        simulate(plan, JournalWriter(_Tee(comparing, writer)), writer.books, progress, operations)  # type: ignore[arg-type]
+        journal = JournalWriter(_Tee(comparing, writer))  # type: ignore[arg-type]
+        simulate(plan, journal, writer.books, progress, operations, opener)
         events = comparing.finish()
         writer.write_plan(plan)
         code = code_fingerprint()

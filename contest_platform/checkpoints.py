@@ -14,6 +14,8 @@ SAVE = """
     on conflict (name) do update set value = excluded.value, updated_at = excluded.updated_at
 """
 
+ALL = (1 << 63) - 1
+"""As a limit: no limit. (What a store means by a negative one, each decides for itself.)"""
 _FIRSTS = "checkpoints.firsts"
 """Of ranges of names, [low, high) -> the first name in it that there is."""
 

@@ -172,6 +172,9 @@ class Tx(Protocol):
     def notify(self, topic: str) -> None:
         """Notify `topic` once the transaction has committed."""
 
+    def schema_differences(self) -> list[str]:
+        """How the schema of the database differs from the one that was released; nothing: it does not."""
+
 
 class Store(Protocol):
     def transact(self, operation: str, fn: Callable[[Tx], T]) -> Awaitable[T]:
@@ -413,8 +416,8 @@ class Backup:
 @dataclass(frozen=True, slots=True)
 class BackupContent:
     """What a backup, or a database restored from one, holds when it is opened and read through. `problem`: why it could
-    not serve as the platform's database, or None. `content_sha256` is over every row of every table; empty if nobody
-    asked for it."""
+    not serve as the platform's database, or None. `sha256` is over every row of every table: two that hold the same
+    have the same."""
 
     sha256: str
     problem: str | None
@@ -422,7 +425,6 @@ class BackupContent:
     rows: int
     audit_seq: int
     audit_hash: str
-    content_sha256: str
 
 
 class Backups(Protocol):
@@ -431,8 +433,8 @@ class Backups(Protocol):
     def create(self, *, backup_id: str) -> Awaitable[Backup]:
         """Put a consistent copy of the whole store aside. The same id again replaces it."""
 
-    def inspect(self, *, backup_id: str, content: bool = False) -> Awaitable[BackupContent | None]:
-        """Open and read through what lies under this id; None: nothing does. `content`: with the hash of all rows."""
+    def inspect(self, *, backup_id: str) -> Awaitable[BackupContent | None]:
+        """Open and read through what lies under this id; None: nothing does."""
 
     def restore(self, *, backup_id: str, target: str) -> Awaitable[BackupContent | None]:
         """Make the scratch database `target` anew from a backup, and read through it. Never the one in service."""

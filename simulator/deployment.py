@@ -11,11 +11,10 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-import apsw
-
 import contest_platform
 from contest_platform.audit import canonical
 from contest_platform.service import Config
+from contest_platform.store.database import Database
 
 
 def code_sha256(patches: Mapping[str, bytes]) -> str:
@@ -44,7 +43,12 @@ def config_sha256(config: Config) -> str:
     return sha256(canonical(asdict(config)).encode()).hexdigest()
 
 
-def schema_sha256(connection: apsw.Connection) -> str:
-    """Over the definition of every table, index and trigger."""
-    rows = connection.execute("select type, name, sql from sqlite_master where sql is not null order by type, name")
-    return sha256("\n".join(f"{row[0]} {row[1]} {row[2]}" for row in rows).encode()).hexdigest()
+def schema_sha256(database: Database) -> str:
+    """Over the released definition of every table, index and trigger, and over how those of `database` differ from it:
+    the same for every store in which they do not."""
+    return sha256("\n".join((_released_schema(), *database.schema_differences())).encode()).hexdigest()
+
+
+@cache
+def _released_schema() -> str:
+    return "".join(source.decode() for path, source in _sources().items() if path.endswith(".sql"))

@@ -13,7 +13,7 @@ from contest_platform.app import App
 from contest_platform.http import Request, Response
 from contest_platform.ports import ConnectionFailed, Ports, Tx
 from contest_platform.service import Config
-from contest_platform.store import sqlite
+from contest_platform.store.database import Database
 from contest_platform.units import Unit
 from seams.bus import SeamBus
 from seams.draws import Draws
@@ -123,12 +123,10 @@ class ProcessStore:
     `line`: the way to the database, where faults act on it; None where the plan has none for it.
     """
 
-    def __init__(
-        self, driver: Driver, connection: sqlite.Connection, process: Process, line: DatabaseLine | None = None
-    ) -> None:
-        self._driver, self._connection, self._actor, self._line = driver, connection, process.actor, line
+    def __init__(self, driver: Driver, database: Database, process: Process, line: DatabaseLine | None = None) -> None:
+        self._driver, self._transact, self._actor, self._line = driver, database.transact, process.actor, line
         self._guard, self._now, self._session = process.life.guard, driver.runtime.now, process.session
-        self._pool = process.pool
+        self._pool, self._role = process.pool, process.role
 
     async def transact(self, operation: str, fn: Callable[[Tx], T]) -> T:
         self._guard()
@@ -140,7 +138,7 @@ class ProcessStore:
 
     def _commit(self, operation: str, fn: Callable[[Tx], T]) -> T:
         driver = self._driver
-        result, tx = sqlite.transact(self._connection, self._now(), driver.cause() or "", fn)
+        result, tx = self._transact(self._now(), driver.cause() or "", fn, self._role)
         self._session.committed(tx.statements, tx.changes)
         head = tx.memo.get("audit.head")
         if head is not None:

@@ -6,14 +6,12 @@ The evidence written here is all that the judgement will see.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-
-import apsw
 
 from contest_platform.http import Request
 from contest_platform.ports import PortError
 from contest_platform.signing import signer
-from contest_platform.store import sqlite
 from contest_platform.store.tables import TABLES
 from evidence.books import BookSet
 from evidence.journal import JournalWriter
@@ -23,6 +21,7 @@ from simulator.actors.hosts import HOSTS
 from simulator.actors.identity import ABSENT, PROBED_PATH, web_token
 from simulator.driver import Life
 from simulator.kernel import Kernel
+from simulator.opening import Opener, embedded
 from simulator.operations import NONE, Operations
 from simulator.world import TOKEN_LIFE_S, World
 
@@ -57,16 +56,23 @@ def simulate(
     books: BookSet,
     progress: Progress | None = None,
     operations: Operations = NONE,
+    opener: Opener = embedded,
 ) -> Work:
-    """Run `plan` in virtual time, writing `journal` and `books`. Raises PreflightFailed."""
+    """Run `plan` in virtual time, writing `journal` and `books`; the platform's database is what `opener` opens.
+    Raises PreflightFailed, DatabaseRefused."""
     kernel = Kernel(Draws(plan.root_key), journal, plan.starts_at)
     kernel.record(
         "harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed, operations=operations.sha256
     )
-    world = World(plan, kernel, books, operations)
+    with closing(opener(plan, books.directory)) as store:
+        return _simulated(World(plan, kernel, books, operations, store), kernel, progress)
+
+
+def _simulated(world: World, kernel: Kernel, progress: Progress | None) -> Work:
+    plan, books = world.plan, world.books
 
     def failed(life: Life, error: Exception) -> None:
-        if sqlite.disk_failed(error):
+        if world.connection.failed(error):
             kernel.fail(error)  # the fault of our machine, not of the platform
         else:
             _died(world, life.name, error)
@@ -80,9 +86,9 @@ def simulate(
             progress(day, days)
     finish(world)
     inserts = sum(books[f"platform.{table}"].count for table in TABLES)
-    work = Work(kernel.events, inserts, world.database.transactions, journal.count, books["platform.audit_log"].count)
-    world.connection.close()
-    return work
+    return Work(
+        kernel.events, inserts, world.database.transactions, kernel.journal.count, books["platform.audit_log"].count
+    )
 
 
 async def begin(world: World) -> None:
@@ -158,21 +164,8 @@ async def _forgery_is_refused(world: World) -> str:
 
 async def _log_refuses_edits(world: World) -> str:
     """The audit trail must be append-only in the database itself, before anybody relies on it."""
-    for statement in (
-        "update audit_log set reason = reason where seq = 1",
-        "delete from audit_log where seq = 1",
-        "insert or replace into audit_log select * from audit_log where seq = 1",
-    ):
-        world.connection.execute("savepoint preflight")
-        try:
-            world.connection.execute(statement)
-        except apsw.ConstraintError:
-            continue
-        finally:
-            world.connection.execute("rollback to preflight")
-            world.connection.execute("release preflight")
-        return f"the database allowed: {statement}"
-    return ""
+    allowed = [edit for edit in world.connection.edits("audit_log") if not world.connection.refuses(edit)]
+    return f"the database allowed: {allowed[0]}" if allowed else ""
 
 
 CHECKLIST: tuple[tuple[str, Callable[[World], Awaitable[str]]], ...] = (

@@ -15,8 +15,8 @@ from contest_platform.audit import Context, canonical
 from contest_platform.ports import Ports, Store, Tx
 from contest_platform.service import Config
 from contest_platform.services import configuration
-from contest_platform.store import sqlite
-from contest_platform.store.backup import SqliteBackups
+from contest_platform.store.backup import LogicalBackups
+from contest_platform.store.database import Database
 from evidence.books import BookSet
 from evidence.plan import Contest, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
@@ -34,6 +34,7 @@ from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
+from simulator.opening import embedded
 from simulator.operations import NONE, Operations
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
 from simulator.wires.backups import BackupWire
@@ -54,21 +55,26 @@ T = TypeVar("T")
 
 PROCESSOR_CALLER = "platform"
 TOKEN_LIFE_S = 60 * 86_400
-ENTRIES_IN_MEMORY_MAX = 5_000
-"""An entry takes 12 KiB of database. To write every commit to a file costs the default run 3 % (measured)."""
 Lever = Callable[[Action, NoteAction], Awaitable[None]]
 
 
 class World:
     """Implements simulator.actors.context.World for the actors and wires in it."""
 
-    def __init__(self, plan: Plan, driver: Driver, books: BookSet, operations: Operations = NONE) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        driver: Driver,
+        books: BookSet,
+        operations: Operations = NONE,
+        connection: Database | None = None,
+    ) -> None:
+        """`connection`: the platform's database, empty; by default one that is embedded."""
         self.plan, self.driver, self.books = plan, driver, books
         self.runtime, self.call, self.never, self.record = driver.runtime, driver.call, driver.never, driver.record
         self.draws = Draws(plan.root_key)
-        in_memory = len(plan.entries) <= ENTRIES_IN_MEMORY_MAX
-        self.connection = sqlite.connect() if in_memory else sqlite.connect_unnamed(books.directory)
-        self.backups = SqliteBackups(self.connection, {}, {})
+        self.connection = connection or embedded(plan, books.directory)
+        self.backups = LogicalBackups(self.connection, {}, {})
         self._bites = books["injector.bites"]
         self._faults = [_build(fault) for fault in plan.faults]
         self.bus = SeamBus(self._faults, self.runtime.now, self._note_effect)
@@ -164,9 +170,7 @@ class World:
 
     def _configured(self) -> Config:
         """What a process that starts now reads: the last version of the configuration, over what was deployed."""
-        return sqlite.transact(
-            self.connection, self.runtime.now(), "", lambda tx: configuration.in_force(tx, self.config)
-        )[0]
+        return self.connection.transact(self.runtime.now(), "", lambda tx: configuration.in_force(tx, self.config))[0]
 
     def _token(self, principal: str) -> str:
         return self.identity.issue(principal, TOKEN_LIFE_S)
@@ -182,7 +186,7 @@ class World:
             for contest in self.plan.contests:
                 catalogue.create_contest(tx, ctx, _contest_row(contest))
 
-        _, tx = sqlite.transact(self.connection, self.runtime.now(), self.driver.cause() or "", fill)
+        _, tx = self.connection.transact(self.runtime.now(), self.driver.cause() or "", fill)
         seq, digest = tx.memo["audit.head"]
         self.record("system:catalogue", "commit", "catalogue", audit_seq=seq, audit_hash=digest)
         session.committed(tx.statements, tx.changes)
@@ -250,15 +254,10 @@ class World:
         self.processor.close_books()
         self.provider.close_books()
         self.database.end()
-        cursor = self.connection.cursor()
         for name, schema in BOOKS.items():
             if schema.party != "platform":
                 continue
-            self.books[name].extend(
-                cursor.execute(
-                    f"select {', '.join(schema.columns)} from {name.partition('.')[2]} order by {', '.join(schema.key)}"
-                )
-            )
+            self.books[name].extend(self.connection.scan(name.partition(".")[2], tuple(schema.columns), schema.key))
             self.books[name].end()
 
 

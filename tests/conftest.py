@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Ran, SharedRuns
+from tests.support.stores import STORES, using
 
 DIED_AT = "test_a_daemon_that_dies_there"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many crash points were enumerated, and how many were passed: see test_crash_points.py."""
+    """How many crash points were enumerated, and how many were passed (see test_crash_points.py); how many attempts to
+    get past the triggers came to what (see test_bypasses.py)."""
     counted = Counter(
-        (report.nodeid.partition("[")[2].partition("-")[0], outcome)
+        ("-".join(report.nodeid.partition("[")[2].split("-")[:2]).replace("-", " on "), outcome)
         for outcome in ("passed", "failed", "error")
         for report in terminalreporter.stats.get(outcome, [])
         if DIED_AT in report.nodeid
@@ -25,6 +28,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         points = sum(count for (died, _), count in counted.items() if died == daemon)
         passed = counted[daemon, "passed"]
         terminalreporter.write_line(f"crash points of {daemon}: {points} enumerated, {passed} passed")
+    tried = Counter(
+        tuple(told) for report in terminalreporter.stats.get("passed", []) for name, told in report.user_properties
+        if name == "bypass" and report.when == "call"
+    )  # fmt: skip
+    for store in sorted({store for store, _ in tried}):
+        refused, found = tried[store, "refused"], tried[store, "found"]
+        terminalreporter.write_line(f"ways past the triggers of {store}: {refused} refused, {found} found")
+
+
+@pytest.fixture(params=STORES)
+def each_store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The worlds of a test stand on this store: see tests/support/stores.py."""
+    with using(request.param) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -9,27 +9,27 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.ports import Tx
 from contest_platform.store import sqlite
+from tests.support.stores import database, on_each_store
 
 CTX = Context("system:test", "c1")
 NOW = 1_767_571_200_000
 
 
-def write(connection: apsw.Connection, fn: Callable[[Tx], Any], now: int = NOW) -> Any:
-    return sqlite.transact(connection, now, "ev-7", fn)[0]
+def write(connection: Any, fn: Callable[[Tx], Any], now: int = NOW) -> Any:
+    return connection.transact(now, "ev-7", fn)[0]
 
 
-def rows(connection: apsw.Connection, sql: str) -> list[dict[str, Any]]:
-    return sqlite.query(connection, sql)
+def rows(connection: Any, sql: str) -> list[dict[str, Any]]:
+    return connection.query(sql)
 
 
-def log(connection: apsw.Connection) -> list[dict[str, Any]]:
+def log(connection: Any) -> list[dict[str, Any]]:
     return rows(connection, "select * from audit_log order by seq")
 
 
@@ -40,8 +40,8 @@ def a_user(user_id: str = "u1") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def three_rows() -> apsw.Connection:
-    connection = sqlite.connect()
+def three_rows() -> Any:
+    connection = database()
     write(connection, lambda tx: audit.insert(tx, CTX, "users", a_user(), "signed up: naïve"))
     write(connection, lambda tx: audit.append(tx, CTX, "refuse.entry", "contests/c1", reason="contest_full"))
     write(
@@ -54,12 +54,14 @@ def three_rows() -> apsw.Connection:
 # --- the audit log ----------------------------------------------------------------------------------------------------
 
 
+@on_each_store
 def test_the_chain_is_gapless_and_every_row_names_the_one_before_it() -> None:
     chain = log(three_rows())
     assert [row["seq"] for row in chain] == [1, 2, 3]
     assert [row["prev_hash"] for row in chain] == ["0" * 64, chain[0]["hash"], chain[1]["hash"]]
 
 
+@on_each_store
 def test_an_outsider_recomputes_every_hash() -> None:
     for row in log(three_rows()):
         stated = row.pop("hash")
@@ -70,6 +72,7 @@ def test_an_outsider_recomputes_every_hash() -> None:
 @pytest.mark.parametrize(
     "column", ["actor", "action", "subject", "before", "after", "reason", "at", "cause", "correlation"]
 )
+@on_each_store
 def test_no_column_can_be_changed_without_its_hash_showing_it(column: str) -> None:
     row = log(three_rows())[2]
     stated = row.pop("hash")
@@ -78,6 +81,7 @@ def test_no_column_can_be_changed_without_its_hash_showing_it(column: str) -> No
     assert sha256(text.encode("utf-8")).hexdigest() != stated
 
 
+@on_each_store
 def test_an_insert_tells_the_whole_row() -> None:
     row = log(three_rows())[0]
     assert (row["action"], row["subject"], row["before"]) == ("users.insert", "users/u1", None)
@@ -85,6 +89,7 @@ def test_an_insert_tells_the_whole_row() -> None:
     assert (row["actor"], row["correlation"], row["cause"], row["at"]) == ("system:test", "c1", "ev-7", NOW)
 
 
+@on_each_store
 def test_an_update_tells_the_changed_columns_before_and_after_and_no_other() -> None:
     connection = three_rows()
     row = log(connection)[2]
@@ -94,6 +99,7 @@ def test_an_update_tells_the_changed_columns_before_and_after_and_no_other() -> 
     assert rows(connection, "select * from users") == [{**a_user(), "email": "new", "name": "Zoë"}]
 
 
+@on_each_store
 def test_an_update_touches_the_row_with_the_key_alone() -> None:
     connection = three_rows()
     write(connection, lambda tx: audit.insert(tx, CTX, "users", a_user("u2"), "signed up"))
@@ -107,6 +113,7 @@ def test_a_composite_key_is_joined_by_slashes() -> None:
     assert audit.subject("transfer_attempts", {"transfer_id": "t1", "n": 3, "code": "x"}) == "transfer_attempts/t1/3"
 
 
+@on_each_store
 def test_an_update_of_a_row_that_is_not_there_raises_and_leaves_no_trace() -> None:
     connection = three_rows()
     with pytest.raises(LookupError, match="users has no row"):
@@ -114,6 +121,7 @@ def test_an_update_of_a_row_that_is_not_there_raises_and_leaves_no_trace() -> No
     assert len(log(connection)) == 3
 
 
+@on_each_store
 def test_a_change_that_is_rolled_back_takes_its_audit_row_with_it() -> None:
     connection = three_rows()
 
@@ -129,7 +137,7 @@ def test_a_change_that_is_rolled_back_takes_its_audit_row_with_it() -> None:
     assert chain[3]["prev_hash"] == chain[2]["hash"]
 
 
-def both(connection: apsw.Connection, key: str) -> None:
+def both(connection: Any, key: str) -> None:
     """An audit row, and a posting with another."""
 
     def fn(tx: Tx) -> None:
@@ -156,20 +164,21 @@ def test_writers_who_take_turns_go_on_where_the_other_one_stopped(tmp_path: Path
     assert [row["txn_id"] for row in rows(second, "select txn_id from ledger_transactions")] == list(range(1, 7))
 
 
+@on_each_store
 def test_what_somebody_changes_past_the_transactions_is_not_overlooked() -> None:
     """The chain goes on from the last row that is there, not from one that is remembered."""
     connection = three_rows()
-    connection.execute("drop trigger audit_log_refuses_delete")
-    connection.execute("delete from audit_log where seq > 1")
+    assert connection.by_hand(["delete from audit_log where seq > 1"], "superuser", bypass="audit_log")[1] == 2
     both(connection, "after it")
     assert [row["seq"] for row in log(connection)] == [1, 2, 3]
     assert log(connection)[1]["prev_hash"] == log(connection)[0]["hash"]
 
 
+@on_each_store
 def test_the_transaction_knows_the_last_audit_row_it_wrote() -> None:
-    connection = sqlite.connect()
-    _, tx = sqlite.transact(
-        connection, NOW, "ev-7", lambda tx: audit.append(tx, CTX, "refuse.entry", "contests/c1", reason="full")
+    connection = database()
+    _, tx = connection.transact(
+        NOW, "ev-7", lambda tx: audit.append(tx, CTX, "refuse.entry", "contests/c1", reason="full")
     )
     assert tx.memo["audit.head"] == (1, log(connection)[0]["hash"])
 
@@ -177,17 +186,18 @@ def test_the_transaction_knows_the_last_audit_row_it_wrote() -> None:
 # --- the ledger -------------------------------------------------------------------------------------------------------
 
 
-def post(connection: apsw.Connection, key: str, *postings: tuple[str, int]) -> Any:
+def post(connection: Any, key: str, *postings: tuple[str, int]) -> Any:
     return write(connection, lambda tx: ledger.post(tx, CTX, "capture", key, postings, "because"))
 
 
-def postings(connection: apsw.Connection) -> list[tuple[Any, ...]]:
+def postings(connection: Any) -> list[tuple[Any, ...]]:
     found = rows(connection, "select txn_id, n, account, amount_cents from ledger_postings order by txn_id, n")
     return [tuple(row.values()) for row in found]
 
 
+@on_each_store
 def test_a_transaction_is_posted_with_its_cause_and_audited() -> None:
-    connection = sqlite.connect()
+    connection = database()
     assert post(connection, "capture:pi_1", ("assets:a", 500), ("liabilities:b", -300), ("liabilities:c", -200)) is True
     assert postings(connection) == [
         (1, 1, "assets:a", 500), (1, 2, "liabilities:b", -300), (1, 3, "liabilities:c", -200),
@@ -205,16 +215,18 @@ def test_a_transaction_is_posted_with_its_cause_and_audited() -> None:
     }
 
 
+@on_each_store
 def test_what_does_not_balance_is_refused_and_leaves_nothing() -> None:
-    connection = sqlite.connect()
+    connection = database()
     with pytest.raises(ledger.OutOfBalanceError, match="capture:pi_1 is out of balance by 1 cents"):
         post(connection, "capture:pi_1", ("assets:a", 500), ("liabilities:b", -499))
     assert postings(connection) == []
     assert log(connection) == []
 
 
+@on_each_store
 def test_a_fact_is_posted_once_whoever_tells_of_it() -> None:
-    connection = sqlite.connect()
+    connection = database()
     assert post(connection, "capture:pi_1", ("assets:a", 500), ("liabilities:b", -500)) is True
     assert post(connection, "capture:pi_1", ("assets:a", 900), ("liabilities:b", -900)) is False
     assert post(connection, "capture:pi_2", ("assets:a", 70), ("liabilities:b", -70)) is True
@@ -222,21 +234,24 @@ def test_a_fact_is_posted_once_whoever_tells_of_it() -> None:
     assert len(log(connection)) == 2
 
 
+@on_each_store
 def test_postings_of_zero_are_left_out() -> None:
-    connection = sqlite.connect()
+    connection = database()
     post(connection, "rake:c1", ("assets:a", 500), ("income:rake:c1", 0), ("liabilities:b", -500))
     assert [row[1:] for row in postings(connection)] == [(1, "assets:a", 500), (2, "liabilities:b", -500)]
 
 
+@on_each_store
 def test_where_nothing_moves_there_is_no_transaction() -> None:
-    connection = sqlite.connect()
+    connection = database()
     assert post(connection, "overlay:c1", ("assets:a", 0), ("liabilities:b", 0)) is False
     assert rows(connection, "select * from ledger_transactions") == []
     assert log(connection) == []
 
 
+@on_each_store
 def test_a_move_credits_one_account_and_debits_another() -> None:
-    connection = sqlite.connect()
+    connection = database()
     write(
         connection,
         lambda tx: ledger.move(tx, CTX, "fee", "fee:1", debit=ledger.FEES, credit=ledger.PENDING, cents=88, reason="x"),

@@ -21,6 +21,7 @@ from tests.support.contest_world import ContestWorld, Crash
 from tests.support.crash_points import Steps, taking
 from tests.support.payout_world import settled
 from tests.support.settlement_world import ready
+from tests.support.stores import STORES, using
 
 PACKS_AT_ONCE = 2
 """Of three: so that there is a point between two transactions that execute."""
@@ -53,35 +54,50 @@ def work_on(world: ContestWorld, daemon: Daemon, steps: Steps | None = None) -> 
 
 
 @cache
-def uninterrupted(name: str) -> tuple[tuple[str, ...], dict[str, Any], list[str]]:
+def uninterrupted(name: str, store: str) -> tuple[tuple[str, ...], dict[str, Any], list[str]]:
     """The points of a life that does not die, what is told after it, and the keys that it sent."""
     daemon, steps = DAEMONS[name], Steps()
-    world = daemon.make()
-    with pytest.MonkeyPatch.context() as patch:
+    with using(store), pytest.MonkeyPatch.context() as patch:
         patch.setattr(settlement, "PACKS_PER_TRANSACTION", PACKS_AT_ONCE)
+        world = daemon.make()
         work_on(world, daemon, steps)
-    return tuple(steps.taken), world.story(), sorted(world.processor.sent())
+        return tuple(steps.taken), world.story(), sorted(world.processor.sent())
 
 
-POINTS = [(name, number) for name in DAEMONS for number in range(1, len(uninterrupted(name)[0]) + 1)]
+POINTS = [
+    (name, store, number)
+    for name in DAEMONS for store in STORES for number in range(1, len(uninterrupted(name, store)[0]) + 1)
+]  # fmt: skip
 
 
-def test_the_points_are_before_each_statement_around_each_commit_and_around_each_call() -> None:
-    points, _, _ = uninterrupted("settlement")
+@pytest.mark.parametrize("store", STORES)
+def test_the_points_are_before_each_statement_around_each_commit_and_around_each_call(store: str) -> None:
+    points, _, _ = uninterrupted("settlement", store)
     commits = sum(point == "before commit" for point in points)
     assert commits == sum(point.startswith("after the commit of") for point in points) > 5
     for written in ("settlement_packs", "outcomes", "outcome_settlement_log", "ledger_transactions", "audit_log"):
         assert any(f"into {written}" in point for point in points), written
-    calls = [point for point in uninterrupted("payouts")[0] if "the call" in point]
+    calls = [point for point in uninterrupted("payouts", store)[0] if "the call" in point]
     assert calls == ["before the call create_transfer", "after the call create_transfer"] * 3
 
 
-@pytest.mark.parametrize(("name", "number"), POINTS)
+@pytest.mark.parametrize("name", DAEMONS)
+def test_a_life_that_does_not_die_tells_the_same_story_on_each_store(name: str) -> None:
+    told = [uninterrupted(name, store)[1:] for store in STORES]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(("name", "store", "number"), POINTS)
 def test_a_daemon_that_dies_there_is_followed_by_one_that_ends_in_the_same_story(
-    name: str, number: int, monkeypatch: pytest.MonkeyPatch
+    name: str, store: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with using(store):
+        dies_and_is_followed(name, store, number, monkeypatch)
+
+
+def dies_and_is_followed(name: str, store: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settlement, "PACKS_PER_TRANSACTION", PACKS_AT_ONCE)
-    points, story, sent = uninterrupted(name)
+    points, story, sent = uninterrupted(name, store)
     daemon, steps = DAEMONS[name], Steps(dies_at=number)
     world = daemon.make()
     began_at = world.runtime.at

@@ -15,7 +15,7 @@ import pytest
 from contest_platform.store import sqlite
 from evidence.manifest import Manifest
 from evidence.plan import Plan
-from simulator import world
+from simulator import opening
 from tests.support.command import Ran, SharedRuns, Told, absence, start
 
 ENVIRONMENTS = (
@@ -87,7 +87,7 @@ def test_a_run_too_large_for_memory_goes_the_same_way(small_run: Ran, monkeypatc
 
     connect_unnamed = sqlite.connect_unnamed
     monkeypatch.setattr(sqlite, "connect_unnamed", connect)
-    monkeypatch.setattr(world, "ENTRIES_IN_MEMORY_MAX", 0)
+    monkeypatch.setattr(opening, "ENTRIES_IN_MEMORY_MAX", 0)
     assert absence("replay", small_run.path).stdout.startswith("REPRODUCED")
     assert len(on_disk) == 1
 

@@ -20,7 +20,10 @@ from contest_platform.opsctl_printing import Outcome, Pairs, Records, printed, q
 from contest_platform.ports import ConnectionFailed, ConnectionLost, DeadlineExceeded
 from tests.support.admin_world import LEE, AdminWorld
 from tests.support.prepared import prepared
+from tests.support.stores import on_each_store
 from tests.support.transcript import SESSION, commands, played, told
+
+pytestmark = on_each_store
 
 TOLD = told(SESSION.read_text())
 AROUND_A_RUNBOOK = {f"/api/admin/runbooks/{word}" for word in ("start", "steps", "complete")}

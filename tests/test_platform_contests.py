@@ -10,6 +10,9 @@ from contest_platform import ledger
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.services.contests import ContestsService
 from tests.support.contest_world import CUTOFF_AT, HOLD_S, LOCK_AT, OVER_AT, ContestWorld
+from tests.support.stores import on_each_store
+
+pytestmark = on_each_store
 
 
 def a_contest(**more: Any) -> tuple[ContestWorld, ContestsService]:

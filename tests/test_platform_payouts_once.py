@@ -13,6 +13,9 @@ from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.services.payouts import KEY_LIFE_MS, PayoutsService
 from tests.support.contest_world import CONFIG, CUTOFF_AT, ContestWorld, Crash
 from tests.support.payout_world import PAID, attempts, keys, settled, to_the_end, transfers
+from tests.support.stores import on_each_store
+
+pytestmark = on_each_store
 
 TIMEOUT_MS = CONFIG.processor_timeout_ms
 

@@ -15,6 +15,9 @@ from contest_platform.services.contests import ContestsService
 from contest_platform.services.settlement import LEASE_MS, SettlementService, run_again
 from tests.support.contest_world import CTX, CUTOFF_AT, LOCK_AT, OVER_AT, ContestWorld
 from tests.support.settlement_world import CARDS, ENTRIES, WINNERS, complete, cut, ready, settled
+from tests.support.stores import on_each_store
+
+pytestmark = on_each_store
 
 # --- when -------------------------------------------------------------------------------------------------------------
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import apsw
 import pytest
 
 from contest_platform.services.settlement import LEASE_MS, PACKS_PER_TRANSACTION, SettlementService
 from tests.support.contest_world import CUTOFF_AT, Crash
 from tests.support.settlement_world import crowd, cut, ready
+from tests.support.stores import REFUSED, on_each_store
+
+pytestmark = on_each_store
 
 # --- one writer -------------------------------------------------------------------------------------------------------
 
@@ -82,7 +84,7 @@ def test_the_database_refuses_a_daemon_that_believes_in_an_expired_lease(taken_o
         "select p.*, l.outcome_id, o.entry_id as outcome_of, o.score, o.place, o.prize_cents, o.scores_hash"
         " from settlement_packs p join outcome_pack_links l using (pack_id) join outcomes o using (outcome_id)"
     )[0]
-    with pytest.raises(apsw.ConstraintError, match="only the settlement daemon may leave PENDING"):
+    with pytest.raises(REFUSED, match="only the settlement daemon may leave PENDING"):
         world.write(lambda tx: first._end_pack(tx, "c1", {**pack, "user_id": "ann", "own_cents": 0}, 1))
     assert {row["status"] for row in world.rows("select status from settlement_packs")} == {"PENDING"}
 

@@ -16,11 +16,21 @@ import pytest
 from contest_platform import checkpoints
 from contest_platform.statuses import PACK_STATUSES
 from contest_platform.store import sqlite
-from contest_platform.store.compile import SCHEMA_SQL, compiled
+from contest_platform.store.compile import (
+    POSTGRESQL_SQL,
+    SCHEMA_SQL,
+    compiled,
+    compiled_for_postgresql,
+    described_by,
+)
+from contest_platform.store.postgresql_objects import OBJECTS, SNAPSHOT
 from contest_platform.store.schema import APPEND_ONLY, IRREPLACEABLE, METADATA
 from contest_platform.store.tables import KEYS, TABLES
+from contest_platform.store.triggers import UNTRUNCATED
 from evidence.schemas.platform import BOOKS
 from evidence.schemas.types import Column
+from tests.support import postgresql
+from tests.support.stores import REFUSED, database, on_each_store, using
 
 NOW = 1_000_000
 EXECUTION: dict[str, Any] = {
@@ -29,7 +39,7 @@ EXECUTION: dict[str, Any] = {
     "duration_seconds": None, "result_json": None, "error_reason": None, "system_state_before": "{}",
     "system_state_after": None, "created_at": NOW, "updated_at": NOW,
 }  # fmt: skip
-OTHER = {"TEXT": "another", "INTEGER": 77, "BIGINT": 77, "BOOLEAN": 0}
+OTHER = {"TEXT": "another", "INTEGER": 77, "BIGINT": 77, "BOOLEAN": False}
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +76,20 @@ def bare(path: str) -> Iterator[apsw.Connection]:
     connection.close()
 
 
-@pytest.fixture(params=["own", "bare"])
-def connection(request: pytest.FixtureRequest) -> apsw.Connection:
-    """For what must protect the database from both: it is in the file, not in the connection."""
-    found: apsw.Connection = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture
+def owners() -> Iterator[Any]:
+    """A connection of the tables' owner in PostgreSQL, to a database like that of the others."""
+    with using("postgresql"):
+        found = database()
+        for execution_id in ("execution_id", OTHER["TEXT"]):
+            insert(found, "runbook_executions", {**EXECUTION, "id": execution_id})
+        yield found
+
+
+@pytest.fixture(params=["own", "bare", "owners"])
+def connection(request: pytest.FixtureRequest) -> Any:
+    """For what must protect the database from all of them: it is in the database, not in the connection."""
+    return request.getfixturevalue(request.param)
 
 
 def values(table: str, changed: bool = False) -> dict[str, Any]:
@@ -78,7 +97,7 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for column in METADATA.tables[table].columns:
         kind = str(column.type)
-        row[column.name] = OTHER[kind] if changed else {"TEXT": column.name, "BOOLEAN": 1}.get(kind, 5)
+        row[column.name] = OTHER[kind] if changed else {"TEXT": column.name, "BOOLEAN": True}.get(kind, 5)
     if table == "runbook_execution_steps":
         row["n"] = 1  # the first of an execution that is in progress: see the template
     if "verdict" in row:
@@ -86,14 +105,15 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
     return row
 
 
-def insert(connection: apsw.Connection, table: str, row: dict[str, Any], verb: str = "insert") -> None:
-    names = ", ".join(row)
+def insert(connection: Any, table: str, row: dict[str, Any], verb: str = "insert") -> None:
+    names = ", ".join(f'"{name}"' for name in row)
     places = ", ".join(f":{name}" for name in row)
     connection.execute(f"{verb} into {table} ({names}) values ({places})", row)
 
 
-def rows(connection: apsw.Connection, table: str) -> list[dict[str, Any]]:
-    return sqlite.query(connection, f"select * from {table}")
+def rows(connection: Any, table: str) -> list[dict[str, Any]]:
+    sql = f"select * from {table}"
+    return sqlite.query(connection, sql) if type(connection) is apsw.Connection else connection.query(sql)  # type: ignore
 
 
 def unique_keys(table: str) -> list[tuple[str, ...]]:
@@ -113,19 +133,17 @@ UNIQUE_KEYS = [(table, key) for table in APPEND_ONLY for key in unique_keys(tabl
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["update {table} set {key} = {key}", "delete from {table}"])
-def test_an_append_only_row_is_neither_changed_nor_removed(
-    connection: apsw.Connection, table: str, statement: str
-) -> None:
+def test_an_append_only_row_is_neither_changed_nor_removed(connection: Any, table: str, statement: str) -> None:
     insert(connection, table, values(table))
-    with pytest.raises(apsw.ConstraintError, match=f"{table} is append-only"):
+    with pytest.raises(REFUSED, match=f"{table} is append-only"):
         connection.execute(statement.format(table=table, key=KEYS[table][0]))
     assert rows(connection, table) == [values(table)]
 
 
-def refuses_to_replace(connection: apsw.Connection, table: str, key: tuple[str, ...]) -> None:
+def refuses_to_replace(connection: Any, table: str, key: tuple[str, ...]) -> None:
     insert(connection, table, values(table))
     usurper = {**values(table, changed=True), **{name: values(table)[name] for name in key}}
-    with pytest.raises(apsw.ConstraintError, match=f"{table} is append-only"):
+    with pytest.raises(REFUSED, match=f"{table} is append-only"):
         insert(connection, table, usurper, "insert or replace")
     assert rows(connection, table) == [values(table)]
 
@@ -146,13 +164,13 @@ def test_nobody_can_replace_a_row_of_which_the_audit_log_does_not_tell_in_full(
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: apsw.Connection, table: str) -> None:
+def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: Any, table: str) -> None:
     insert(connection, table, values(table))
     row = values(table, changed=True) | {name: values(table)[name] for name in KEYS[table]}
-    names = ", ".join(row)
+    names = ", ".join(f'"{name}"' for name in row)
     places = ", ".join(f":{name}" for name in row)
     key = ", ".join(KEYS[table])
-    with pytest.raises(apsw.ConstraintError, match=f"{table} is append-only"):
+    with pytest.raises(REFUSED, match=f"{table} is append-only"):
         connection.execute(
             f"insert into {table} ({names}) values ({places}) on conflict ({key}) do update set {KEYS[table][0]} = 99",
             row,
@@ -161,7 +179,7 @@ def test_an_append_only_row_is_not_overwritten_by_an_upsert(connection: apsw.Con
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_another_row_may_be_appended(connection: apsw.Connection, table: str) -> None:
+def test_another_row_may_be_appended(connection: Any, table: str) -> None:
     insert(connection, table, values(table))
     insert(connection, table, values(table, changed=True))
     assert len(rows(connection, table)) == 2
@@ -187,7 +205,7 @@ END: dict[str, Any] = {
 }  # fmt: skip
 
 
-def with_a_pack(connection: apsw.Connection) -> apsw.Connection:
+def with_a_pack(connection: Any) -> Any:
     """One linked pack PENDING, and the settlement lease held by daemon-2."""
     insert(connection, "settlement_packs", PACK)
     insert(connection, "outcome_pack_links", {"pack_id": "p1", "outcome_id": "o1", "linked_at": NOW})
@@ -196,21 +214,21 @@ def with_a_pack(connection: apsw.Connection) -> apsw.Connection:
 
 
 @pytest.fixture
-def packs(connection: apsw.Connection) -> apsw.Connection:
+def packs(connection: Any) -> Any:
     return with_a_pack(connection)
 
 
-def end(connection: apsw.Connection, **changed: Any) -> None:
+def end(connection: Any, **changed: Any) -> None:
     row = {**END, **changed}
     places = ", ".join(f"{name} = :{name}" for name in row)
     connection.execute(f"update settlement_packs set {places} where pack_id = 'p1'", row)
 
 
-def status(connection: apsw.Connection) -> list[str]:
+def status(connection: Any) -> list[str]:
     return [row["status"] for row in rows(connection, "settlement_packs")]
 
 
-def test_the_holder_of_the_lease_ends_a_pack(packs: apsw.Connection) -> None:
+def test_the_holder_of_the_lease_ends_a_pack(packs: Any) -> None:
     end(packs)
     assert status(packs) == ["EXECUTED"]
 
@@ -229,15 +247,15 @@ def test_the_holder_of_the_lease_ends_a_pack(packs: apsw.Connection) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("into", ["EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"])
-def test_nobody_else_ends_a_pack(packs: apsw.Connection, wrong: dict[str, Any], into: str) -> None:
-    with pytest.raises(apsw.ConstraintError, match="only the settlement daemon may leave PENDING"):
+def test_nobody_else_ends_a_pack(packs: Any, wrong: dict[str, Any], into: str) -> None:
+    with pytest.raises(REFUSED, match="only the settlement daemon may leave PENDING"):
         end(packs, status=into, **wrong)
     assert status(packs) == ["PENDING"]
 
 
-def test_nobody_ends_a_pack_without_a_lease(packs: apsw.Connection) -> None:
+def test_nobody_ends_a_pack_without_a_lease(packs: Any) -> None:
     packs.execute("delete from leases")
-    with pytest.raises(apsw.ConstraintError, match="only the settlement daemon"):
+    with pytest.raises(REFUSED, match="only the settlement daemon"):
         end(packs)
 
 
@@ -246,39 +264,39 @@ def test_nobody_ends_a_pack_without_a_lease(packs: apsw.Connection) -> None:
     [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "daemon-2"}, {"fail_reason_code": "x"}],
     ids=str,
 )
-def test_a_pack_ends_once_and_stays_as_it_ended(packs: apsw.Connection, again: dict[str, Any]) -> None:
+def test_a_pack_ends_once_and_stays_as_it_ended(packs: Any, again: dict[str, Any]) -> None:
     end(packs)
     before = rows(packs, "settlement_packs")
-    with pytest.raises(apsw.ConstraintError, match="once"):
+    with pytest.raises(REFUSED, match="once"):
         end(packs, **again)
-    with pytest.raises(apsw.ConstraintError, match="once"):
+    with pytest.raises(REFUSED, match="once"):
         packs.execute(f"update settlement_packs set {next(iter(again))} = :v", {"v": next(iter(again.values()))})
     assert rows(packs, "settlement_packs") == before
 
 
-def test_a_pack_without_a_link_is_not_executed(packs: apsw.Connection) -> None:
+def test_a_pack_without_a_link_is_not_executed(packs: Any) -> None:
     packs.execute("delete from outcome_pack_links")
-    with pytest.raises(apsw.ConstraintError, match="only through its outcome link"):
+    with pytest.raises(REFUSED, match="only through its outcome link"):
         end(packs)
     end(packs, status="ORPHANED_OUTCOME_MISSING")
     assert status(packs) == ["ORPHANED_OUTCOME_MISSING"]
 
 
 @pytest.mark.parametrize("state", ["EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"])
-def test_a_pack_starts_pending(connection: apsw.Connection, state: str) -> None:
-    with pytest.raises(apsw.ConstraintError, match="starts PENDING"):
+def test_a_pack_starts_pending(connection: Any, state: str) -> None:
+    with pytest.raises(REFUSED, match="starts PENDING"):
         insert(connection, "settlement_packs", {**PACK, "status": state})
     assert rows(connection, "settlement_packs") == []
 
 
-def test_packs_know_four_states_and_no_other(packs: apsw.Connection) -> None:
-    with pytest.raises(apsw.ConstraintError, match="status_is_known"):
+def test_packs_know_four_states_and_no_other(packs: Any) -> None:
+    with pytest.raises(REFUSED, match="status_is_known"):
         end(packs, status="SETTLED")
     assert set(PACK_STATUSES) == {"PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"}
 
 
-def test_a_pack_is_not_deleted(packs: apsw.Connection) -> None:
-    with pytest.raises(apsw.ConstraintError, match="not deleted"):
+def test_a_pack_is_not_deleted(packs: Any) -> None:
+    with pytest.raises(REFUSED, match="not deleted"):
         packs.execute("delete from settlement_packs")
     assert status(packs) == ["PENDING"]
 
@@ -288,18 +306,19 @@ def test_the_platform_cannot_replace_an_ended_pack_by_a_pending_one(
     own: apsw.Connection, fresh: dict[str, Any]
 ) -> None:
     end(with_a_pack(own))
-    with pytest.raises(apsw.ConstraintError, match="not deleted"):
+    with pytest.raises(REFUSED, match="not deleted"):
         insert(own, "settlement_packs", {**PACK, **fresh}, "insert or replace")
     assert status(own) == ["EXECUTED"]
 
 
-def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: apsw.Connection) -> None:
+def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: Any) -> None:
     end(packs)
     insert(packs, "settlement_packs", {**PACK, "pack_id": "p2", "entry_id": "e2"})
+    update = "update or replace" if isinstance(packs, apsw.Connection) else "update"
     for column, value in (("pack_id", "p1"), ("entry_id", "e1")):
-        with pytest.raises(apsw.ConstraintError, match="only the settlement daemon"):
-            packs.execute(f"update or replace settlement_packs set {column} = ? where pack_id = 'p2'", (value,))
-    assert status(packs) == ["EXECUTED", "PENDING"]
+        with pytest.raises(REFUSED, match="only the settlement daemon"):
+            packs.execute(f"{update} settlement_packs set {column} = ? where pack_id = 'p2'", (value,))
+    assert sorted(status(packs)) == ["EXECUTED", "PENDING"]
 
 
 # --- other rules of the schema ----------------------------------------------------------------------------------------
@@ -317,7 +336,7 @@ def test_a_payout_moves_money_once_an_entry_and_fails_only_with_a_reason() -> No
             "a_failure_has_a_reason",
         ),
     ):
-        with pytest.raises(apsw.ConstraintError, match=name):
+        with pytest.raises(REFUSED, match=name):
             insert(connection, "transfers", {**transfer, **wrong})
 
 
@@ -325,7 +344,7 @@ def test_a_customer_enters_a_contest_once() -> None:
     connection = sqlite.connect()
     entry = {**values("entries"), "status": "VALID"}
     insert(connection, "entries", entry)
-    with pytest.raises(apsw.ConstraintError, match=r"entries.contest_id, entries.user_id"):
+    with pytest.raises(REFUSED, match=r"entries.contest_id, entries.user_id"):
         insert(connection, "entries", {**entry, "entry_id": "other"})
 
 
@@ -346,7 +365,35 @@ def test_the_tables_are_the_platforms_books_column_for_column() -> None:
 
 
 def test_the_compiled_schema_is_what_the_schema_says() -> None:
-    assert SCHEMA_SQL.read_text() == compiled(), "schema.py or compile.py has changed: run `make snapshots`, and review"
+    changed = "schema.py, triggers.py or compile.py has changed: run `make snapshots`, and review"
+    assert SCHEMA_SQL.read_text() == compiled(), changed
+    assert POSTGRESQL_SQL.read_text() == compiled_for_postgresql(), changed
+
+
+def test_postgresql_says_of_the_compiled_schema_what_is_written_down() -> None:
+    """In the words of the version that the tests are run with; any other says the same."""
+    assert described_by(postgresql.url()) == SNAPSHOT.read_text(), "run `make snapshots`, and review"
+
+
+def test_each_store_has_the_same_tables_columns_triggers_and_indexes() -> None:
+    with using("postgresql"):
+        found = database().execute(OBJECTS).fetchall()
+    here = {(str(kind), str(name)) for kind, name, _ in sqlite.connect().execute(sqlite.OBJECTS)}
+    there = {(kind, name) for kind, name, _ in found}
+    assert {one for one in here if one[0] != "view"} <= there
+    more = {name for kind, name in there - here if kind == "trigger"}
+    assert more == {f"{table}_refuses_truncate" for table in UNTRUNCATED}
+
+
+@on_each_store
+def test_the_database_has_the_columns_that_the_schema_says() -> None:
+    connection = database()
+    for name, table in METADATA.tables.items():
+        found = [row["name"] for row in connection.query(
+            "select name from pragma_table_info(?) order by cid" if isinstance(connection, sqlite.Connection) else
+            "select column_name::text as name from information_schema.columns where table_schema = current_schema()"
+            " and table_name = ? order by ordinal_position", (name,))]  # fmt: skip
+        assert found == table.columns.keys()
 
 
 def test_the_platform_knows_the_tables_as_the_schema_says_them() -> None:
@@ -355,12 +402,6 @@ def test_the_platform_knows_the_tables_as_the_schema_says_them() -> None:
         assert TABLES[name].columns == tuple(table.columns.keys())
         assert TABLES[name].required == tuple(column.name for column in table.columns if not column.nullable)
         assert TABLES[name].key == KEYS[name] == tuple(table.primary_key.columns.keys())
-
-
-def test_the_database_has_the_columns_that_the_schema_says() -> None:
-    connection = sqlite.connect()
-    for name, table in METADATA.tables.items():
-        assert [row["name"] for row in sqlite.query(connection, f"pragma table_info({name})")] == table.columns.keys()
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -403,25 +444,27 @@ def checkpoint(tx: Any, name: str = "a") -> None:
     tx.insert("checkpoints", {"name": name, "value": "1", "updated_at": tx.now})
 
 
+@on_each_store
 def test_a_transaction_that_raises_leaves_nothing() -> None:
-    connection = sqlite.connect()
+    connection = database()
 
-    def fn(tx: sqlite.SqliteTx) -> None:
+    def fn(tx: Any) -> None:
         checkpoint(tx)
         assert tx.one("select 1 from checkpoints") is not None
         raise RuntimeError("after the write")
 
     with pytest.raises(RuntimeError, match="after the write"):
-        sqlite.transact(connection, NOW, "ev-1", fn)
+        connection.transact(NOW, "ev-1", fn)
     assert rows(connection, "checkpoints") == []
     assert not connection.in_transaction
 
 
+@on_each_store
 def test_a_transaction_that_failed_may_be_run_again() -> None:
-    connection = sqlite.connect()
+    connection = database()
     runs: list[int] = []
 
-    def fn(tx: sqlite.SqliteTx) -> str:
+    def fn(tx: Any) -> str:
         runs.append(len(runs))
         checkpoint(tx)
         if len(runs) == 1:
@@ -429,8 +472,8 @@ def test_a_transaction_that_failed_may_be_run_again() -> None:
         return "done"
 
     with pytest.raises(ConnectionError):
-        sqlite.transact(connection, NOW, "ev-1", fn)
-    result, _ = sqlite.transact(connection, NOW, "ev-1", fn)
+        connection.transact(NOW, "ev-1", fn)
+    result, _ = connection.transact(NOW, "ev-1", fn)
     assert (result, len(rows(connection, "checkpoints"))) == ("done", 1)
 
 
@@ -472,7 +515,7 @@ def test_a_transaction_that_outgrew_the_page_cache_is_rolled_back_whole(tmp_path
     random = Random(cache_pages)
     seq = 0
 
-    def change(connection: apsw.Connection, first: int, count: int, keys: list[int]) -> None:
+    def change(connection: Any, first: int, count: int, keys: list[int]) -> None:
         entries = [{**values("entries"), "entry_id": f"e{n}", "user_id": f"u{n}", "status": "VALID"} for n in keys]
         for entry in entries:
             insert(connection, "entries", {**entry, "roster": "g" * 400}, "insert or replace")
@@ -526,17 +569,18 @@ def test_two_writers_do_not_interleave(path: str) -> None:
     assert [row["name"] for row in rows(second, "checkpoints")] == ["a"]
 
 
+@on_each_store
 def test_a_transaction_tells_what_it_did() -> None:
-    connection = sqlite.connect()
+    connection = database()
 
-    def fn(tx: sqlite.SqliteTx) -> None:
+    def fn(tx: Any) -> None:
         checkpoint(tx)
         tx.run("update checkpoints set value = '2'")
         tx.all("select 1")
         tx.notify("payouts")
         tx.notify("payouts")
 
-    _, tx = sqlite.transact(connection, NOW, "ev-1", fn)
+    _, tx = connection.transact(NOW, "ev-1", fn)
     assert (tx.statements, tx.changes, tx.topics) == (3, 2, ["payouts"])
 
 
@@ -545,11 +589,11 @@ def test_a_transaction_tells_what_it_did() -> None:
 NOTES = ("note:", "note;")
 
 
-def read(connection: sqlite.Connection, name: str = "a") -> Any:
+def read(connection: Any, name: str = "a") -> Any:
     return sqlite.transact(connection, NOW, "ev-1", lambda tx: checkpoints.read(tx, name))[0]
 
 
-def save(connection: sqlite.Connection, value: int | None, name: str = "a", fails: bool = False) -> None:
+def save(connection: Any, value: int | None, name: str = "a", fails: bool = False) -> None:
     def fn(tx: sqlite.SqliteTx) -> None:
         if value is None:
             checkpoints.remove(tx, name)
@@ -561,7 +605,7 @@ def save(connection: sqlite.Connection, value: int | None, name: str = "a", fail
     sqlite.transact(connection, NOW, "ev-1", fn)
 
 
-def has_notes(connection: sqlite.Connection) -> bool:
+def has_notes(connection: Any) -> bool:
     return not sqlite.transact(connection, NOW, "ev-1", lambda tx: checkpoints.none_between(tx, *NOTES))[0]
 
 

@@ -18,7 +18,6 @@ from contest_platform.service import Config, Refusal, Route
 from contest_platform.services import backups, configuration
 from contest_platform.services.configuration import Author
 from contest_platform.services.healing import HealingService
-from contest_platform.store.snapshot import OBJECTS, differences
 
 SERVICES = ("app", "ingestion", "settlement")
 """The deployable units, as their hosts call them (see units.py)."""
@@ -143,7 +142,7 @@ class Tasks:
         """The schema of the database, the routes of the platform and its settings, each beside what is committed; and
         whether staging and production are apart."""
 
-        schema = await self._ports.store.transact("admin.env_compare", _schema_changed)
+        schema = await self._ports.store.transact("admin.env_compare", lambda tx: tx.schema_differences())
         committed = environments.profile(self._config.environment)["settings"]
         changed = configuration.changes(committed, configuration.settings_of(self._config))
         settings = [change["setting"] for change in changed]
@@ -165,7 +164,7 @@ class Tasks:
         last = tx.one("select max(taken_at) as at from backups")
         fresh = last is not None and last["at"] is not None and tx.now - last["at"] <= BACKUP_MAX_AGE_MS
         return {
-            "schema": _schema_changed(tx), "openapi": _routes_changed(), "separation": environments.shared(),
+            "schema": tx.schema_differences(), "openapi": _routes_changed(), "separation": environments.shared(),
             "approved": [one["setting"] for one in configuration.changes(tested, approved)],
             "backup": [] if fresh else ["none of the last 26 hours"],
         }  # fmt: skip
@@ -181,10 +180,6 @@ class Tasks:
         tested, dry_run = environments.profile(PROMOTED)["settings"], bool(act.given["dry_run"])
         made = configuration.put(tx, _author(act), self._config, tested, dry_run=dry_run)
         return {"promoted": PROMOTED, **made}
-
-
-def _schema_changed(tx: Tx) -> list[str]:
-    return differences((row[0], row[1], row[2]) for row in tx.tuples(OBJECTS))
 
 
 def _told(checks: Mapping[str, list[str]]) -> list[dict[str, Any]]:

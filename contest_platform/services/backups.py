@@ -59,7 +59,7 @@ async def verify(ports: Ports, backup_id: str) -> dict[str, Any] | Refusal:
     found = await ports.backups.inspect(backup_id=backup_id)
     problem = _problem(row, found)
     item = {"backup_id": backup_id, "intact": problem is None, "problem": problem}
-    counts = found or BackupContent("", None, 0, 0, 0, "", "")
+    counts = found or BackupContent("", None, 0, 0, 0, "")
     return {"items": [{**item, "tables": counts.tables, "rows": counts.rows, "audit_seq": counts.audit_seq}]}
 
 
@@ -70,16 +70,16 @@ async def restore(ports: Ports, ctx: Context, backup_id: str, target: str, reaso
     row = await ports.store.transact("backups.look", lambda tx: _find(tx, backup_id))
     if row is None:
         return Refusal(404, f"no backup {backup_id}")
-    found = await ports.backups.inspect(backup_id=backup_id, content=True)
+    found = await ports.backups.inspect(backup_id=backup_id)
     problem = _problem(row, found)
     if problem is not None or found is None:
         return Refusal(409, f"backup {backup_id} is not restored: {problem}")
     restored = await ports.backups.restore(backup_id=backup_id, target=target)
     if restored is None:
         return Refusal(409, f"backup {backup_id} is not restored: there is nothing under its id")
-    equal = restored.problem is None and restored.content_sha256 == found.content_sha256
+    equal = restored.problem is None and restored.sha256 == found.sha256
     told = {"backup_id": backup_id, "target": target, "equal": equal, "rows": restored.rows,
-            "content_sha256": restored.content_sha256}  # fmt: skip
+            "content_sha256": restored.sha256}  # fmt: skip
 
     def note(tx: Tx) -> None:
         audit.append(tx, ctx, "backups.restore", f"backups/{backup_id}", after=told, reason=reason)

@@ -34,7 +34,7 @@ _UNMATCHED = """
 """
 _FRUITLESS = """
     select rule_id, max(finished_at) from remediation_orders
-    group by rule_id having sum(status = 'COMPLETED') = 0 and max(finished_at) is not null
+    group by rule_id having count(case when status = 'COMPLETED' then 1 end) = 0 and max(finished_at) is not null
 """
 
 

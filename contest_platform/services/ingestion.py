@@ -147,7 +147,7 @@ class IngestionService:
 
         def read(tx: Tx) -> tuple[list[tuple[Tournament, _Due, int]], set[str], dict[str, int]]:
             tournaments = [_tournament(row) for row in tx.all("select * from tournaments order by tournament_id")]
-            asked = {name.removeprefix(ASKED[0]) for name, _ in checkpoints.between(tx, *ASKED, -1)}
+            asked = {name.removeprefix(ASKED[0]) for name, _ in checkpoints.between(tx, *ASKED, checkpoints.ALL)}
             planned = []
             for tournament in tournaments:
                 saved = _saved(tx, tournament)

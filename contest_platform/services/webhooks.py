@@ -279,7 +279,7 @@ def retry_waiting(tx: Tx) -> int:
     left = 0
     if checkpoints.none_between(tx, *WAITING_NOTES):
         return left
-    for name, value in checkpoints.between(tx, *WAITING_NOTES, -1):
+    for name, value in checkpoints.between(tx, *WAITING_NOTES, checkpoints.ALL):
         left += _retry(tx, name, Event(**value)) == WAITING
     return left
 

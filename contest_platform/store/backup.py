@@ -1,108 +1,123 @@
-"""Backups of the embedded store: a consistent copy of the whole database as bytes, opened and read through again.
+"""Backups, of whichever store: every row of every table in the order of its key, as lines of JSON, read through again.
 
-Invariant: what is said of a backup is read out of the backup itself, never out of the database that it was made from.
+Invariant: the same rows are the same bytes, whichever store they come from; what is said of a backup is read out of the
+backup itself, never out of the database that it was made from.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from hashlib import sha256
 from itertools import islice
+from typing import Any
 
-import apsw
 import orjson
 
 from contest_platform import audit
 from contest_platform.ports import Backup, BackupContent
-from contest_platform.store.snapshot import OBJECTS, differences
-from contest_platform.store.tables import KEYS
+from contest_platform.store.database import Database
+from contest_platform.store.tables import TABLES
 
+FORMAT = 1
 _SOME = 1_000
-"""Rows that are hashed together."""
-_HEAD = "select seq, hash from audit_log order by seq desc limit 1"
+"""Rows that are made lines together."""
 
 
-class SqliteBackups:
+class LogicalBackups:
     """The Backups port over one database. `kept`: where backups lie, by id; `scratch`: what was restored, by target.
     Both belong to whoever keeps them, outside the platform."""
 
     def __init__(
-        self, connection: apsw.Connection, kept: MutableMapping[str, bytes],
-        scratch: MutableMapping[str, apsw.Connection],
-    ) -> None:  # fmt: skip
-        self._connection, self._kept, self._scratch = connection, kept, scratch
+        self, database: Database, kept: MutableMapping[str, bytes], scratch: MutableMapping[str, Database]
+    ) -> None:
+        self._database, self._kept, self._scratch = database, kept, scratch
         self._read: BackupContent | None = None
         """What was inspected last: the same bytes hold the same again."""
 
     async def create(self, *, backup_id: str) -> Backup:
-        image = self._connection.serialize("main")
-        self._kept[backup_id] = image
-        seq, head = _head(_opened(image))
-        return Backup(len(image), sha256(image).hexdigest(), seq, head)
+        copy = self._kept[backup_id] = written(self._database)
+        content = self._inspected(copy)
+        return Backup(len(copy), content.sha256, content.audit_seq, content.audit_hash)
 
-    async def inspect(self, *, backup_id: str, content: bool = False) -> BackupContent | None:
-        image = self._kept.get(backup_id)
-        if image is None:
-            return None
-        digest = sha256(image).hexdigest()
-        if self._read is None or self._read.sha256 != digest or (content and not self._read.content_sha256):
-            try:
-                self._read = _read_through(_opened(image), digest, content)
-            except apsw.Error:  # bytes that are no database, or are damaged
-                self._read = BackupContent(digest, "it cannot be read", 0, 0, 0, audit.GENESIS, "")
-        return self._read
+    async def inspect(self, *, backup_id: str) -> BackupContent | None:
+        copy = self._kept.get(backup_id)
+        return None if copy is None else self._inspected(copy)
 
     async def restore(self, *, backup_id: str, target: str) -> BackupContent | None:
-        image = self._kept.get(backup_id)
-        if image is None:
+        copy = self._kept.get(backup_id)
+        if copy is None:
             return None
-        restored = apsw.Connection(":memory:")
-        with restored.backup("main", _opened(image), "main") as backup:
-            backup.step(-1)
-        self._scratch[target] = restored
-        return _read_through(restored, sha256(image).hexdigest(), content=True)
+        restored = self._scratch[target] = self._database.restored(rows_of(copy))
+        return read_through(written(restored))
+
+    def _inspected(self, copy: bytes) -> BackupContent:
+        if self._read is None or self._read.sha256 != sha256(copy).hexdigest():
+            self._read = read_through(copy)
+        return self._read
 
 
-def _opened(image: bytes) -> apsw.Connection:
-    connection = apsw.Connection(":memory:")
-    connection.deserialize("main", image)
-    return connection
-
-
-def _head(connection: apsw.Connection) -> tuple[int, str]:
-    for seq, digest in connection.execute(_HEAD):
-        return int(seq), str(digest)
-    return 0, audit.GENESIS
-
-
-def _read_through(connection: apsw.Connection, digest: str, content: bool) -> BackupContent:
-    problem = _problem(connection)
-    if problem is not None:
-        return BackupContent(digest, problem, 0, 0, 0, audit.GENESIS, "")
-    rows = sum(int(count) for name in KEYS for [count] in connection.execute(f"select count(*) from {name}"))
-    seq, head = _head(connection)
-    return BackupContent(digest, None, len(KEYS), rows, seq, head, _content(connection) if content else "")
-
-
-def _problem(connection: apsw.Connection) -> str | None:
-    """Why this could not serve as the platform's database: damaged pages, another schema, a broken audit chain."""
-    [[integrity]] = connection.execute("pragma integrity_check(1)")
-    if integrity != "ok":
-        return "the database is damaged"
-    schema = differences((str(kind), str(name), str(sql)) for kind, name, sql in connection.execute(OBJECTS))
-    if schema:
-        return f"schema: {schema[0]}"
-    log = connection.execute(audit.CHAIN_SQL, {"after": 0, "page": -1})
-    _, _, problem = audit.chain_holds(log, 0, audit.GENESIS)
-    return problem and f"audit log: {problem}"
-
-
-def _content(connection: apsw.Connection) -> str:
-    """SHA-256 over every row of every table in the order of its key."""
-    digest = sha256()
-    for name, key in sorted(KEYS.items()):
-        digest.update(f"{name}\n".encode())
-        found = connection.execute(f"select * from {name} order by {', '.join(key)}")
+def written(database: Database) -> bytes:
+    """The copy of a database as it is now. Its first line says what it is, and what was wrong with the schema; the last
+    says how many rows there are."""
+    told = {"format": FORMAT, "schema": database.schema_differences()}
+    lines = [orjson.dumps(told)]
+    for name, table in sorted(TABLES.items()):
+        lines.append(orjson.dumps({"table": name, "columns": table.columns}))
+        found = database.scan(name, table.columns, table.key)
         while some := list(islice(found, _SOME)):
-            digest.update(orjson.dumps(some))
-    return digest.hexdigest()
+            lines += map(orjson.dumps, some)
+    rows = len(lines) - 1 - len(TABLES)
+    return b"\n".join([*lines, orjson.dumps({"rows": rows}), b""])
+
+
+def rows_of(copy: bytes) -> Iterator[tuple[str, Iterator[list[Any]]]]:
+    """Each table of a copy with its rows, to be read in their order. Raises ValueError for what is no copy."""
+    lines = map(orjson.loads, copy.splitlines())
+    if next(lines, {"format": None})["format"] != FORMAT:
+        raise ValueError("no copy of this format")
+    rows: list[list[Any]] = []
+    name, count, line = "", 0, {}
+    for line in lines:
+        if isinstance(line, list):
+            rows.append(line)
+            continue
+        if name:
+            yield name, iter(rows)
+        count += len(rows)
+        if "rows" in line:
+            break
+        name, rows = line["table"], []
+        if tuple(line["columns"]) != TABLES[name].columns:
+            raise ValueError(f"{name} has other columns")
+    if line["rows"] != count or next(lines, None) is not None:
+        raise ValueError("not as many rows as there were")
+
+
+def read_through(copy: bytes) -> BackupContent:
+    """What a copy holds, and why it could not serve as the platform's database: damage, another schema, a broken audit
+    chain."""
+    digest = sha256(copy).hexdigest()
+    try:
+        schema = orjson.loads(copy.partition(b"\n")[0])["schema"]
+        tables = {name: list(rows) for name, rows in rows_of(copy)}
+        log = tables["audit_log"]
+        seq, head, problem = audit.chain_holds(_in_chain(log), 0, audit.GENESIS)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return BackupContent(digest, "it cannot be read", 0, 0, 0, audit.GENESIS)
+    if problem is not None:
+        problem = f"audit log: {problem}"
+    elif tables.keys() != TABLES.keys():
+        problem = "it cannot be read"
+    if schema:
+        problem = f"schema: {schema[0]}"
+    if problem is not None:
+        return BackupContent(digest, problem, 0, 0, 0, audit.GENESIS)
+    return BackupContent(digest, None, len(tables), sum(map(len, tables.values())), seq, head)
+
+
+_CHAINED = [TABLES["audit_log"].columns.index(name) for name in ("hash", *audit.HASHED)]
+
+
+def _in_chain(log: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
+    """The rows as audit.CHAIN_SQL gives them."""
+    return (tuple(row[place] for place in _CHAINED) for row in log)

@@ -1,153 +1,156 @@
-"""Compiles the schema into schema.sql, for the embedded store: `python -m contest_platform.store.compile` (`make
-snapshots`).
-
-What a trigger can enforce is enforced in the database: convention alone does not survive a hurried human.
+"""Compiles the schema for each store, into schema.sql and postgresql.sql: `python -m contest_platform.store.compile`
+(`make snapshots`). Both are made of the same tables and the same triggers. With the URL of a PostgreSQL server it
+writes down as well, in postgresql.json, what that says of the schema once it is made.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
+from typing import Any
 
-from sqlalchemy import UniqueConstraint
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import BigInteger, Integer, Text
+from sqlalchemy.dialects import registry
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from contest_platform.store.schema import APPEND_ONLY, IRREPLACEABLE, METADATA
+from contest_platform.store.postgresql_objects import OBJECTS, SNAPSHOT
+from contest_platform.store.roles import READER, ROLES, WRITERS
+from contest_platform.store.schema import APPEND_ONLY, METADATA
+from contest_platform.store.triggers import UNTRUNCATED, Trigger, triggers
 
 SCHEMA_SQL = Path(__file__).with_name("schema.sql")
+POSTGRESQL_SQL = Path(__file__).with_name("postgresql.sql")
 HEADING = "-- Made of schema.py and compile.py by `make snapshots`, and compared with them by a test. Not to be edited."
+
+
+@compiles(Integer, "postgresql")
+@compiles(BigInteger, "postgresql")
+def _integers_have_64_bits(*_: Any, **__: Any) -> str:
+    return "BIGINT"
+
+
+@compiles(Text, "postgresql")
+def _text_is_compared_by_its_bytes(*_: Any, **__: Any) -> str:
+    return 'TEXT COLLATE "C"'
 
 
 def compiled() -> str:
     """The text of schema.sql: every statement that makes an empty SQLite database ready, in order, a blank line after
     each."""
-    statements = (re.sub(r"[ \t]+\n", "\n", dedent(statement).strip()).expandtabs(4) for statement in _statements())
-    return "\n\n".join([HEADING, *(f"{statement};" for statement in statements)]) + "\n"
+    return _text(HEADING, _for_sqlite())
 
 
-def _statements() -> Iterator[str]:
+def compiled_for_postgresql() -> str:
+    """The text of postgresql.sql: the same for an empty schema of PostgreSQL, the first of the search path. The names
+    of the schema and of the roles are psql's variables (`psql -v schema=… -v app=… -f postgresql.sql`)."""
+    return _text(HEADING, _for_postgresql())
+
+
+def _text(heading: str, statements: Iterable[str]) -> str:
+    cleaned = (re.sub(r"[ \t]+\n", "\n", dedent(statement).strip()).expandtabs(4) for statement in statements)
+    return "\n\n".join([heading, *(f"{statement};" for statement in cleaned)]) + "\n"
+
+
+def _tables(dialect: Any) -> Iterator[str]:
     for table in METADATA.sorted_tables:
-        yield str(CreateTable(table).compile(dialect=sqlite.dialect()))
+        yield str(CreateTable(table).compile(dialect=dialect))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            yield str(CreateIndex(index).compile(dialect=sqlite.dialect()))
-    for name in APPEND_ONLY:
-        yield from _append_only_triggers(name)
-    for name in IRREPLACEABLE:
-        yield _refuses_replace(name)
-    yield from _SETTLEMENT_TRIGGERS
-    yield from _RUNBOOK_TRIGGERS
+            yield str(CreateIndex(index).compile(dialect=dialect))
 
 
-def _append_only_triggers(table: str) -> Iterator[str]:
-    """Refuse UPDATE and DELETE and, where recursive_triggers is on as on every connection of the platform, INSERT OR
-    REPLACE with them, which deletes what it replaces (SQLite documentation, CREATE TRIGGER)."""
-    for event in ("update", "delete"):
+# --- SQLite -----------------------------------------------------------------------------------------------------------
+
+
+def _for_sqlite() -> Iterator[str]:
+    yield from _tables(registry.load("sqlite")())
+    for trigger in triggers():
+        # Fail, not abort, where a statement need not be undone alone: for that SQLite copies every page that it
+        # changes.
+        verb = "abort" if trigger.undone_alone else "fail"
+        when = f"when {dedent(trigger.when).strip()}\n" if trigger.when else ""
         yield (
-            f"create trigger {table}_refuses_{event} before {event} on {table}\n"
-            f"begin select raise(abort, '{table} is append-only'); end"
+            f"create trigger {trigger.name} {trigger.event} on {trigger.table}\n{when}"
+            f"begin select raise({verb}, '{trigger.refused}'); end"
         )
 
 
-def _refuses_replace(table: str) -> str:
-    """Refuse an INSERT of anything unique that exists, whatever the connection has decided about its triggers."""
-    taken = "\nor ".join(
-        f"exists (select 1 from {table} where {' and '.join(f'{column} = new.{column}' for column in key)})"
-        for key in _unique_keys(table)
+# --- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+_REFUSE = """
+create function refuse() returns trigger language plpgsql as $$
+begin
+    raise exception using errcode = 'integrity_constraint_violation', message = tg_argv[0];
+end $$
+"""
+
+
+def _for_postgresql() -> Iterator[str]:
+    """Nothing in here may fire where somebody else could put another table in the place of ours: the functions look
+    for tables in this schema first, and among the temporary ones last."""
+    yield from _tables(registry.load("postgresql")())
+    yield _REFUSE
+    for trigger in triggers():
+        yield from _trigger(trigger)
+    for table in UNTRUNCATED:
+        yield (
+            f"create trigger {table}_refuses_truncate before truncate on {table}\n"
+            f"for each statement execute function refuse('{table} is not emptied')"
+        )
+    yield from _grants()
+
+
+def _trigger(trigger: Trigger) -> Iterator[str]:
+    function = f"refuse('{trigger.refused}')"
+    if trigger.when:
+        function = f"{trigger.name}()"
+        yield (
+            f"create function {function} returns trigger language plpgsql set search_path from current as $$\n"
+            f"begin\n    if {indent(dedent(trigger.when).strip(), '        ').strip()} then\n"
+            f"        raise exception using errcode = 'integrity_constraint_violation',\n"
+            f"            message = '{trigger.refused}';\n    end if;\n    return new;\nend $$"
+        )
+    yield (
+        f"create trigger {trigger.name} {trigger.event} on {trigger.table}\nfor each row execute function {function}"
     )
-    return (
-        f"create trigger {table}_refuses_replace before insert on {table}\nwhen {taken}\n"
-        # Not abort: for a statement that may have to be undone alone SQLite copies every page that it changes.
-        f"begin select raise(fail, '{table} is append-only'); end"
-    )
 
 
-def _unique_keys(table: str) -> list[tuple[str, ...]]:
-    """Every set of columns that no two rows of `table` share, the primary key first."""
-    described = METADATA.tables[table]
-    constraints = [one.columns for one in described.constraints if isinstance(one, UniqueConstraint)]
-    indexes = [index.columns for index in described.indexes if index.unique]
-    others = sorted(tuple(column.name for column in columns) for columns in (*constraints, *indexes))
-    return [tuple(column.name for column in described.primary_key.columns), *others]
+def _grants() -> Iterator[str]:
+    """No role of the platform owns anything: who does not own a table can neither alter it nor switch its triggers
+    off."""
+    everybody = ", ".join(f':"{role}"' for role in ROLES)
+    yield f'grant usage on schema :"schema" to {everybody}'
+    yield f'grant select on all tables in schema :"schema" to {everybody}'
+    writers = ", ".join(f':"{role}"' for role in ROLES if role != READER)
+    for name in sorted(METADATA.tables):
+        if name in APPEND_ONLY:
+            yield f"grant insert on {name} to {writers}"
+        elif name in WRITERS:
+            yield f'grant insert, update on {name} to :"{WRITERS[name]}"'
+        else:
+            yield f"grant insert, update, delete on {name} to {writers}"
 
 
-_SETTLEMENT_TRIGGERS = (
-    # Only the holder of the settlement lease may end a pack; what has ended never changes.
-    """
-    create trigger settlement_packs_daemon_authority before update on settlement_packs
-    when old.status <> 'PENDING'
-    or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id
-    or new.status <> old.status and (
-        new.terminalized_at is null
-        or not exists (
-            select 1 from leases where name = 'settlement' and holder = new.settled_by
-            and epoch = new.lease_epoch and expires_at > new.terminalized_at))
-    begin select raise(abort, 'only the settlement daemon may leave PENDING, once, under its lease'); end
-    """,
-    """
-    create trigger settlement_packs_start_pending before insert on settlement_packs
-    when new.status <> 'PENDING'
-    begin select raise(abort, 'a settlement pack starts PENDING'); end
-    """,
-    """
-    create trigger settlement_packs_refuse_delete before delete on settlement_packs
-    begin select raise(abort, 'settlement packs are not deleted'); end
-    """,
-    """
-    create trigger settlement_packs_execute_linked before update of status on settlement_packs
-    when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
-    begin select raise(abort, 'a pack is executed only through its outcome link'); end
-    """,
-)
+def described_by(server: str) -> str:
+    """The text of postgresql.json: what the PostgreSQL server at this URL says of a schema made of postgresql.sql."""
+    from contest_platform.store import postgresql
 
-_FIXED = (*("id", "runbook_name", "runbook_version", "executed_by", "start_time", "system_state_before", "created_at"),)
-_OF_THE_END = (
-    *("execution_phase", "phase_step", "end_time", "duration_seconds", "result_json", "error_reason"),
-    "system_state_after",
-)
+    with closing(postgresql.create(server, "absence_compile")) as database:
+        objects = sorted(database.execute(OBJECTS).fetchall())
+    return "[\n" + ",\n".join(json.dumps(one) for one in objects) + "\n]\n"
 
 
-def _any_of(condition: str, columns: tuple[str, ...]) -> str:
-    return "\n    or ".join(condition.format(column) for column in columns)
+def write(server: str | None = None) -> None:
+    SCHEMA_SQL.write_text(compiled())
+    POSTGRESQL_SQL.write_text(compiled_for_postgresql())
+    if server is not None:
+        SNAPSHOT.write_text(described_by(server))
 
-
-_RUNBOOK_TRIGGERS = (
-    # One update: from in progress to an end, which says when it was and changes nothing of the beginning.
-    f"""
-    create trigger runbook_executions_end_once before update on runbook_executions
-    when old.status <> 'in_progress'
-    or new.status not in ('completed', 'failed', 'partial')
-    or {_any_of("new.{0} is distinct from old.{0}", _FIXED)}
-    or new.end_time is null or new.end_time < new.start_time or new.updated_at <> new.end_time
-    or new.duration_seconds is distinct from (new.end_time - new.start_time) / 1000
-    begin select raise(abort, 'a runbook execution ends once, and nothing else of it changes'); end
-    """,
-    f"""
-    create trigger runbook_executions_start_in_progress before insert on runbook_executions
-    when new.status <> 'in_progress' or new.updated_at <> new.start_time or new.created_at <> new.start_time
-    or {_any_of("new.{0} is not null", _OF_THE_END)}
-    begin select raise(abort, 'a runbook execution starts in progress, with nothing of its end'); end
-    """,
-    """
-    create trigger runbook_executions_refuse_replace before insert on runbook_executions
-    when exists (select 1 from runbook_executions where id = new.id)
-    begin select raise(fail, 'runbook executions are not replaced'); end
-    """,
-    """
-    create trigger runbook_executions_refuse_delete before delete on runbook_executions
-    begin select raise(abort, 'runbook executions are not deleted'); end
-    """,
-    # Steps follow one another without a gap, while their execution is in progress.
-    """
-    create trigger runbook_execution_steps_follow before insert on runbook_execution_steps
-    when not exists (select 1 from runbook_executions where id = new.execution_id and status = 'in_progress')
-    or new.n > 1 and not exists (
-        select 1 from runbook_execution_steps where execution_id = new.execution_id and n = new.n - 1)
-    begin select raise(abort, 'a step follows the one before it, in an execution in progress'); end
-    """,
-)
 
 if __name__ == "__main__":
-    SCHEMA_SQL.write_text(compiled())
+    write(*sys.argv[1:])

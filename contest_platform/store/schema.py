@@ -73,7 +73,11 @@ def _table(name: str, spec: str, *extras: SchemaItem) -> None:
         "at": BigInteger,
         "cents": BigInteger,
     }
-    columns: list[SchemaItem] = [Column(line[0], types[line[1]](), nullable=len(line) > 2) for line in described]
+    columns: list[SchemaItem] = [
+        # The platform numbers its rows itself, without a gap: no store does it for it.
+        Column(line[0], types[line[1]](), nullable=len(line) > 2, autoincrement=False)
+        for line in described
+    ]
     is_number = [key[0], "int"] in described and len(key) == 1  # which is the row's number then
     Table(name, METADATA, *columns, PrimaryKeyConstraint(*key), *extras, sqlite_with_rowid=is_number)
 

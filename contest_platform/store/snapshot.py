@@ -1,38 +1,25 @@
-"""Compares a running database with the committed snapshot of its schema, schema.sql.
+"""Compares a running database with the committed snapshot of its schema.
 
-Invariant: two schemas are equal when every table, index and trigger has the same text in both, and neither has another.
+Invariant: two schemas are equal when every object has the same text in both, and neither has another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Mapping
 
-import apsw
-
-from contest_platform.store.tables import DDL
-
-OBJECTS = "select type, name, coalesce(sql, '') from sqlite_master where name not like 'sqlite_%' order by type, name"
-"""What the embedded store says of its own schema. What SQLite makes by itself, for keys and statistics, is left out."""
+Objects = Mapping[tuple[str, str], str]
+"""(kind, name) -> text."""
 
 
-@cache
-def committed() -> dict[tuple[str, str], str]:
-    """(type, name) -> text, of a database that schema.sql has just made."""
-    fresh = apsw.Connection(":memory:")
-    for statement in DDL:
-        fresh.execute(statement)
-    return {(str(kind), str(name)): str(sql) for kind, name, sql in fresh.execute(OBJECTS)}
-
-
-def differences(objects: Iterable[tuple[str, str, str]]) -> list[str]:
-    """How what OBJECTS gives of a database differs from the snapshot, in order; nothing: it does not."""
-    found = {(kind, name): sql for kind, name, sql in objects}
-    expected = committed()
-    told = [f"{kind} {name} is missing" for kind, name in expected.keys() - found.keys()]
-    told += [f"{kind} {name} is not in the snapshot" for kind, name in found.keys() - expected.keys()]
+def differences(found: Iterable[tuple[str, str, str]], expected: Objects) -> list[str]:
+    """How the (kind, name, text) of a database differ from the snapshot, in order; nothing: they do not."""
+    there: dict[tuple[str, str], str] = {}
+    for kind, name, text in sorted(found):  # a name may be there twice, for two tables
+        there[kind, name] = f"{there[kind, name]}; {text}" if (kind, name) in there else text
+    told = [f"{kind} {name} is missing" for kind, name in expected.keys() - there.keys()]
+    told += [f"{kind} {name} is not in the snapshot" for kind, name in there.keys() - expected.keys()]
     told += [
-        f"{kind} {name} is another" for kind, name in found.keys() & expected.keys()
-        if found[kind, name] != expected[kind, name]
+        f"{kind} {name} is another" for kind, name in there.keys() & expected.keys()
+        if there[kind, name] != expected[kind, name]
     ]  # fmt: skip
     return sorted(told)

@@ -5,7 +5,7 @@ A transaction commits as a whole or leaves nothing; an append-only row cannot be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from operator import itemgetter
@@ -15,6 +15,8 @@ from typing import Any, TypeAlias, TypeVar
 import apsw
 
 from contest_platform.ports import Row
+from contest_platform.store.database import Rows, Values, edits
+from contest_platform.store.snapshot import Objects, differences
 from contest_platform.store.tables import DDL, TABLES
 
 T = TypeVar("T")
@@ -50,18 +52,106 @@ _UNNAMED = (
 )
 
 
+OBJECTS = "select type, name, coalesce(sql, '') from sqlite_master where name not like 'sqlite_%' order by type, name"
+"""What SQLite says of its own schema. What it makes by itself, for keys and statistics, is left out."""
+
+
 class Connection(apsw.Connection):
-    """`known` is what its transactions have come to know (Tx.known), and `version` that of the database when the last
-    one was committed."""
+    """A database, as its only thread has it open; see contest_platform.store.database.Database. SQLite knows no roles.
+
+    `known` is what its transactions have come to know (Tx.known), and `version` that of the database when the last one
+    was committed."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.known: dict[str, Any] = {}
         self.version = UNKNOWN
 
+    def transact(self, now: int, cause: str, fn: Callable[[SqliteTx], T], role: str = "") -> tuple[T, SqliteTx]:
+        """Run `fn` in one transaction. Any exception rolls back and is raised on."""
+        tx = SqliteTx(self, now, cause)
+        tx.begin()
+        try:
+            result = fn(tx)
+            tx.commit()
+        except BaseException:
+            if self.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                self.execute("rollback")
+            raise
+        return result, tx
 
-def connect(path: str = "", pragmas: Sequence[str] = ()) -> Connection:
-    """A database ready for use, at `path` or, by default, in memory."""
+    # --- whoever deploys, backs up and reads the books ----------------------------------------------------------------
+
+    def scan(self, table: str, columns: Sequence[str], order: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        return self.cursor().execute(f"select {', '.join(columns)} from {table} order by {', '.join(order)}")
+
+    def schema_differences(self) -> list[str]:
+        return _differences(self.cursor())
+
+    def restored(self, tables: Rows) -> Connection:
+        return connect(tables=tables)
+
+    def failed(self, error: BaseException) -> bool:
+        """Whether the machine could not read or write the database: full disk, input/output error."""
+        return isinstance(error, (apsw.FullError, apsw.IOError))
+
+    # --- humans, past the application --------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Somebody has written on this connection who is not the platform, which would believe that nobody else has."""
+        self.version = UNKNOWN
+
+    def query(self, sql: str, values: Values = ()) -> list[dict[str, Any]]:
+        return query(self, sql, values)
+
+    def by_hand(self, statements: Sequence[str], role: str, bypass: str = "") -> tuple[int, int]:
+        """A table's triggers are dropped before and created again after, as any connection may (measured, 3.40.1)."""
+        triggers, changed, done = self._triggers(bypass), 0, 0
+        drop = [f"drop trigger {name}" for name in triggers]
+        try:
+            for sql in ("begin immediate", *drop, *statements, *triggers.values(), "commit"):
+                done, before = done + 1, self.total_changes()
+                self.execute(sql).fetchall()
+                changed += self.total_changes() - before if sql in statements else 0
+        except apsw.ConstraintError:
+            self.execute("rollback")
+            done, changed = done + 1, 0
+        self.forget()
+        return done, changed
+
+    def _triggers(self, table: str) -> dict[str, str]:
+        """The triggers of `table`: name -> the statement that creates it."""
+        found = "select name, sql from sqlite_master where type = 'trigger' and tbl_name = ? order by name"
+        return {str(name): str(sql) for name, sql in self.execute(found, (table,))}
+
+    def edits(self, table: str) -> Sequence[str]:
+        return *edits(table), f"insert or replace into {table} select * from {table}"
+
+    def refuses(self, statement: str) -> bool:
+        self.execute("savepoint refused")
+        try:
+            self.execute(statement)
+        except apsw.ConstraintError:
+            return True
+        finally:
+            self.execute("rollback to refused")
+            self.execute("release refused")
+        return False
+
+
+def _differences(cursor: apsw.Cursor) -> list[str]:
+    return differences(((str(kind), str(name), str(sql)) for kind, name, sql in cursor.execute(OBJECTS)), _committed())
+
+
+@cache
+def _committed() -> Objects:
+    """Of a database that schema.sql has just made."""
+    return {(str(kind), str(name)): str(sql) for kind, name, sql in connect().execute(OBJECTS)}
+
+
+def connect(path: str = "", pragmas: Sequence[str] = (), tables: Rows = ()) -> Connection:
+    """A database ready for use, at `path` or, by default, in memory; with these rows, if there are some to begin with,
+    on which no trigger had a say."""
     connection = Connection(path or ":memory:", flags=_FLAGS, statementcachesize=256)
     connection.set_busy_timeout(BUSY_MS)
     # One plan a statement: otherwise a range of bound values is planned anew at every execution, and may be otherwise.
@@ -69,7 +159,7 @@ def connect(path: str = "", pragmas: Sequence[str] = ()) -> Connection:
     # The triggers that refuse a DELETE refuse a REPLACE with it.
     for pragma in ("recursive_triggers = on", *pragmas):
         connection.execute(f"pragma {pragma}")
-    create(connection)
+    create(connection, tables)
     return connection
 
 
@@ -87,17 +177,17 @@ def connect_unnamed(directory: Path) -> Connection:
     return connection
 
 
-def disk_failed(error: BaseException) -> bool:
-    """Whether the machine could not read or write the database: full disk, input/output error."""
-    return isinstance(error, (apsw.FullError, apsw.IOError))
-
-
-def create(connection: apsw.Connection) -> None:
+def create(connection: Connection, tables: Rows = ()) -> None:
     """Make an empty database ready, all or nothing: half a schema would pass for a whole one at the next start."""
     if connection.execute("select 1 from sqlite_master where name = 'contests'").fetchone():
         return
     connection.execute("begin immediate")
-    for statement in DDL:
+    triggers = next(n for n, statement in enumerate(DDL) if statement.startswith("create trigger"))
+    for statement in DDL[:triggers]:
+        connection.execute(statement)
+    for table, rows in tables:
+        connection.executemany(_insert(table, TABLES[table].columns), rows)
+    for statement in DDL[triggers:]:
         connection.execute(statement)
     connection.execute("commit")
 
@@ -202,6 +292,9 @@ class SqliteTx:
         if topic not in self.topics:
             self.topics.append(topic)
 
+    def schema_differences(self) -> list[str]:
+        return _differences(self._cursor)
+
     def begin(self) -> None:
         """From here on nobody else writes. Whether anybody has since our last commit, the version tells."""
         self._execute("begin immediate")
@@ -220,14 +313,4 @@ class SqliteTx:
 
 
 def transact(connection: Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
-    """Run `fn` in one transaction. Any exception rolls back and is raised on."""
-    tx = SqliteTx(connection, now, cause)
-    tx.begin()
-    try:
-        result = fn(tx)
-        tx.commit()
-    except BaseException:
-        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-            connection.execute("rollback")
-        raise
-    return result, tx
+    return connection.transact(now, cause, fn)

@@ -20,6 +20,7 @@ class Table:
     required: tuple[str, ...]
     """Of the columns, those that are never null."""
     key: tuple[str, ...]
+    booleans: tuple[str, ...]
 
 
 def _tables() -> dict[str, Table]:
@@ -32,12 +33,13 @@ def _tables() -> dict[str, Table]:
 
 
 def _table(connection: apsw.Connection, name: str) -> Table:
-    rows = connection.execute('select name, "notnull", pk from pragma_table_info(?) order by cid', (name,))
-    described = [(str(column), required, place) for column, required, place in rows]
+    rows = connection.execute('select name, "notnull", pk, type from pragma_table_info(?) order by cid', (name,))
+    described = [(str(column), required, place, kind) for column, required, place, kind in rows]
     return Table(
-        columns=tuple(column for column, _, _ in described),
-        required=tuple(column for column, required, _ in described if required),
-        key=tuple(column for _, column in sorted((place, column) for column, _, place in described if place)),
+        columns=tuple(column for column, *_ in described),
+        required=tuple(column for column, required, *_ in described if required),
+        key=tuple(column for _, column in sorted((place, column) for column, _, place, _ in described if place)),
+        booleans=tuple(column for column, *_, kind in described if kind == "BOOLEAN"),
     )
 
 

@@ -5,11 +5,9 @@ Invariant: every session is one row of database.sessions, written when it closes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import apsw
-
-from contest_platform.store import sqlite
+from contest_platform.store.database import Database
 from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
@@ -99,77 +97,43 @@ class DatabaseServer:
         )
 
     def run(
-        self, principal: str, connection: sqlite.Connection, role: str, purpose: str, statements: Sequence[str],
-        bypass: str = "",
-    ) -> Session:  # fmt: skip
+        self, principal: str, database: Database, role: str, purpose: str, statements: Sequence[str], bypass: str = ""
+    ) -> Session:
         """A human's session: `statements` in one transaction, past the application. Returns the session, closed.
 
-        `bypass` names a table whose triggers are dropped before and created again after (any SQLite connection may:
-        measured, 3.40.1). Otherwise the triggers have their say, and what they refuse is rolled back as a whole.
+        `bypass` names a table whose triggers do not fire meanwhile. Otherwise they have their say, and what they refuse
+        is rolled back as a whole.
         """
         session = self.open(principal, role, purpose)
-        run = _counted(session, connection)
-        run("begin immediate")
-        try:
-            triggers = _triggers(connection, bypass) if bypass else {}
-            for name in triggers:
-                run(f"drop trigger {name}")
-            before = connection.total_changes()
-            for sql in statements:
-                run(sql).fetchall()
-            session.writes = connection.total_changes() - before
-            for sql in triggers.values():
-                run(sql)
-            run("commit")
-        except apsw.ConstraintError:
-            session.writes = 0
-            run("rollback")
-        # This connection is the platform's too, which would otherwise believe that nobody else has written.
-        connection.version = sqlite.UNKNOWN
+        session.statements, session.writes = database.by_hand(statements, role, bypass)
         self._world.record(principal, "database.session", purpose, role=role, writes=session.writes)
         session.close()
         return session
 
-    async def pull_run(self, action: Action, note: NoteAction, connection: sqlite.Connection) -> None:
+    async def pull_run(self, action: Action, note: NoteAction, database: Database) -> None:
         """The lever database.run, on the platform's database."""
         params = action.params
         session = self.run(
-            action.entity, connection, params["role"], params["purpose"], params["statements"], params["bypass"]
+            action.entity, database, params["role"], params["purpose"], params["statements"], params["bypass"]
         )
         note(action, str(session.number))
 
-    async def pull_rot(self, action: Action, note: NoteAction, connection: sqlite.Connection) -> None:
+    async def pull_rot(self, action: Action, note: NoteAction, database: Database) -> None:
         """The lever database.rot: a bit of a score that is shown turns over on the disk. No session did it, and no log
         has it."""
-        scores = connection.execute(
-            "select tournament_id, golfer_id, round, hole from hole_scores where tournament_id = ? and strokes < ?"
+        scores = database.query(
+            "select golfer_id, round, hole from hole_scores where tournament_id = :t and strokes < :rotten"
             " order by golfer_id, round, hole",
-            (action.entity, ROTTEN_BIT),
-        ).fetchall()
+            {"t": action.entity, "rotten": ROTTEN_BIT},
+        )
         if not scores:
             return
         place = scores[self._world.draws.below(len(scores), "database.rot", action.entity, action.at)]
-        connection.execute(
-            "update hole_scores set strokes = strokes + ?"
-            " where tournament_id = ? and golfer_id = ? and round = ? and hole = ?",
-            (ROTTEN_BIT, *place),
+        database.execute(
+            "update hole_scores set strokes = strokes + :rotten"
+            " where tournament_id = :t and golfer_id = :golfer_id and round = :round and hole = :hole",
+            {"t": action.entity, "rotten": ROTTEN_BIT, **place},
         )
-        connection.version = sqlite.UNKNOWN
+        database.forget()
         self._world.record("database", "page.rotted", action.entity)
         note(action, action.entity)
-
-
-def _counted(session: Session, connection: apsw.Connection) -> Callable[[str], apsw.Cursor]:
-    def run(sql: str) -> apsw.Cursor:
-        session.statements += 1
-        return connection.execute(sql)
-
-    return run
-
-
-def _triggers(connection: apsw.Connection, table: str) -> dict[str, str]:
-    """The triggers of `table`: name -> the statement that creates it."""
-    rows = connection.execute(
-        "select name, sql from sqlite_master where type = 'trigger' and tbl_name = ? order by name", (table,)
-    )
-    return {row[0]: row[1] for row in rows}

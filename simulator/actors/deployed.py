@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-import apsw
-
 from contest_platform.service import Config
+from contest_platform.store.database import Database
 from seams.faults import Action
 from simulator import deployment
 from simulator.actors.context import NoteAction, World
@@ -30,8 +29,8 @@ class Configured(World, Protocol):
 class DeployedActor:
     """`patches` holds what was changed of the released source, by path: the bytes appended to the file."""
 
-    def __init__(self, world: Configured, hosts: HostsActor, connection: apsw.Connection) -> None:
-        self._world, self._hosts, self._connection = world, hosts, connection
+    def __init__(self, world: Configured, hosts: HostsActor, database: Database) -> None:
+        self._world, self._hosts, self._database = world, hosts, database
         self._fingerprints, self._changes = world.books["deployment.fingerprints"], world.books["deployment.changes"]
         self.patches: dict[str, bytes] = {}
 
@@ -40,7 +39,7 @@ class DeployedActor:
         now = self._world.runtime.now()
         for what, sha256 in self._running().items():
             self._fingerprints.note(now, what, sha256)
-        self._fingerprints.note(now, "schema", deployment.schema_sha256(self._connection))
+        self._fingerprints.note(now, "schema", deployment.schema_sha256(self._database))
 
     def _running(self) -> dict[str, str]:
         return {

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from contest_platform.ports import Backup, BackupContent
-from contest_platform.store.backup import SqliteBackups
+from contest_platform.store.backup import LogicalBackups
 from simulator.actors.context import World
 
 T = TypeVar("T")
@@ -16,14 +16,14 @@ LATENCY_MS = (1_000, 5_000)
 class BackupWire:
     """The Backups port."""
 
-    def __init__(self, world: World, backups: SqliteBackups, guard: Callable[[], None]) -> None:
+    def __init__(self, world: World, backups: LogicalBackups, guard: Callable[[], None]) -> None:
         self._world, self._backups, self._guard = world, backups, guard
 
     def create(self, *, backup_id: str) -> Awaitable[Backup]:
         return self._send("create", backup_id, lambda: self._backups.create(backup_id=backup_id))
 
-    def inspect(self, *, backup_id: str, content: bool = False) -> Awaitable[BackupContent | None]:
-        return self._send("inspect", backup_id, lambda: self._backups.inspect(backup_id=backup_id, content=content))
+    def inspect(self, *, backup_id: str) -> Awaitable[BackupContent | None]:
+        return self._send("inspect", backup_id, lambda: self._backups.inspect(backup_id=backup_id))
 
     def restore(self, *, backup_id: str, target: str) -> Awaitable[BackupContent | None]:
         return self._send("restore", backup_id, lambda: self._backups.restore(backup_id=backup_id, target=target))

@@ -17,6 +17,7 @@ from contest_platform.http import Request, Response
 from contest_platform.opsctl import Output
 from contest_platform.ports import CommandResult, Introspection, PagerIncident
 from contest_platform.services.runbooks import RunbooksService
+from contest_platform.store.tables import TABLES
 from tests.support.contest_world import CONFIG, ContestWorld
 from tests.support.platform_ports import FakeAuth, token
 
@@ -134,7 +135,9 @@ class AdminWorld(ContestWorld):
 
     def whole(self) -> dict[str, list[dict[str, Any]]]:
         """Every row of every table but the two logs and the note of who acts: the same when nothing was done."""
-        names = [row["name"] for row in self.rows("select name from sqlite_master where type = 'table' order by name")]
-        rows = {name: self.rows(f"select * from {name}") for name in names if not name.endswith("_log")}
+        rows = {
+            name: self.rows(f"select * from {name} order by {', '.join(table.key)}")
+            for name, table in sorted(TABLES.items()) if not name.endswith("_log")
+        }  # fmt: skip
         rows["checkpoints"] = [row for row in rows["checkpoints"] if not row["name"].startswith("runbooks.acted:")]
         return rows

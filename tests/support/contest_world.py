@@ -29,7 +29,8 @@ from contest_platform.services import configuration, payments
 from contest_platform.services.ingestion_batches import full_poll_name
 from contest_platform.services.reconciliation import RECONCILED
 from contest_platform.store import sqlite
-from contest_platform.store.backup import SqliteBackups
+from contest_platform.store.backup import LogicalBackups
+from tests.support import stores
 from tests.support.metrics import KeptMetrics
 from tests.support.platform_ports import START, FakeRuntime, FakeSignals
 
@@ -84,10 +85,10 @@ class SteppingStore:
         dies = self.crash_at == len(self.log)
         if self.twice or (dies and not self.committed):
             with suppress(_RolledBackError):
-                sqlite.transact(world.connection, now, "ev-1", lambda tx: _roll_back(fn, tx))
+                world.connection.transact(now, "ev-1", lambda tx: _roll_back(fn, tx), stores.ROLE)
         if dies and not self.committed:
             raise Crash(operation)
-        result, tx = sqlite.transact(world.connection, now, "ev-1", fn)
+        result, tx = world.connection.transact(now, "ev-1", fn, stores.ROLE)
         for topic in tx.topics:
             world.signals.notify(topic)
         if dies:
@@ -211,7 +212,8 @@ _ERRORS: dict[str, tuple[int, str, str | None]] = {
 
 class ContestWorld:
     def __init__(self, path: str = "") -> None:
-        self.connection = sqlite.connect(path)
+        """`path`: of an embedded database; by default one of the store in use."""
+        self.connection: Any = sqlite.connect(path) if path else stores.database()
         self.runtime, self.signals, self.entropy = Clock(), FakeSignals(), Drawn()
         self.store = SteppingStore(self)
         self.processor = ModelProcessor(self.runtime)
@@ -240,7 +242,7 @@ class ContestWorld:
             runtime=self.runtime, signals=self.signals, store=self.store, ids=LifeIds(self._lives),
             entropy=self.entropy, processor=self.processor,  # type: ignore[arg-type]
             provider=self.provider, hosts=self.hosts, auth=self.auth, pager=self.pager, anchor=self.anchor,
-            metrics=self.metrics, backups=SqliteBackups(self.connection, self.backups, self.scratch),
+            metrics=self.metrics, backups=LogicalBackups(self.connection, self.backups, self.scratch),
         )  # fmt: skip
         return make(ports, self.write(lambda tx: configuration.in_force(tx, CONFIG)))
 
@@ -252,7 +254,7 @@ class ContestWorld:
         raise AssertionError("nothing here waits")
 
     def write(self, fn: Callable[[Tx], T]) -> T:
-        return sqlite.transact(self.connection, self.runtime.at, "ev-1", fn)[0]
+        return self.connection.transact(self.runtime.at, "ev-1", fn, stores.ROLE)[0]
 
     def due(self, service: Any) -> int | None:
         return self.run(service.jobs()[0].due())  # type: ignore[no-any-return]
@@ -363,7 +365,7 @@ class ContestWorld:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
-        return sqlite.query(self.connection, sql, params)
+        return self.connection.query(sql, params)
 
     def row(self, table: str, **where: Any) -> dict[str, Any]:
         clause = " and ".join(f"{name} = ?" for name in where)

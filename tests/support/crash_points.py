@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from contest_platform.store.postgresql import PostgresDatabase
 from tests.support.contest_world import ContestWorld, Crash
 
 T = TypeVar("T")
@@ -47,24 +48,57 @@ class SteppingProcessor:
         return call
 
 
+class ToldCursor:
+    """A cursor that tells of each statement before it sends it."""
+
+    def __init__(self, cursor: Any, tell: Callable[[str], None]) -> None:
+        self._cursor, self._tell = cursor, tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def execute(self, sql: str, *params: Any) -> Any:
+        self._tell(sql)
+        return self._cursor.execute(sql, *params)
+
+
+@contextmanager
+def told_of_statements(database: Any, tell: Callable[[str], None]) -> Iterator[None]:
+    """Each statement that goes to `database` meanwhile is told of before it is sent."""
+    if isinstance(database, PostgresDatabase):
+        own = database._control, database._cursor
+        database._control, database._cursor = (ToldCursor(cursor, tell) for cursor in own)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            database._control, database._cursor = own
+        return
+
+    def traced(_: apsw.Cursor, sql: str, __: Any) -> bool:
+        tell(sql)
+        return True
+
+    database.exec_trace = traced
+    try:
+        yield
+    finally:
+        database.exec_trace = None
+
+
 @contextmanager
 def taking(world: ContestWorld, steps: Steps) -> Iterator[None]:
     """The work of a life that is begun meanwhile in `world` is taken step by step."""
     processor, store = world.processor, world.store
     transact = store.transact
 
-    def statement(_: apsw.Cursor, sql: str, bindings: Any) -> bool:
+    def statement(sql: str) -> None:
         words = " ".join(sql.split())
         if words != "rollback":  # which nobody sends who has died: the database does it by itself
             steps(f"before {words[:60]}")
-        return True
 
     async def noted(operation: str, fn: Callable[[Any], T]) -> T:
-        world.connection.exec_trace = statement
-        try:
+        with told_of_statements(world.connection, statement):
             answer = await transact(operation, fn)
-        finally:
-            world.connection.exec_trace = None
         steps(f"after the commit of {operation}")
         return answer
 

@@ -9,7 +9,7 @@ from contest_platform.jobs import Job
 from contest_platform.ports import Ports
 from contest_platform.service import Config
 from contest_platform.store import sqlite
-from contest_platform.store.backup import SqliteBackups
+from contest_platform.store.backup import LogicalBackups
 from contest_platform.units import Unit
 from seams.faults import Fault
 from simulator.actors.database_server import DatabaseServer
@@ -72,7 +72,7 @@ class Deployment:
                 pager=PagerWire(world, self._pager, guard),
                 anchor=AnchorWire(world, self._anchor, guard),
                 metrics=MonitoringWire(self._monitoring, process.unit.name, guard),
-                backups=BackupWire(world, SqliteBackups(self.connection, {}, {}), guard),
+                backups=BackupWire(world, LogicalBackups(self.connection, {}, {}), guard),
             )
         )
         return self.ports[-1]

@@ -16,6 +16,7 @@ from absence.opsctl_commands import known_commands
 from contest_platform import opsctl
 from contest_platform.http import Request, Response
 from contest_platform.jobs import MINUTE_MS, Job, next_tick
+from contest_platform.store.tables import TABLES
 from operations.runbooks import Alert, Outcome, Output, Runbook, StepRecord, execute, load
 from tests.support.runbooks import finish
 
@@ -190,8 +191,10 @@ def handed_on(name: str, control: Tried, at: str, **labels: str) -> Outcome:
 
 def tables(world: World) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table but those that an execution itself is written in: the same if nothing was done."""
-    names = [row["name"] for row in world.rows("select name from sqlite_master where type = 'table' order by name")]
-    rows = {name: world.rows(f"select * from {name}") for name in names if name not in OWN_TABLES}
+    rows = {
+        name: world.rows(f"select * from {name} order by {', '.join(table.key)}")
+        for name, table in sorted(TABLES.items()) if name not in OWN_TABLES
+    }  # fmt: skip
     rows["checkpoints"] = [row for row in rows["checkpoints"] if not row["name"].startswith("runbooks.acted:")]
     return rows
 
