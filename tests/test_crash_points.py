@@ -16,7 +16,8 @@ import pytest
 
 from contest_platform.services import settlement
 from contest_platform.services.payouts import PayoutsService
-from contest_platform.services.settlement import LEASE_MS, SettlementService
+from contest_platform.services.settlement import SettlementService
+from contest_platform.services.settlement_lease import LEASE_MS
 from tests.support.contest_world import ContestWorld, Crash
 from tests.support.crash_points import Steps, taking
 from tests.support.payout_world import settled

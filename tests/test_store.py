@@ -29,6 +29,21 @@ EXECUTION: dict[str, Any] = {
     "duration_seconds": None, "result_json": None, "error_reason": None, "system_state_before": "{}",
     "system_state_after": None, "created_at": NOW, "updated_at": NOW,
 }  # fmt: skip
+DAEMON = "system:settlement:1"
+PACK: dict[str, Any] = {
+    "pack_id": "p1", "contest_id": "c1", "entry_id": "e1", "status": "PENDING", "fail_reason_code": None,
+    "fail_reason_detail": None, "created_at": NOW, "terminalized_at": None, "settled_by": None, "lease_epoch": None,
+}  # fmt: skip
+LEASE: dict[str, Any] = {
+    "name": "settlement", "holder": "system:settlement:2", "epoch": 2, "acquired_at": NOW, "expires_at": NOW + 100,
+}  # fmt: skip
+END: dict[str, Any] = {
+    "status": "EXECUTED", "fail_reason_code": None, "settled_by": "system:settlement:2", "lease_epoch": 2,
+    "terminalized_at": NOW + 99,
+}  # fmt: skip
+WHY: dict[str, str | None] = {
+    "EXECUTED": None, "FAILED": "outcome_inapplicable", "ORPHANED_OUTCOME_MISSING": "outcome_missing",
+}  # fmt: skip
 OTHER = {"TEXT": "another", "INTEGER": 77, "BIGINT": 77, "BOOLEAN": 0}
 
 
@@ -38,6 +53,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     connection = sqlite.connect(str(path))
     for execution_id in ("execution_id", OTHER["TEXT"]):
         insert(connection, "runbook_executions", {**EXECUTION, "id": execution_id})
+    lease = {"name": "settlement", "holder": DAEMON, "epoch": 1, "acquired_at": 0, "expires_at": NOW - 1}
+    insert(connection, "leases", lease)
+    for pack_id in ("pack_id", OTHER["TEXT"]):
+        insert(connection, "settlement_packs", {**PACK, "pack_id": pack_id, "entry_id": f"of {pack_id}"})
+    connection.execute(
+        "update settlement_packs set status = 'FAILED', fail_reason_code = 'x', terminalized_at = 5, settled_by = ?,"
+        " lease_epoch = 1", (DAEMON,),
+    )  # fmt: skip
     connection.close()
     return path
 
@@ -81,6 +104,10 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
         row[column.name] = OTHER[kind] if changed else {"TEXT": column.name, "BOOLEAN": 1}.get(kind, 5)
     if table == "runbook_execution_steps":
         row["n"] = 1  # the first of an execution that is in progress: see the template
+    if table == "outcome_settlement_log":
+        row |= {"prior_status": "PENDING", "new_status": "FAILED", "settled_by": DAEMON, "settled_at": 5}  # as was
+    if table == "settlement_acceptance":
+        row |= dict.fromkeys(("link_growth", "executed", "log_growth", "lvi"), "FAIL" if changed else "PASS")
     if "verdict" in row:
         row["verdict"] = "DUPLICATE" if changed else "ADMIT"
     return row
@@ -93,7 +120,11 @@ def insert(connection: apsw.Connection, table: str, row: dict[str, Any], verb: s
 
 
 def rows(connection: apsw.Connection, table: str) -> list[dict[str, Any]]:
-    return sqlite.query(connection, f"select * from {table}")
+    """All but the packs of the template, which have ended."""
+    return [
+        row for row in sqlite.query(connection, f"select * from {table}")
+        if table != "settlement_packs" or not row["entry_id"].startswith("of ")
+    ]  # fmt: skip
 
 
 def unique_keys(table: str) -> list[tuple[str, ...]]:
@@ -175,23 +206,13 @@ def test_the_ledger_and_the_audit_log_are_append_only() -> None:
 
 # --- settlement packs -------------------------------------------------------------------------------------------------
 
-PACK: dict[str, Any] = {
-    "pack_id": "p1", "contest_id": "c1", "entry_id": "e1", "status": "PENDING", "fail_reason_code": None,
-    "fail_reason_detail": None, "created_at": NOW, "terminalized_at": None, "settled_by": None, "lease_epoch": None,
-}  # fmt: skip
-LEASE: dict[str, Any] = {
-    "name": "settlement", "holder": "daemon-2", "epoch": 2, "acquired_at": NOW, "expires_at": NOW + 100,
-}  # fmt: skip
-END: dict[str, Any] = {
-    "status": "EXECUTED", "settled_by": "daemon-2", "lease_epoch": 2, "terminalized_at": NOW + 99,
-}  # fmt: skip
-
 
 def with_a_pack(connection: apsw.Connection) -> apsw.Connection:
-    """One linked pack PENDING, and the settlement lease held by daemon-2."""
+    """One linked pack PENDING, and the settlement lease, which another had, held by the second daemon."""
     insert(connection, "settlement_packs", PACK)
     insert(connection, "outcome_pack_links", {"pack_id": "p1", "outcome_id": "o1", "linked_at": NOW})
-    insert(connection, "leases", LEASE)
+    taken = ", ".join(f"{name} = :{name}" for name in LEASE)
+    connection.execute(f"update leases set {taken} where name = :name", LEASE)
     return connection
 
 
@@ -201,7 +222,7 @@ def packs(connection: apsw.Connection) -> apsw.Connection:
 
 
 def end(connection: apsw.Connection, **changed: Any) -> None:
-    row = {**END, **changed}
+    row = {**END, "fail_reason_code": WHY.get(changed.get("status", "EXECUTED")), **changed}
     places = ", ".join(f"{name} = :{name}" for name in row)
     connection.execute(f"update settlement_packs set {places} where pack_id = 'p1'", row)
 
@@ -218,12 +239,13 @@ def test_the_holder_of_the_lease_ends_a_pack(packs: apsw.Connection) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"settled_by": "daemon-1"},
+        {"settled_by": "system:settlement:1"},
         {"settled_by": "ops:kim"},
         {"settled_by": None},
         {"lease_epoch": 1},
         {"lease_epoch": None},
         {"terminalized_at": NOW + 100},
+        {"terminalized_at": NOW - 1},
         {"terminalized_at": None},
     ],
     ids=str,
@@ -236,14 +258,14 @@ def test_nobody_else_ends_a_pack(packs: apsw.Connection, wrong: dict[str, Any], 
 
 
 def test_nobody_ends_a_pack_without_a_lease(packs: apsw.Connection) -> None:
-    packs.execute("delete from leases")
+    packs.execute("update leases set expires_at = acquired_at")
     with pytest.raises(apsw.ConstraintError, match="only the settlement daemon"):
         end(packs)
 
 
 @pytest.mark.parametrize(
     "again",
-    [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "daemon-2"}, {"fail_reason_code": "x"}],
+    [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "system:settlement:2"}, {"fail_reason_code": "x"}],
     ids=str,
 )
 def test_a_pack_ends_once_and_stays_as_it_ended(packs: apsw.Connection, again: dict[str, Any]) -> None:
@@ -284,13 +306,11 @@ def test_a_pack_is_not_deleted(packs: apsw.Connection) -> None:
 
 
 @pytest.mark.parametrize("fresh", [{"pack_id": "p1", "entry_id": "e9"}, {"pack_id": "p9", "entry_id": "e1"}], ids=str)
-def test_the_platform_cannot_replace_an_ended_pack_by_a_pending_one(
-    own: apsw.Connection, fresh: dict[str, Any]
-) -> None:
-    end(with_a_pack(own))
-    with pytest.raises(apsw.ConstraintError, match="not deleted"):
-        insert(own, "settlement_packs", {**PACK, **fresh}, "insert or replace")
-    assert status(own) == ["EXECUTED"]
+def test_nobody_can_replace_an_ended_pack_by_a_pending_one(packs: apsw.Connection, fresh: dict[str, Any]) -> None:
+    end(packs)
+    with pytest.raises(apsw.ConstraintError, match="not replaced"):
+        insert(packs, "settlement_packs", {**PACK, **fresh}, "insert or replace")
+    assert status(packs) == ["EXECUTED"]
 
 
 def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: apsw.Connection) -> None:

@@ -21,7 +21,7 @@ from contest_platform.services import (
     reconciliation,
     refunds,
     score_audit,
-    settlement,
+    settlement_runs,
     webhooks,
     withdrawals,
 )
@@ -46,7 +46,7 @@ def _poll(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
 
 def _rerun(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
     contest_id = act.given["contest_id"]
-    return _changed(settlement.run_again(tx, act.ctx, contest_id, act.why), contest_id=contest_id)
+    return _changed(settlement_runs.again(tx, act.ctx, contest_id, act.why), contest_id=contest_id)
 
 
 def _retry(tx: Tx, act: Act) -> dict[str, Any] | Refusal:

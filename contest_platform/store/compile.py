@@ -74,22 +74,27 @@ def _unique_keys(table: str) -> list[tuple[str, ...]]:
 
 
 _SETTLEMENT_TRIGGERS = (
-    # Only the holder of the settlement lease may end a pack; what has ended never changes.
+    # Only the holder of the settlement lease may end a pack; what has ended never changes, and nothing else changes.
     """
     create trigger settlement_packs_daemon_authority before update on settlement_packs
-    when old.status <> 'PENDING'
+    when old.status <> 'PENDING' or new.status = 'PENDING'
     or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id
-    or new.status <> old.status and (
-        new.terminalized_at is null
-        or not exists (
-            select 1 from leases where name = 'settlement' and holder = new.settled_by
-            and epoch = new.lease_epoch and expires_at > new.terminalized_at))
+    or new.created_at <> old.created_at or new.terminalized_at is null
+    or not exists (
+        select 1 from leases where name = 'settlement' and holder = new.settled_by and epoch = new.lease_epoch
+        and acquired_at <= new.terminalized_at and expires_at > new.terminalized_at)
     begin select raise(abort, 'only the settlement daemon may leave PENDING, once, under its lease'); end
     """,
     """
     create trigger settlement_packs_start_pending before insert on settlement_packs
     when new.status <> 'PENDING'
     begin select raise(abort, 'a settlement pack starts PENDING'); end
+    """,
+    """
+    create trigger settlement_packs_refuse_replace before insert on settlement_packs
+    when exists (select 1 from settlement_packs where pack_id = new.pack_id)
+    or exists (select 1 from settlement_packs where entry_id = new.entry_id)
+    begin select raise(fail, 'settlement packs are not replaced'); end
     """,
     """
     create trigger settlement_packs_refuse_delete before delete on settlement_packs
@@ -99,6 +104,39 @@ _SETTLEMENT_TRIGGERS = (
     create trigger settlement_packs_execute_linked before update of status on settlement_packs
     when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
     begin select raise(abort, 'a pack is executed only through its outcome link'); end
+    """,
+    # What an ended pack was ended on stays, and the log tells of ends that there were.
+    *(
+        f"""
+        create trigger outcome_pack_links_stay_at_{event} before {event} on outcome_pack_links
+        when exists (select 1 from settlement_packs where pack_id = old.pack_id and status <> 'PENDING')
+        begin select raise(abort, 'the link of an ended pack stays'); end
+        """
+        for event in ("update", "delete")
+    ),
+    """
+    create trigger outcome_settlement_log_tells_of_an_end before insert on outcome_settlement_log
+    when new.prior_status <> 'PENDING' or not exists (
+        select 1 from settlement_packs where pack_id = new.pack_id and status = new.new_status
+        and status <> 'PENDING' and settled_by = new.settled_by and terminalized_at = new.settled_at)
+    begin select raise(abort, 'the settlement log tells of the end of a pack, as the pack does'); end
+    """,
+    # A lease changes hands once it has expired, and its epoch goes up by one whenever it begins anew.
+    """
+    create trigger leases_are_fenced before update on leases
+    when new.name <> old.name or new.expires_at < new.acquired_at
+    or new.epoch = old.epoch and (new.holder <> old.holder or new.acquired_at <> old.acquired_at)
+    or new.epoch <> old.epoch and (new.epoch <> old.epoch + 1 or new.acquired_at < old.expires_at)
+    begin select raise(abort, 'a lease changes hands once it has expired, under the next epoch'); end
+    """,
+    """
+    create trigger leases_begin_once before insert on leases
+    when new.epoch <> 1 or exists (select 1 from leases where name = new.name)
+    begin select raise(fail, 'a lease begins once, under the first epoch'); end
+    """,
+    """
+    create trigger leases_refuse_delete before delete on leases
+    begin select raise(abort, 'leases are not deleted: they expire'); end
     """,
 )
 

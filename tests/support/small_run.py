@@ -8,6 +8,7 @@ cut-off. Somebody forges a webhook.
 
 from __future__ import annotations
 
+import json
 import pickle
 from functools import cache
 from hashlib import sha256
@@ -135,6 +136,7 @@ def _small_run() -> bytes:
     operate(scribe)
     _correct_late(scribe)
     look_around(scribe)
+    _accept(scribe)
     observe(scribe, END)
     _end(scribe)
     rechain(scribe.evidence)
@@ -444,6 +446,26 @@ def _correct_late(scribe: Scribe) -> None:
         details="{}",
     )
     scribe.audit("system:ingestion", "call.page", "pager/late_correction:c1")
+
+
+def _accept(scribe: Scribe) -> None:
+    """Each noon for a week: on the first all has grown, and then there is nothing more to grow."""
+    first = T0 + 5 * DAY + 12 * HOUR
+    log = sorted(scribe.books["platform.outcome_settlement_log"], key=lambda row: row["settlement_id"])
+    told = "".join(f"{json.dumps(list(row.values()), separators=(',', ':'))}\n" for row in log)
+    for day_at in range(first, first + 7 * DAY, DAY):
+        fresh, left = ("PASS", 3) if day_at == first else ("NOT_APPLICABLE", 0)
+        counts = {
+            "due": 3, "to_link": left, "linked": left, "to_execute": left, "executed": left, "to_log": left,
+            "logged": left, "executed_linked": 3,
+        }  # fmt: skip
+        evidence = {"contests": [{"contest_id": "c1", "ended": 3, **counts}], "totals": counts, "log_problem": None}
+        scribe.now = day_at
+        scribe.insert(
+            "settlement_acceptance", "system:acceptance", day_at=day_at, at=day_at, link_growth=fresh, executed=fresh,
+            log_growth=fresh, lvi="PASS", lvi_executed=3, lvi_due=3, log_rows=3,
+            log_hash=sha256(told.encode()).hexdigest(), evidence=encode({**evidence, "blocked": {}}),
+        )  # fmt: skip
 
 
 def _end(scribe: Scribe) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
+from typing import Any
 
 from assertions.model import Status
 from tests.support.broken_runs.change import add, breaks, remove, row
@@ -247,6 +249,91 @@ def a_terminal_pack_is_not_in_the_log(evidence: FakeEvidence) -> None:
 def a_pack_was_executed_twice(evidence: FakeEvidence) -> None:
     log = row(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
     evidence.books["platform.outcome_settlement_log"].append({**log, "settlement_id": "st-x"})
+
+
+# --- the acceptance tests of settlement ----------------------------------------------------------------------------
+
+
+def day(evidence: FakeEvidence, number: int) -> dict[str, Any]:
+    """The row of the so-manieth day that was judged, from 0."""
+    found: dict[str, Any] = evidence.books["platform.settlement_acceptance"][number]
+    return found
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_test_passes_on_the_growth_of_the_day_before(evidence: FakeEvidence) -> None:
+    day(evidence, 1)["link_growth"] = "PASS"
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_total_is_not_the_sum_of_its_rows(evidence: FakeEvidence) -> None:
+    told = json.loads(day(evidence, 0)["evidence"])
+    told["totals"]["executed"] = 0
+    day(evidence, 0)["evidence"] = encode(told)
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_rows_of_a_day_are_not_those_of_its_packs(evidence: FakeEvidence) -> None:
+    told = json.loads(day(evidence, 0)["evidence"])
+    told["contests"][0]["executed"] = told["totals"]["executed"] = 2
+    day(evidence, 0)["evidence"] = encode(told)
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_lvi_is_zero_though_packs_were_executed(evidence: FakeEvidence) -> None:
+    told = json.loads(day(evidence, 0)["evidence"])
+    told["contests"][0]["executed_linked"] = told["totals"]["executed_linked"] = 0
+    day(evidence, 0).update(lvi="FAIL", lvi_executed=0, evidence=encode(told))
+
+
+@breaks("settlement.acceptance_recomputes")
+def nothing_was_executed_and_it_is_called_blocked_without_a_reason(evidence: FakeEvidence) -> None:
+    for pack in evidence.books["platform.settlement_packs"]:
+        pack.update(status="FAILED", fail_reason_code="x")
+    for number in range(7):
+        told = json.loads(day(evidence, number)["evidence"])
+        told["contests"][0]["executed_linked"] = told["totals"]["executed_linked"] = 0
+        if number == 0:
+            told["contests"][0]["executed"] = told["totals"]["executed"] = 0
+            day(evidence, 0)["executed"] = "FAIL"
+        told["blocked"] = {"c1": {"reason": "packs_unexecuted", "packs": ["pk-u1", "pk-u2", "pk-u3"]}}
+        day(evidence, number).update(lvi="BLOCKED", lvi_executed=0, evidence=encode(told))
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_settlement_log_is_not_what_was_judged(evidence: FakeEvidence) -> None:
+    day(evidence, 3)["log_hash"] = "0" * 64
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_settlement_log_has_lost_a_row_since(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_day_was_not_judged(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_acceptance"].pop(2)
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_day_was_judged_before_it_was_over(evidence: FakeEvidence) -> None:
+    day(evidence, 0)["at"] -= 1
+
+
+@breaks("settlement.acceptance_passes")
+def a_test_failed_with_nothing_out_of_order(evidence: FakeEvidence) -> None:
+    day(evidence, 0)["executed"] = "FAIL"
+
+
+@breaks("settlement.acceptance_passes")
+def a_test_has_failed_to_the_end(evidence: FakeEvidence) -> None:
+    for number in range(7):
+        day(evidence, number)["lvi"] = "FAIL"
+
+
+@breaks("settlement.acceptance_passes", Status.INCONCLUSIVE)
+def nobody_made_the_acceptance_tests(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_acceptance"].clear()
 
 
 # --- recovery ------------------------------------------------------------------------------------------------------
