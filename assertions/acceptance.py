@@ -7,7 +7,7 @@ packs, links and log, and the platform's own totals are held against it and agai
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -49,8 +49,8 @@ class _Contest:
     unexecuted: list[tuple[int, str]] = field(default_factory=list)
 
     def is_of(self, day_at: int) -> bool:
-        if self.settled_at is not None and self.settled_at <= day_at:
-            return self.settled_at > day_at - WEEK_MS
+        if self.settled_at is not None and self.settled_at < day_at:
+            return self.settled_at >= day_at - WEEK_MS
         return self.ready_at + GRACE_MS <= day_at
 
     def counts(self, day_at: int) -> dict[str, int]:
@@ -68,7 +68,8 @@ class _Contest:
 
 
 def _by(instants: list[int], at: int) -> int:
-    return bisect_right(instants, at)
+    """How many were before `at`."""
+    return bisect_left(instants, at)
 
 
 class _Books:
@@ -141,7 +142,7 @@ class _Books:
         """(rows, hash) of the settlement log at each of these instants, which rise."""
         state, seen = sha256(), 0
         for until in instants:
-            while seen < len(self.log) and self.log[seen][7] <= until:
+            while seen < len(self.log) and self.log[seen][7] < until:
                 state.update(canonical(list(self.log[seen])) + b"\n")
                 seen += 1
             yield seen, state.hexdigest()
@@ -217,7 +218,7 @@ def _is_blocked(
         told, contest = stated[name], books.contests[name]
         if told["reason"] == "packs_unexecuted":
             explained = {pack for (pack,) in evidence.rows("platform.post_mortem_settlement", "pack_id")}
-            packs = sorted(pack for at, pack in contest.unexecuted if at <= day_at)
+            packs = sorted(pack for at, pack in contest.unexecuted if at < day_at)
             is_so = len(packs) == contest.due and told["packs"] == packs and explained.issuperset(packs)
         elif told["reason"] == "scores_not_official":
             event_id = known.tournaments[known.contests[name].tournament_id].event_id
@@ -286,5 +287,5 @@ def _due(known: Facts, books: _Books) -> list[int]:
 def _is_excused(known: Facts, contest: _Contest, day_at: int) -> bool:
     """Whether a fault was in the way of a settlement, and it has ended since or may take until after `day_at`."""
     until_at, faults = known.deadline(contest.ready_at, GRACE_MS)
-    is_over = contest.settled_at is not None and contest.settled_at <= day_at
+    is_over = contest.settled_at is not None and contest.settled_at < day_at
     return bool(faults) and (is_over or until_at > day_at)

@@ -35,15 +35,15 @@ _CONTESTS = """
 """
 _PACKS = """
     select count(*) as packs,
-        sum(case when l.linked_at <= :since or p.terminalized_at <= :since then 1 else 0 end) as linked_before,
-        sum(case when l.linked_at > :since and l.linked_at <= :day_at then 1 else 0 end) as linked,
-        sum(case when p.terminalized_at <= :since then 1 else 0 end) as ended_before,
-        sum(case when p.terminalized_at <= :day_at then 1 else 0 end) as ended,
-        sum(case when p.status = 'EXECUTED' and p.terminalized_at > :since and p.terminalized_at <= :day_at
+        sum(case when l.linked_at < :since or p.terminalized_at < :since then 1 else 0 end) as linked_before,
+        sum(case when l.linked_at >= :since and l.linked_at < :day_at then 1 else 0 end) as linked,
+        sum(case when p.terminalized_at < :since then 1 else 0 end) as ended_before,
+        sum(case when p.terminalized_at < :day_at then 1 else 0 end) as ended,
+        sum(case when p.status = 'EXECUTED' and p.terminalized_at >= :since and p.terminalized_at < :day_at
             then 1 else 0 end) as executed,
-        sum(case when p.status = 'EXECUTED' and p.terminalized_at <= :day_at and o.entry_id = p.entry_id
+        sum(case when p.status = 'EXECUTED' and p.terminalized_at < :day_at and o.entry_id = p.entry_id
             then 1 else 0 end) as executed_linked,
-        sum(case when g.settled_at > :since and g.settled_at <= :day_at then 1 else 0 end) as logged
+        sum(case when g.settled_at >= :since and g.settled_at < :day_at then 1 else 0 end) as logged
     from settlement_packs p
     left join outcome_pack_links l on l.pack_id = p.pack_id
     left join outcomes o on o.outcome_id = l.outcome_id
@@ -53,7 +53,7 @@ _PACKS = """
 _LOG = """
     select settlement_id, pack_id, prior_status, new_status, outcome_id, settlement_reason_code,
         settlement_evidence_hash, settled_at, settled_by
-    from outcome_settlement_log where settled_at <= :until order by settled_at, settlement_id
+    from outcome_settlement_log where settled_at < :until order by settled_at, settlement_id
 """
 _UNEXECUTED = """
     select pack_id from settlement_packs
@@ -114,9 +114,9 @@ def _next_noon(tx: Tx) -> int | None:
     noons = []
     for contest in tx.all(_CONTESTS):
         settled_at = contest["settled_at"]
-        first_at = contest["cutoff_at"] + GRACE_MS if settled_at is None else settled_at
+        first_at = contest["cutoff_at"] + GRACE_MS if settled_at is None else settled_at + 1
         at = noon(first_at if last is None else max(first_at, last + 1))
-        if settled_at is None or at < settled_at + WEEK_MS:
+        if settled_at is None or at <= settled_at + WEEK_MS:
             noons.append(at)
     return min(noons, default=None)
 
@@ -131,7 +131,8 @@ def _failed(tx: Tx) -> dict[tuple[str, ...], int]:
 
 
 def _judged(tx: Tx, day_at: int, over: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The row of the day that ended at `day_at`."""
+    """The row of the day that ended at `day_at`: of what was before that instant, and not of what is at it, for then it
+    is judged."""
     since = day_at - DAY_MS
     contests = [contest for contest in tx.all(_CONTESTS) if _is_of(contest, day_at)]
     rows = [_of_contest(tx, contest, since, day_at, over) for contest in contests]
@@ -165,15 +166,15 @@ def _grown(work: int, grown: int) -> str:
 def _is_of(contest: Row, day_at: int) -> bool:
     """Whether a contest was to be settled by then, and was not settled before the week that ended then."""
     settled_at = contest["settled_at"]
-    if settled_at is not None and settled_at <= day_at:
-        return bool(settled_at > day_at - WEEK_MS)
+    if settled_at is not None and settled_at < day_at:
+        return bool(settled_at >= day_at - WEEK_MS)
     return bool(contest["cutoff_at"] + GRACE_MS <= day_at)
 
 
 def _of_contest(tx: Tx, contest: Row, since: int, day_at: int, over: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What there was to do of a contest in the day, and what was done. A pack that has ended has nothing to grow."""
     contest_id, settled_at = contest["contest_id"], contest["settled_at"]
-    is_over = settled_at is not None and settled_at <= since
+    is_over = settled_at is not None and settled_at < since
     if is_over and contest_id in over:
         return over[contest_id]
     [(due,)] = tx.tuples("select count(*) from entries where contest_id = :c and status = 'VALID'", {"c": contest_id})
@@ -198,13 +199,13 @@ def _log_standing(tx: Tx, day_at: int, has_work: bool) -> tuple[_Log, str | None
     last = tx.one("select day_at, log_rows, log_hash from settlement_acceptance order by day_at desc limit 1")
     before = _Log(0, sha256().hexdigest()) if last is None else _Log(last["log_rows"], last["log_hash"])
     until = 0 if last is None else last["day_at"]
-    [(count,)] = tx.tuples("select count(*) from outcome_settlement_log where settled_at <= :at", {"at": day_at})
+    [(count,)] = tx.tuples("select count(*) from outcome_settlement_log where settled_at < :at", {"at": day_at})
     if not has_work and count == before.rows:
         return before, None
     seen, state = 0, sha256()
     was: _Log | None = None
     for row in tx.tuples(_LOG, {"until": day_at}):
-        if was is None and row[7] > until:
+        if was is None and row[7] >= until:
             was = _Log(seen, state.hexdigest())
         state.update(orjson.dumps(row) + b"\n")
         seen += 1
