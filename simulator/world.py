@@ -107,6 +107,7 @@ class World:
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
             "services.kill": self.hosts.pull_kill,
+            "services.twin": self._pull_twin,
             "provider.correct": self.provider.pull_correct,
             "provider.retire": self.provider.pull_retire,
             "processor.roll_secret": self._pull_roll_secret,
@@ -158,7 +159,9 @@ class World:
             auth=IdentityWire(self, self.identity, guard),
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
-            metrics=self.attendance.metrics(process.unit.name, guard) if self.attendance else Unscraped(),
+            metrics=self.attendance.metrics(process.unit.name, guard)
+            if self.attendance and process.is_scraped
+            else Unscraped(),
             backups=BackupWire(self, self.backups, guard),
         )
 
@@ -227,6 +230,10 @@ class World:
             self._note(fault, seam, operation, action.entity, number, "Action", victim)
 
         await self._levers[action.lever](action, note)
+
+    async def _pull_twin(self, action: Action, note: NoteAction) -> None:
+        until_at = self.runtime.now() + action.params["for_ms"]
+        note(action, str(await self.processes.run_beside(action.entity, until_at)))
 
     async def _pull_run(self, action: Action, note: NoteAction) -> None:
         await self.database.pull_run(action, note, self.connection)

@@ -341,6 +341,9 @@ def _crash(scribe: Scribe) -> None:
 def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
     actor, scores_hash = "system:settlement", _scores_hash()
     scribe.note("provider.requests", at=CUTOFF + 60_000, event_id="ev1", status=200, revision=3, cells=6)
+    run = scribe.insert(
+        "settlement_audit", actor, run_id="run-c1", contest_id="c1", started_at=scribe.now, status="RUNNING", packs=3
+    )
     scribe.move("liabilities:contest_escrow:c1", "income:rake:c1", 300, "rake:c1")
     for place, (user, prize) in enumerate(PRIZES.items(), 1):
         pack, outcome, entry, score = f"pk-{user}", f"oc-{user}", f"en-c1-{user}", (-1, 1, 3)[place - 1]
@@ -365,7 +368,18 @@ def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
             settlement_evidence_hash=sha256(encode(body).encode()).hexdigest(),
         )  # fmt: skip
         scribe.update("settlement_packs", actor, row, status="EXECUTED", terminalized_at=scribe.now, settled_by=DAEMON)
+    scribe.update("settlement_audit", actor, run, status="SUCCEEDED", finished_at=scribe.now)
     scribe.update("contests", actor, contest, status="SETTLED", settled_at=scribe.now)
+    scribe.books["platform.leases"].append(
+        {"name": "settlement", "holder": DAEMON, "epoch": 1, "acquired_at": SETTLED, "expires_at": SETTLED + 600_000}
+    )
+    scribe.books["platform.daemon_health"].append(
+        {"holder": DAEMON, "daemon": "settlement", "status": "ACTIVE", "started_at": T0, "beat_at": SETTLED}
+    )
+    scribe.note(
+        "database.sessions", at=T0, principal="system:settlement", role="settlement", purpose="serve", statements=9,
+        writes=9,
+    )  # fmt: skip
 
 
 def _scores_hash() -> str:

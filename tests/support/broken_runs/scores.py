@@ -10,7 +10,7 @@ from assertions.model import Status
 from tests.support.broken_runs.change import add, breaks, remove, row
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.scribe import encode
-from tests.support.small_run import CUTOFF, HOUR, OVER
+from tests.support.small_run import CUTOFF, END, HOUR, OVER, PAID
 
 # --- ingestion -----------------------------------------------------------------------------------------------------
 
@@ -249,6 +249,48 @@ def a_terminal_pack_is_not_in_the_log(evidence: FakeEvidence) -> None:
 def a_pack_was_executed_twice(evidence: FakeEvidence) -> None:
     log = row(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
     evidence.books["platform.outcome_settlement_log"].append({**log, "settlement_id": "st-x"})
+
+
+def lease_lasts_until(evidence: FakeEvidence, at: int) -> None:
+    evidence.books["platform.leases"][0]["expires_at"] = at
+
+
+@breaks("settlement.nothing_left_behind")
+def a_pack_was_left_waiting(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1").update(status="PENDING", terminalized_at=None)
+
+
+@breaks("settlement.nothing_left_behind")
+def a_settlement_was_left_running(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_audit"][0].update(status="RUNNING", finished_at=None)
+
+
+@breaks("settlement.nothing_left_behind")
+def a_contest_was_settled_a_second_time(evidence: FakeEvidence) -> None:
+    run = evidence.books["platform.settlement_audit"][0]
+    evidence.books["platform.settlement_audit"].append({**run, "run_id": "run-x", "started_at": PAID})
+
+
+@breaks("settlement.nothing_left_behind")
+def a_lease_lasts_for_ever(evidence: FakeEvidence) -> None:
+    lease_lasts_until(evidence, END + 30 * 24 * HOUR)
+
+
+@breaks("settlement.nothing_left_behind")
+def a_daemon_that_is_gone_holds_the_lease(evidence: FakeEvidence) -> None:
+    lease_lasts_until(evidence, END + 24 * HOUR + 1)
+    row(evidence, "database.sessions", principal="system:settlement")["closed_at"] = END
+
+
+@breaks("settlement.nothing_left_behind")
+def somebody_unheard_of_holds_the_lease(evidence: FakeEvidence) -> None:
+    lease_lasts_until(evidence, END + 24 * HOUR + 1)
+    evidence.books["platform.daemon_health"].clear()
+
+
+@breaks("settlement.nothing_left_behind", Status.INCONCLUSIVE)
+def no_settlement_was_begun(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_audit"].clear()
 
 
 # --- the acceptance tests of settlement ----------------------------------------------------------------------------
