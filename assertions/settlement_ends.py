@@ -76,7 +76,8 @@ def nothing_left_behind(evidence: Evidence) -> Finding:
 
 def _is_alive(evidence: Evidence, holder: str) -> bool:
     """Whether the life of a daemon had its session at the database at the end of the run."""
-    started_at = dict(evidence.rows("platform.daemon_health", "holder", "started_at")).get(holder)
+    lives: dict[str, int] = dict(evidence.rows("platform.daemon_health", "holder", "started_at"))
+    started_at = lives.get(holder)
     sessions = sorted(
         (at, closed_at)
         for at, principal, closed_at in evidence.rows("database.sessions", "at", "principal", "closed_at")

@@ -136,6 +136,15 @@ class SettlementService:
             await transact("settlement.give_up", lambda tx: self._give_up(tx, contest, detail))
         return True
 
+    @property
+    def holder(self) -> str:
+        """The name under which this life holds the lease."""
+        return self._holder
+
+    def waits_until(self, tx: Tx) -> int | None:
+        """When the lease of another daemon ends that has kept this one from work that is due; None: nothing has."""
+        return self._earliest(tx)[1]
+
     async def stop(self) -> None:
         """Say that this life ends, and give the lease back: for who ends it orderly. A crash never comes here."""
 
