@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.facts import facts
 from assertions.model import Finding, assertion
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LEASE = "settlement"
 LEASE_MS = 10 * MINUTE_MS
 DAEMON = "system:settlement"
+BEATS_WITHIN_MS = 10 * MINUTE_MS
+"""After the instant at which a daemon said that it would look again: one tick, and as much for its work."""
 
 
 @assertion(
@@ -74,16 +76,64 @@ def nothing_left_behind(evidence: Evidence) -> Finding:
     return found
 
 
+@assertion(
+    "settlement.daemons_beat",
+    "Every life of the daemon that the database saw at work is on record with its heartbeat, and none let its own "
+    "instant pass",
+)
+def daemons_beat(evidence: Evidence) -> Finding:
+    known, sessions = facts(evidence), _sessions(evidence)
+    found = Finding("lives of the daemon", 0, sum(session.statements > 0 for session in sessions))
+    lives: dict[str, int] = {}
+    for holder, started_at, beat_at, due_at, status in evidence.rows(
+        "platform.daemon_health", "holder", "started_at", "beat_at", "due_at", "status"
+    ):
+        lives[holder] = started_at
+        subject, session = f"daemon_health/{holder}", _session_of(sessions, started_at)
+        if session is None:
+            found.breaks(f"{holder} says that it lives, and the database knows of no such session", subject, beat_at)
+            continue
+        found.saw += 1
+        if session.closed_at is not None and beat_at > session.closed_at:
+            found.breaks(
+                f"{holder} was gone by {instant(session.closed_at)} and gave a sign of life later", subject, beat_at
+            )
+        alive = session.closed_at is None and status == "ACTIVE"
+        if alive and due_at is not None and known.deadline(due_at, BEATS_WITHIN_MS)[0] < known.ended_at:
+            found.breaks(
+                f"{holder} was to look again at {instant(due_at)}, and has given no sign of life since "
+                f"{instant(beat_at)}",
+                subject, due_at,
+            )  # fmt: skip
+    for pack, holder, at in evidence.rows("platform.settlement_packs", "pack_id", "settled_by", "terminalized_at"):
+        if holder is not None and lives.get(holder, known.ended_at) > at:
+            found.breaks(
+                f"{holder}, who ended {pack}, has no heartbeat from before that", f"settlement_packs/{pack}", at
+            )
+    return found
+
+
+class _Session(NamedTuple):
+    at: int
+    closed_at: int | None
+    statements: int
+
+
+def _sessions(evidence: Evidence) -> list[_Session]:
+    """The daemon's sessions at the database, by when they began."""
+    columns = ("principal", "at", "closed_at", "statements")
+    rows = evidence.rows("database.sessions", *columns)
+    return sorted((_Session(*told) for principal, *told in rows if principal == DAEMON), key=lambda one: one.at)
+
+
+def _session_of(sessions: list[_Session], started_at: int) -> _Session | None:
+    """The session of the life whose first sign was at `started_at`: the last that had begun by then."""
+    place = bisect_right([session.at for session in sessions], started_at) - 1
+    return None if place < 0 else sessions[place]
+
+
 def _is_alive(evidence: Evidence, holder: str) -> bool:
     """Whether the life of a daemon had its session at the database at the end of the run."""
     lives: dict[str, int] = dict(evidence.rows("platform.daemon_health", "holder", "started_at"))
-    started_at = lives.get(holder)
-    sessions = sorted(
-        (at, closed_at)
-        for at, principal, closed_at in evidence.rows("database.sessions", "at", "principal", "closed_at")
-        if principal == DAEMON
-    )
-    if started_at is None or not sessions:
-        return False
-    place = bisect_right([at for at, _ in sessions], started_at) - 1
-    return place >= 0 and sessions[place][1] is None
+    session = _session_of(_sessions(evidence), lives[holder]) if holder in lives else None
+    return session is not None and session.closed_at is None

@@ -143,9 +143,8 @@ class World:
             clock = self.hosts.clock_of(process.unit_name)
             runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
         store: Store = ProcessStore(self.driver, self.connection, process, self._database_line)
-        if self.bus.acts_at("store", "begin") or self.bus.acts_at(
-            "store", "commit"
-        ):  # nobody else pays for a look at every transaction
+        met = self.bus.acts_at("store", "begin") or self.bus.acts_at("store", "commit")
+        if met and process.is_hosted:  # nobody else pays for a look at every transaction
             store = StoreWire(self, store, self.database, self.hosts, process)
         return Ports(
             runtime=runtime,
@@ -160,7 +159,7 @@ class World:
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
             metrics=self.attendance.metrics(process.unit.name, guard)
-            if self.attendance and process.is_scraped
+            if self.attendance and process.is_hosted
             else Unscraped(),
             backups=BackupWire(self, self.backups, guard),
         )

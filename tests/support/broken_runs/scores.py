@@ -293,6 +293,32 @@ def no_settlement_was_begun(evidence: FakeEvidence) -> None:
     evidence.books["platform.settlement_audit"].clear()
 
 
+@breaks("settlement.daemons_beat")
+def a_daemon_let_its_own_instant_pass(evidence: FakeEvidence) -> None:
+    evidence.books["platform.daemon_health"][0]["due_at"] = PAID
+
+
+@breaks("settlement.daemons_beat")
+def a_daemon_gave_a_sign_of_life_after_its_death(evidence: FakeEvidence) -> None:
+    row(evidence, "database.sessions", principal="system:settlement")["closed_at"] = CUTOFF
+
+
+@breaks("settlement.daemons_beat")
+def a_pack_was_ended_by_a_daemon_of_whom_there_is_no_sign(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1")["settled_by"] = "system:settlement:d9"
+
+
+@breaks("settlement.daemons_beat")
+def a_daemon_says_that_it_lives_and_nobody_saw_it(evidence: FakeEvidence) -> None:
+    row(evidence, "database.sessions", principal="system:settlement")["at"] = CUTOFF
+
+
+@breaks("settlement.daemons_beat", Status.INCONCLUSIVE)
+def a_life_of_the_daemon_is_not_on_record(evidence: FakeEvidence) -> None:
+    session = row(evidence, "database.sessions", principal="system:settlement")
+    add(evidence, "database.sessions", **{**session, "n": 99, "at": END})
+
+
 # --- the acceptance tests of settlement ----------------------------------------------------------------------------
 
 
