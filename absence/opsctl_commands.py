@@ -11,11 +11,11 @@ from operations.runbooks.commands import Commands, CommandSpec
 NUDGES = frozenset({
     "ingestion poll", "settlement rerun", "transfers retry", "webhooks replay", "scores replay", "quarantine resolve",
     "orders issue", "payments reconcile", "payouts start", "refunds retry", "backup create", "backup restore",
-    "services restart", "hosts sync",
+    "services restart", "hosts sync", "settlement backfill",
 })  # fmt: skip
 """Acting commands that have the platform do now what it would do by itself: they leave nothing to undo.
 A backup, and a trial of one outside the platform, leave nothing either. A host's time service sets its
-clock by itself."""
+clock by itself. A backfill links a pack to the outcome of its own entry, and moves no link."""
 
 
 def known_commands() -> Commands:

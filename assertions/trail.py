@@ -30,8 +30,8 @@ ANCHOR_WITHIN_MS = 90 * MINUTE_MS
 ROW_AUDITED = (
     "tournaments", "users", "contests", "entries", "payments", "webhook_inbox", "refunds", "disputes",
     "quarantine_resolutions", "score_audits", "outcomes", "settlement_packs", "outcome_pack_links",
-    "outcome_settlement_log", "settlement_audit", "post_mortem_settlement", "transfers", "transfer_attempts",
-    "incidents", "remediation_orders", "runbook_executions", "runbook_execution_steps",
+    "outcome_settlement_log", "settlement_audit", "settlement_acceptance", "post_mortem_settlement", "transfers",
+    "transfer_attempts", "incidents", "remediation_orders", "runbook_executions", "runbook_execution_steps",
     "config_versions", "backups",
 )  # fmt: skip
 BATCHES = "ingestion_batches"
@@ -39,7 +39,8 @@ EFFECT_COLUMNS = ("intent_id", "processor_refund_id", "processor_transfer_id")
 """Where the images of payments, refunds and transfers carry the processor's own id."""
 NOT_FOR_CUSTOMERS = frozenset({
     "contests", "tournaments", "outcomes", "settlement_packs", "outcome_pack_links", "outcome_settlement_log",
-    "settlement_audit", "post_mortem_settlement", "transfers", "transfer_attempts", "ingestion_batches",
+    "settlement_audit", "settlement_acceptance", "post_mortem_settlement", "transfers", "transfer_attempts",
+    "ingestion_batches",
 })  # fmt: skip
 """Tables whose changes no request of a customer may cause."""
 KEPT_MAX = 20

@@ -41,6 +41,9 @@ METRICS: dict[str, Metric] = {
     "settlement_lease_expiry_timestamp_seconds": Metric(
         "gauge", "When the lease ends that another daemon holds while contests wait to be settled"
     ),
+    "settlement_acceptance_failed_timestamp_seconds": Metric(
+        "gauge", "The noon at which an acceptance test of settlement last failed, until it is judged again", ("test",)
+    ),
     # ingestion
     "ingestion_answer_due_timestamp_seconds": Metric(
         "gauge",

@@ -146,6 +146,19 @@ _ALL = (
         example='c1 --reason "failed mid-run"',
     ),
     _read(
+        "settlement acceptance", "settlement/acceptance", "The acceptance tests of settlement, newest day first",
+        _list("day_at AT-1:link_growth AT-2:executed AT-3:log_growth AT-4:lvi lvi_executed lvi_due log_rows at"), LIMIT,
+        example="settlement acceptance --limit 1",
+    ),
+    _read(
+        "settlement unlinked", "settlement/unlinked", "Packs that lack something, and what a backfill makes of each",
+        _list("pack_id result status contest_id entry_id outcome_id linked_to"), LIMIT,
+    ),
+    _act(
+        "settlement backfill", "settlement/backfill", "Link packs to the outcomes of their entries", DONE, REASON,
+        DRY_RUN, example='--reason "links lost in an import" --dry-run',
+    ),
+    _read(
         "packs list", "packs", "Packs of settlements, one for each entry",
         _list("pack_id status contest_id entry_id prize_cents code ended_at detail"),
         Option("--contest", "contest_id", "only of this"), _one_of("status", PACK_STATUSES),
@@ -271,7 +284,7 @@ _ALL = (
     _read(
         "db health", "db/health", "Whether the database serves, and who holds its leases",
         _list("answers at tables audit_log_rows access_log_rows contests_rows",
-              leases="lease:name holder epoch expires_at"),
+              leases="lease:name holder epoch expires_at", daemons="daemon holder status started_at beat_at due_at"),
     ),
     _read("budget status", "budget", "How many requests of this month were not served",
           _list("month requests failures allowed quiet_s last_failed_at last_code counted_s")),

@@ -19,6 +19,10 @@ DISPUTE_STATUSES = (
 )
 """Stripe's words for the status of a dispute, from the earliest to the last."""
 PACK_STATUSES = ("PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING")
+DAEMON_STATUSES = ("ACTIVE", "STOPPED")
+"""Of one life of a daemon. One that dies leaves ACTIVE behind: that it beats no more is what tells."""
+ACCEPTANCE_RESULTS = ("PASS", "FAIL", "BLOCKED", "NOT_APPLICABLE")
+"""Of an acceptance test of a day. BLOCKED: nothing was reached, and for all of it there is a reason on record."""
 TRANSFER_STATUSES = ("PENDING", "SUBMITTED", "PAID", "RETRYABLE", "FAILED_TERMINAL", "REVERSED")
 ATTEMPT_OUTCOMES = ("SUCCEEDED", "REJECTED", "UNKNOWN")
 VERDICTS = ("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT")

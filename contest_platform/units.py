@@ -13,6 +13,7 @@ from contest_platform.admin.service import AdminService
 from contest_platform.app import App
 from contest_platform.ports import Ports
 from contest_platform.service import Config, Service
+from contest_platform.services.acceptance import AcceptanceService
 from contest_platform.services.anchoring import AnchoringService
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.entries import EntriesService
@@ -53,6 +54,7 @@ UNITS: dict[str, Unit] = {
                 PayoutsService,
                 HealingService,
                 AnchoringService,
+                AcceptanceService,
                 RunbooksService,
                 AdminService,
             ),

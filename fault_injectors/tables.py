@@ -16,10 +16,13 @@ Table = Literal[
     "ingestion_receipts",
     "ledger_postings",
     "ledger_transactions",
+    "leases",
+    "outcome_pack_links",
     "outcome_settlement_log",
     "quarantine_resolutions",
     "runbook_execution_steps",
     "runbook_executions",
+    "settlement_acceptance",
     "settlement_packs",
 ]
 """Every table that triggers protect. Of quarantine_resolutions there are rows only where the feed had to be doubted,
@@ -34,10 +37,13 @@ ROWS: dict[str, tuple[str, str, str]] = {
     "ingestion_receipts": ("batch_id, n", "strokes", "strokes + 1"),
     "ledger_postings": ("txn_id, n", "amount_cents", "amount_cents + {by}"),
     "ledger_transactions": ("txn_id", "kind", "kind || '-corrected'"),
+    "leases": ("name", "holder", "'system:settlement:by hand'"),
+    "outcome_pack_links": ("pack_id", "linked_at", "linked_at - {by}"),
     "outcome_settlement_log": ("settlement_id", "settlement_reason_code", "'by_hand'"),
     "quarantine_resolutions": ("batch_id", "how", "'by hand'"),
     "runbook_execution_steps": ("execution_id, n", "output", "'as it should be'"),
     "runbook_executions": ("id", "error_reason", "'as agreed'"),
+    "settlement_acceptance": ("day_at", "lvi", "'NOT_APPLICABLE'"),
     "settlement_packs": ("pack_id", "settled_by", "'by hand'"),
 }
 """Table -> (key, a column, what a hurried human sets it to)."""

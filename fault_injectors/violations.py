@@ -78,7 +78,10 @@ def _there_from(guarantees: Guarantees, table: str) -> int | None:
         return _paid_for(guarantees)
     if table.startswith("ingestion"):
         return min((from_at + HOUR_MS for _, from_at, _ in guarantees.play()), default=None)
-    return min((until_at for _, _, until_at in guarantees.settlements()), default=None)
+    settled_at = min((until_at for _, _, until_at in guarantees.settlements()), default=None)
+    if settled_at is not None and table == "settlement_acceptance":
+        return settled_at + DAY_MS  # judged at the next noon
+    return settled_at
 
 
 class RowEditedParams(Parameters):

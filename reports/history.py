@@ -45,7 +45,8 @@ class Event(NamedTuple):
 
 
 IMPORTANCE = (
-    "broken", "phase", "handed on", "violation", "fault", "ops", "service", "pager", "correction", "healing", "contest"
+    "broken", "phase", "handed on", "violation", "fault", "too late", "ops", "service", "pager", "correction",
+    "healing", "contest",
 )  # fmt: skip
 """When a timeline has to be cut, the last of these go first."""
 
@@ -148,15 +149,44 @@ def _pages(evidence: Evidence) -> list[Event]:
 
 
 def _corrections(evidence: Evidence) -> list[Event]:
+    """Each correction in time; one that came after a cut-off says which contests it does not count for any more, and
+    whether the platform has it on record as late."""
     columns = ("published_at", "event_id", "correction")
     counted = Counter(
         (at, event) for at, event, correction in evidence.rows("provider.publications", *columns) if correction
     )
-    return [
-        Event(at, "correction", f"The provider corrects {words.plural(count, 'hole score')} of {event}.",
-              "provider.publications")
-        for (at, event), count in counted.items()
-    ]  # fmt: skip
+    events: dict[str, str] = dict(evidence.rows("platform.tournaments", "tournament_id", "provider_event_id"))
+    recorded: Counter[int] | None = None
+    cutoffs: dict[str, list[tuple[int, str]]] = {}
+    for contest, tournament, cutoff_at in evidence.rows(
+        "platform.contests", "contest_id", "tournament_id", "cutoff_at"
+    ):
+        if cutoff_at is not None:
+            cutoffs.setdefault(events[tournament], []).append((cutoff_at, contest))
+    found = []
+    for (at, event), count in counted.items():
+        what = f"The provider corrects {words.plural(count, 'hole score')} of {event}"
+        late = [contest for cutoff_at, contest in sorted(cutoffs.get(event, ())) if cutoff_at < at]
+        if not late:
+            found.append(Event(at, "correction", f"{what}.", "provider.publications"))
+            continue
+        if recorded is None:
+            recorded = _recorded_as_late(evidence)
+        known = f"on record as late: {recorded[at]} of {count}" if recorded[at] else "not on record as late"
+        of = ", ".join(late)
+        found.append(
+            Event(at, "too late", f"{what}, after the cut-off of {of}: it does not count there ({known}).",
+                  "provider.publications")
+        )  # fmt: skip
+    return found
+
+
+def _recorded_as_late(evidence: Evidence) -> Counter[int]:
+    """How many receipts there are of corrections published at an instant that say that they came too late."""
+    rows = evidence.rows("platform.ingestion_receipts", "published_at", "verdict", "reason")
+    return Counter(
+        at for at, verdict, reason in rows if verdict == "CORRECTION" and (reason or "").startswith("AFTER_CUTOFF:")
+    )
 
 
 def _healing(evidence: Evidence) -> list[Event]:

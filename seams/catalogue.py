@@ -58,7 +58,7 @@ SEAMS: dict[str, Seam] = {
         "begin: the number of the refusal, database.refusals.n; commit: of the stop, hosts.services.n; transact: of "
         "the row that is left by a broken connection, a page that cannot be read or a row that is not found, "
         "database.incidents.n",
-        ("Refuse", "Occupy", "Die", "Abort", "LoseAnswer", "Hang", "Overlook"),
+        ("Refuse", "Occupy", "Die", "Abort", "LoseAnswer", "Hang", "Overlook", "Delay"),
     ),
     "anchor": Seam(("publish",), "the word audit", "the head's sequence number", ("Refuse",)),
     "pager": Seam(
@@ -85,6 +85,7 @@ SEAMS: dict[str, Seam] = {
 LEVERS: dict[str, str] = {
     "services.crash": "entity: a service unit; it dies without unwinding, its host sees it stop",
     "services.kill": "entity: a service unit; params agent_dies: it dies for good, and is reported once or for ever",
+    "services.twin": "entity: a service unit; params for_ms: it is started a second time beside the first, for so long",
     "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "hosts.silence": "entity: a host; params for_ms: its agent dies, and is started again after that",
     "hosts.report": "entity: a host; params check, target, observed, reports: its agent reports so often that it fails",

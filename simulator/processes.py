@@ -26,13 +26,15 @@ T = TypeVar("T")
 
 MakePorts = Callable[["Process"], Ports]
 LATENCY_MS = (15, 120)
+STARTED_TWICE = "application, started twice"
 
 
 class Process:
     """One life of a unit: its session and its connections at the database and, once started, its edge."""
 
-    def __init__(self, unit: Unit, life: Life, session: Session, pool: Pool) -> None:
-        self.unit, self.life, self.session, self.pool = unit, life, session, pool
+    def __init__(self, unit: Unit, life: Life, session: Session, pool: Pool, is_hosted: bool = True) -> None:
+        """`is_hosted`: whether its host runs it, and so knows of its life and death, and monitoring with it."""
+        self.unit, self.life, self.session, self.pool, self.is_hosted = unit, life, session, pool, is_hosted
         self.actor = f"system:{unit.name}"
         self.unit_name, self.role, self.guard = unit.name, unit.role, life.guard
         self.app: App | None = None
@@ -66,17 +68,29 @@ class Processes:
         running = self._running.get(unit)
         if running is not None:
             return running.life.number
+        process = self._running[unit] = self._begin(unit, "application", is_hosted=True)
+        self._tell(unit, True)
+        return process.life.number
+
+    def _begin(self, unit: str, purpose: str, is_hosted: bool) -> Process:
         number = self._lives[unit] = self._lives.get(unit, 0) + 1
         definition = self._deployed[unit]
         life = self._driver.begin(unit, number)
-        session = self._database.open(f"system:{unit}", definition.role, "application")
+        session = self._database.open(f"system:{unit}", definition.role, purpose)
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         config = self._config()
-        process = Process(definition, life, session, Pool(self._database, session, config))
+        process = Process(definition, life, session, Pool(self._database, session, config), is_hosted)
         process.app = units.start(definition, self._ports(process), config)
-        self._running[unit] = process
-        self._tell(unit, True)
-        return number
+        return process
+
+    async def run_beside(self, unit: str, until_at: int) -> int:
+        """A life of `unit` beside the one that its host runs and knows of, from now until then: somebody has started it
+        a second time. Returns the number of its session at the database."""
+        process = self._begin(unit, STARTED_TWICE, is_hosted=False)
+        await self._driver.runtime.sleep_until(until_at)
+        self._driver.record(f"system:{unit}", "unit.died", unit, life=process.life.number)
+        process.life.kill()
+        return process.session.close()
 
     def kill(self, unit: str) -> None:
         """End `unit` where it stands."""

@@ -113,6 +113,7 @@ class World:
         self._levers: Mapping[str, Lever] = {
             "services.crash": self.hosts.pull_crash,
             "services.kill": self.hosts.pull_kill,
+            "services.twin": self._pull_twin,
             "provider.correct": self.provider.pull_correct,
             "provider.retire": self.provider.pull_retire,
             "processor.roll_secret": self._pull_roll_secret,
@@ -148,9 +149,8 @@ class World:
             clock = self.hosts.clock_of(process.unit_name)
             runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
         store: Store = ProcessStore(self.driver, self.connection, process, self._database_line)
-        if self.bus.acts_at("store", "begin") or self.bus.acts_at(
-            "store", "commit"
-        ):  # nobody else pays for a look at every transaction
+        met = self.bus.acts_at("store", "begin") or self.bus.acts_at("store", "commit")
+        if met and process.is_hosted:  # nobody else pays for a look at every transaction
             store = StoreWire(self, store, self.database, self.hosts, process)
         return Ports(
             runtime=runtime,
@@ -164,7 +164,9 @@ class World:
             auth=IdentityWire(self, self.identity, guard),
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
-            metrics=self.attendance.metrics(process.unit.name, guard) if self.attendance else Unscraped(),
+            metrics=self.attendance.metrics(process.unit.name, guard)
+            if self.attendance and process.is_hosted
+            else Unscraped(),
             backups=BackupWire(self, self.backups, guard),
         )
 
@@ -231,6 +233,10 @@ class World:
             self._note(fault, seam, operation, action.entity, number, "Action", victim)
 
         await self._levers[action.lever](action, note)
+
+    async def _pull_twin(self, action: Action, note: NoteAction) -> None:
+        until_at = self.runtime.now() + action.params["for_ms"]
+        note(action, str(await self.processes.run_beside(action.entity, until_at)))
 
     async def _pull_run(self, action: Action, note: NoteAction) -> None:
         await self.database.pull_run(action, note, self.connection)

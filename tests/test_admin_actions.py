@@ -23,6 +23,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "contests/lock": {"contest_id": "c9", "reason": "late"},
     "ingestion/poll": {"tournament_id": "t9"},
     "settlement/rerun": {"contest_id": "c9", "reason": "failed"},
+    "settlement/backfill": {"reason": "links lost"},
     "transfers/retry": {"transfer_id": "payout_9"},
     "transfers/fail": {"transfer_id": "payout_9", "reason": "closed"},
     "transfers/resolve": {"transfer_id": "payout_9", "reason": "closed"},
@@ -47,7 +48,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 """Every acting endpoint, with a request for something that is not there."""
 OPTIONAL = ("config/revert", "hash")
-ABOUT_NOTHING = ("backups/create", "env/promote", "transfers/unresolve")
+ABOUT_NOTHING = ("backups/create", "env/promote", "settlement/backfill", "transfers/unresolve")
 """They name nothing that could be missing."""
 CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
 

@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 from contest_platform.services import settlement
+from contest_platform.services.acceptance import AcceptanceService
 from contest_platform.services.payouts import PayoutsService
-from contest_platform.services.settlement import LEASE_MS, SettlementService
-from tests.support.contest_world import ContestWorld, Crash
+from contest_platform.services.settlement import SettlementService
+from contest_platform.services.settlement_lease import LEASE_MS
+from tests.support.contest_world import DAY_MS, ContestWorld, Crash
 from tests.support.crash_points import Steps, taking
 from tests.support.payout_world import settled
-from tests.support.settlement_world import ready
+from tests.support.settlement_world import cut, ready
+from tests.support.settlement_world import settled as settled_contest
 from tests.support.stores import STORES, using
 
 PACKS_AT_ONCE = 2
@@ -29,16 +32,40 @@ PACKS_AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """`make`: a world in which there is all its work to do. `done`: the contest's status once it is done."""
+    """`make`: a world in which there is all its work to do. `done`: whether it is done. `late_ms`: by when it is, at
+    the most, after a death."""
 
     service: Callable[..., Any]
     make: Callable[[], ContestWorld]
-    done: str
+    done: Callable[[ContestWorld], bool]
+    late_ms: int = 2 * LEASE_MS
+
+
+def is_now(status: str) -> Callable[[ContestWorld], bool]:
+    return lambda world: world.status() == status
+
+
+def unexecuted() -> ContestWorld:
+    """A settlement begun, of whose three packs one has lost its link and one has somebody else's outcome."""
+    world, daemon = ready()
+    cut(world, daemon, "settlement.open")
+    [ann, bob] = [world.row("settlement_packs", entry_id=f"c1-{user}")["pack_id"] for user in ("ann", "bob")]
+    outcome = world.row("outcomes", entry_id="c1-ann")["outcome_id"]
+    world.connection.execute("delete from outcome_pack_links where pack_id in (?, ?)", (ann, bob))
+    world.connection.execute("insert into outcome_pack_links values (?, ?, 0)", (bob, outcome))
+    world.runtime.at += LEASE_MS
+    return world
+
+
+def days_judged(count: int) -> Callable[[ContestWorld], bool]:
+    return lambda world: world.rows("select count(*) as n from settlement_acceptance") == [{"n": count}]
 
 
 DAEMONS = {
-    "settlement": Daemon(SettlementService, lambda: ready()[0], "SETTLED"),
-    "payouts": Daemon(PayoutsService, lambda: settled((5_000, 3_000, 2_000)), "PAID_OUT"),
+    "settlement": Daemon(SettlementService, lambda: ready()[0], is_now("SETTLED")),
+    "settlement_unexecuted": Daemon(SettlementService, unexecuted, is_now("SETTLED")),
+    "acceptance": Daemon(AcceptanceService, settled_contest, days_judged(2), 3 * DAY_MS),
+    "payouts": Daemon(PayoutsService, lambda: settled((5_000, 3_000, 2_000)), is_now("PAID_OUT")),
 }
 
 
@@ -47,7 +74,7 @@ def work_on(world: ContestWorld, daemon: Daemon, steps: Steps | None = None) -> 
     with nullcontext() if steps is None else taking(world, steps):
         service = world.life(daemon.service)
         for _ in range(20):
-            if world.status() == daemon.done:
+            if daemon.done(world):
                 return
             assert world.step(service), f"nothing is due, and the contest is {world.status()}"
     raise AssertionError(f"still {world.status()}")
@@ -75,8 +102,15 @@ def test_the_points_are_before_each_statement_around_each_commit_and_around_each
     points, _, _ = uninterrupted("settlement", store)
     commits = sum(point == "before commit" for point in points)
     assert commits == sum(point.startswith("after the commit of") for point in points) > 5
-    for written in ("settlement_packs", "outcomes", "outcome_settlement_log", "ledger_transactions", "audit_log"):
+    for written in (
+        "settlement_packs", "outcomes", "outcome_settlement_log", "settlement_audit", "daemon_health",
+        "ledger_transactions", "audit_log",
+    ):  # fmt: skip
         assert any(f"into {written}" in point for point in points), written
+    failing, _, _ = uninterrupted("settlement_unexecuted", store)
+    judging, _, _ = uninterrupted("acceptance", store)
+    assert any("into post_mortem_settlement" in point for point in failing)
+    assert any("into settlement_acceptance" in point for point in judging)
     calls = [point for point in uninterrupted("payouts", store)[0] if "the call" in point]
     assert calls == ["before the call create_transfer", "after the call create_transfer"] * 3
 
@@ -110,4 +144,6 @@ def dies_and_is_followed(name: str, store: str, number: int, monkeypatch: pytest
     assert {key for key in told if told[key] != story[key]} <= ({"audit"} if name == "payouts" else set())
     assert sorted(set(world.processor.sent())) == sent, "no key is born of a death"
     assert len(world.processor.transfers) == len(sent)
-    assert world.runtime.at <= began_at + 2 * LEASE_MS
+    assert world.runtime.at <= began_at + daemon.late_ms
+    counted = world.rows("select count(*) as n, count(distinct contest_id) as contests from settlement_audit")
+    assert counted == [{"n": 1, "contests": 1}], "one run"

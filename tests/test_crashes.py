@@ -14,7 +14,8 @@ import pytest
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.ports import ConnectionLost, Ports, Runtime, Signals
 from contest_platform.service import Config
-from contest_platform.services.settlement import LEASE, SettlementService
+from contest_platform.services.settlement import SettlementService
+from contest_platform.services.settlement_lease import LEASE
 from simulator.driver import Life
 from tests.support.deployment import Deployment, Idle
 from tests.support.drivers import BENCHES, DEAD, STARTS_AT, Bench
@@ -375,9 +376,7 @@ class ReleasingDaemon(SettlementService):
             assert await store.transact("settlement.lease", self._lease) is not None
             await runtime.sleep_until(runtime.now() + MINUTE_MS)
         finally:
-            await store.transact(
-                "settlement.release", lambda tx: tx.run("delete from leases where name = :name", {"name": LEASE})
-            )
+            await self.stop()
 
 
 def test_a_lease_released_in_a_finally_is_gone_when_the_work_is_done() -> None:

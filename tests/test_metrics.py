@@ -155,8 +155,9 @@ STANDING: list[tuple[Callable[[], Made], tuple[str, ...], tuple[str, ...], float
     (settling, ("update settlement_audit set status = 'FAILED'",), ("settlement_status", "c1", "FAILED"), 1,
      ("update settlement_audit set status = 'SUCCEEDED'",)),
     (settling, ("update contests set status = 'COMPLETE'",
-                "update leases set holder = 'another', expires_at = 9999999999999"),
-     ("settlement_lease_expiry_timestamp_seconds",), 9_999_999_999, ("update leases set expires_at = 1000",
+                "update leases set holder = 'system:settlement:another', epoch = epoch + 1, acquired_at = expires_at,"
+                " expires_at = 9999999999999"),
+     ("settlement_lease_expiry_timestamp_seconds",), 9_999_999_999, ("update leases set expires_at = acquired_at",
                                                                     "update contests set status = 'SETTLED'")),
     (paying, (FAILED,), ("payout_transfer_failed_timestamp_seconds", "c1", "account_closed"), 9,
      ("update transfers set status = 'PAID', reason = null",)),

@@ -9,8 +9,8 @@ import pytest
 
 from contest_platform import audit, checkpoints, ledger
 from contest_platform.service import Refusal
-from contest_platform.services import payout_resolutions, runbooks, settlement
-from contest_platform.services.settlement import LEASE_MS
+from contest_platform.services import payout_resolutions, runbooks, settlement_lease
+from contest_platform.services.settlement_lease import LEASE_MS
 from scenarios import load
 from scenarios.errors import ScenarioInvalid
 from scenarios.planner import make_plan
@@ -184,7 +184,7 @@ def test_with_no_lease_to_wait_for_the_next_daemon_settles_sooner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So the wait is for the lease, and for nothing else."""
-    monkeypatch.setattr(settlement, "LEASE_MS", 1_000)
+    monkeypatch.setattr(settlement_lease, "LEASE_MS", 1_000)
     ran = run_into(tmp_path / "out", "platform", "--only", "platform.lease_stale")
     [fault] = ran.evidence.plan.faults
     [died] = bitten(ran, fault)

@@ -11,8 +11,10 @@ import pytest
 
 from contest_platform import checkpoints, ledger
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
+from contest_platform.services import settlement_runs
 from contest_platform.services.contests import ContestsService
-from contest_platform.services.settlement import LEASE_MS, SettlementService, run_again
+from contest_platform.services.settlement import SettlementService
+from contest_platform.services.settlement_lease import LEASE_MS
 from tests.support.contest_world import CTX, CUTOFF_AT, LOCK_AT, OVER_AT, ContestWorld
 from tests.support.settlement_world import CARDS, ENTRIES, WINNERS, complete, cut, ready, settled
 from tests.support.stores import on_each_store
@@ -299,7 +301,7 @@ def test_a_contest_that_cannot_be_read_is_given_up_and_settled_once_when_it_is_r
     assert world.due(daemon) is None, "nobody tries it again unasked"
     world.store.damaged = lambda _: False
     world.runtime.at += MINUTE_MS
-    assert world.write(lambda tx: run_again(tx, CTX, "c1", "it is read again")) is True
+    assert world.write(lambda tx: settlement_runs.again(tx, CTX, "c1", "it is read again")) is True
     world.work(daemon)
     assert world.status() == "SETTLED"
     assert {user: world.prize_payable(user) for user in WINNERS} == WINNERS

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from contest_platform.services.settlement import LEASE_MS, PACKS_PER_TRANSACTION, SettlementService
+from contest_platform.services.settlement import PACKS_PER_TRANSACTION, SettlementService
+from contest_platform.services.settlement_lease import LEASE_MS
 from tests.support.contest_world import CUTOFF_AT, Crash
 from tests.support.settlement_world import crowd, cut, ready
 from tests.support.stores import REFUSED, on_each_store

@@ -30,12 +30,14 @@ REPLACED = {
     "ledger_postings": (1, "account", "liabilities:user_wallet:somebody_else", "ledger transaction 1 "),
     "ingestion_receipts": (1, "strokes", 1, "the receipts of ingestion batch 1 are not those that were hashed"),
     "ingestion_batches": (1, "published_at", 1, "ingestion_batches/1: published_at is 1, audited as "),
-    "outcome_settlement_log": (1, "settled_by", "me", "settled_by is 'me', audited as 'system:settlement:"),
+    "outcome_settlement_log": (
+        1, "settlement_reason_code", "by_hand", "settlement_reason_code is 'by_hand', audited as 'settled'"
+    ),
+    "settlement_acceptance": (1, "lvi", "NOT_APPLICABLE", "lvi is 'NOT_APPLICABLE', audited as 'PASS'"),
     "quarantine_resolutions": (1, "how", "by hand", "how is 'by hand', audited as 'full poll'"),
     "config_versions": (1, "reason", "by hand", "reason is 'by hand', audited as 'slow answers'"),
     "backups": (1, "reason", "by hand", "reason is 'by hand', audited as 'before a change'"),
-    "settlement_packs": (1, "status", "PENDING", "status is 'PENDING', audited as 'EXECUTED'"),
-}
+}  # fmt: skip
 """Table -> which row in the order of its key is replaced, a column, what the new row says, what the judge says."""
 MADE = {
     "quarantine_resolutions": {"batch_id": 9, "resolved_by_batch_id": 10, "at": 0, "how": "full poll"},
@@ -93,4 +95,4 @@ def test_the_judge_finds_a_row_that_was_replaced(replaced: Verdict, table: str) 
 
 def test_a_row_that_the_judge_would_not_find_cannot_be_replaced_on_any_connection() -> None:
     """See test_store.py for those."""
-    assert set(REPLACED) == set(APPEND_ONLY) - set(IRREPLACEABLE) | {"settlement_packs"}
+    assert set(REPLACED) == set(APPEND_ONLY) - set(IRREPLACEABLE)

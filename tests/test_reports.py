@@ -28,6 +28,7 @@ from reports.lanes import LANES_MAX, choose, draw
 from reports.money import account_for
 from reports.story import tell
 from reports.words import DAY_MS, decimal, dollars, instant, iso, markdown
+from tests.support.command import SharedRuns
 from tests.support.report_plan import HOUR, TUESDAY, make_plan
 from tests.support.report_run import Made, make_run
 from tests.support.report_verdicts import failing, passing, unproven
@@ -423,3 +424,27 @@ def test_the_same_run_gives_the_same_bytes_in_another_process_zone_and_hash_seed
 
     ours = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(failed.items())}
     assert ran.stdout.strip() == str(ours)
+
+
+@pytest.mark.parametrize("fault", ["corrections.after_cutoff", "corrections.after_settled"])
+def test_a_correction_that_came_too_late_is_told_with_the_contests_that_it_does_not_count_for(
+    fault: str, runs: SharedRuns
+) -> None:
+    ran = runs("provider", "--only", fault)
+    events = {row.tournament_id: row.provider_event_id for row in ran.rows("platform.tournaments")}
+    late: list[str] = []
+    for row in ran.rows("provider.publications", correction=True):
+        contests = [one for one in ran.rows("platform.contests") if events[one.tournament_id] == row.event_id]
+        over = sorted((one.cutoff_at, one.contest_id) for one in contests if one.cutoff_at is not None)
+        late = late or [contest_id for cutoff_at, contest_id in over if cutoff_at < row.published_at]
+    assert late
+    told = f"after the cut-off of {', '.join(late)}: it does not count there (on record as late: 1 of 1)"
+    for name in ("report.html", "report.md"):
+        assert told in (ran.path / name).read_text().replace("\\", ""), name
+
+
+def test_a_correction_in_time_is_not_told_as_late(runs: SharedRuns) -> None:
+    ran = runs("provider", "--only", "corrections.reverted")
+    text = (ran.path / "report.md").read_text()
+    assert "The provider corrects" in text
+    assert "it does not count there" not in text

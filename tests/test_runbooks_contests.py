@@ -160,7 +160,7 @@ def test_money_left_in_escrow_is_handed_on_without_another_run() -> None:
     world.connection.execute("update settlement_audit set error_json = ?", (detail,))
     before = tables(world)
     handed_on(FAILED, Tried(world, daemons(world)), "Diagnosis/2")  # type: ignore[arg-type]
-    assert {**tables(world), "leases": 0} == {**before, "leases": 0}
+    assert {**tables(world), "leases": 0, "daemon_health": 0} == {**before, "leases": 0, "daemon_health": 0}
 
 
 def test_a_rerun_that_is_refused_leaves_the_contest_as_it_was() -> None:

@@ -39,6 +39,7 @@ ASKED = {
     "scores replay": {("score_audits", "+"), ("hole_scores", "strokes"), ("hole_scores", "-")},
     "quarantine resolve": {("quarantine_resolutions", "+"), ("state", "quarantine_open")},
     "orders issue": {("remediation_orders", "+"), ("state", "orders_open")},
+    "settlement backfill": {("outcome_pack_links", "+")},
     "settlement rerun": {("contests", "status"), ("contests", "error_code"), ("state", "contests_error"),
                          ("state", "contests_complete")},
 }  # fmt: skip

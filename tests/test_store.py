@@ -39,6 +39,21 @@ EXECUTION: dict[str, Any] = {
     "duration_seconds": None, "result_json": None, "error_reason": None, "system_state_before": "{}",
     "system_state_after": None, "created_at": NOW, "updated_at": NOW,
 }  # fmt: skip
+DAEMON = "system:settlement:1"
+PACK: dict[str, Any] = {
+    "pack_id": "p1", "contest_id": "c1", "entry_id": "e1", "status": "PENDING", "fail_reason_code": None,
+    "fail_reason_detail": None, "created_at": NOW, "terminalized_at": None, "settled_by": None, "lease_epoch": None,
+}  # fmt: skip
+LEASE: dict[str, Any] = {
+    "name": "settlement", "holder": "system:settlement:2", "epoch": 2, "acquired_at": NOW, "expires_at": NOW + 100,
+}  # fmt: skip
+END: dict[str, Any] = {
+    "status": "EXECUTED", "fail_reason_code": None, "settled_by": "system:settlement:2", "lease_epoch": 2,
+    "terminalized_at": NOW + 99,
+}  # fmt: skip
+WHY: dict[str, str | None] = {
+    "EXECUTED": None, "FAILED": "outcome_inapplicable", "ORPHANED_OUTCOME_MISSING": "outcome_missing",
+}  # fmt: skip
 OTHER = {"TEXT": "another", "INTEGER": 77, "BIGINT": 77, "BOOLEAN": False}
 
 
@@ -46,10 +61,23 @@ OTHER = {"TEXT": "another", "INTEGER": 77, "BIGINT": 77, "BOOLEAN": False}
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "platform.db"
     connection = sqlite.connect(str(path))
-    for execution_id in ("execution_id", OTHER["TEXT"]):
-        insert(connection, "runbook_executions", {**EXECUTION, "id": execution_id})
+    fill(connection)
     connection.close()
     return path
+
+
+def fill(connection: Any) -> None:
+    """What the rows of `values` refer to: executions in progress, and packs that have ended."""
+    for execution_id in ("execution_id", OTHER["TEXT"]):
+        insert(connection, "runbook_executions", {**EXECUTION, "id": execution_id})
+    lease = {"name": "settlement", "holder": DAEMON, "epoch": 1, "acquired_at": 0, "expires_at": NOW - 1}
+    insert(connection, "leases", lease)
+    for pack_id in ("pack_id", OTHER["TEXT"]):
+        insert(connection, "settlement_packs", {**PACK, "pack_id": pack_id, "entry_id": f"of {pack_id}"})
+    connection.execute(
+        "update settlement_packs set status = 'FAILED', fail_reason_code = 'x', terminalized_at = 5, settled_by = ?,"
+        " lease_epoch = 1", (DAEMON,),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -81,8 +109,7 @@ def owners() -> Iterator[Any]:
     """A connection of the tables' owner in PostgreSQL, to a database like that of the others."""
     with using("postgresql"):
         found = database()
-        for execution_id in ("execution_id", OTHER["TEXT"]):
-            insert(found, "runbook_executions", {**EXECUTION, "id": execution_id})
+        fill(found)
         yield found
 
 
@@ -100,6 +127,10 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
         row[column.name] = OTHER[kind] if changed else {"TEXT": column.name, "BOOLEAN": True}.get(kind, 5)
     if table == "runbook_execution_steps":
         row["n"] = 1  # the first of an execution that is in progress: see the template
+    if table == "outcome_settlement_log":
+        row |= {"prior_status": "PENDING", "new_status": "FAILED", "settled_by": DAEMON, "settled_at": 5}  # as was
+    if table == "settlement_acceptance":
+        row |= dict.fromkeys(("link_growth", "executed", "log_growth", "lvi"), "FAIL" if changed else "PASS")
     if "verdict" in row:
         row["verdict"] = "DUPLICATE" if changed else "ADMIT"
     return row
@@ -112,8 +143,10 @@ def insert(connection: Any, table: str, row: dict[str, Any], verb: str = "insert
 
 
 def rows(connection: Any, table: str) -> list[dict[str, Any]]:
+    """All but the packs of the template, which have ended."""
     sql = f"select * from {table}"
-    return sqlite.query(connection, sql) if type(connection) is apsw.Connection else connection.query(sql)  # type: ignore
+    found = sqlite.query(connection, sql) if type(connection) is apsw.Connection else connection.query(sql)
+    return [row for row in found if table != "settlement_packs" or not row["entry_id"].startswith("of ")]
 
 
 def unique_keys(table: str) -> list[tuple[str, ...]]:
@@ -193,23 +226,13 @@ def test_the_ledger_and_the_audit_log_are_append_only() -> None:
 
 # --- settlement packs -------------------------------------------------------------------------------------------------
 
-PACK: dict[str, Any] = {
-    "pack_id": "p1", "contest_id": "c1", "entry_id": "e1", "status": "PENDING", "fail_reason_code": None,
-    "fail_reason_detail": None, "created_at": NOW, "terminalized_at": None, "settled_by": None, "lease_epoch": None,
-}  # fmt: skip
-LEASE: dict[str, Any] = {
-    "name": "settlement", "holder": "daemon-2", "epoch": 2, "acquired_at": NOW, "expires_at": NOW + 100,
-}  # fmt: skip
-END: dict[str, Any] = {
-    "status": "EXECUTED", "settled_by": "daemon-2", "lease_epoch": 2, "terminalized_at": NOW + 99,
-}  # fmt: skip
-
 
 def with_a_pack(connection: Any) -> Any:
-    """One linked pack PENDING, and the settlement lease held by daemon-2."""
+    """One linked pack PENDING, and the settlement lease, which another had, held by the second daemon."""
     insert(connection, "settlement_packs", PACK)
     insert(connection, "outcome_pack_links", {"pack_id": "p1", "outcome_id": "o1", "linked_at": NOW})
-    insert(connection, "leases", LEASE)
+    taken = ", ".join(f"{name} = :{name}" for name in LEASE)
+    connection.execute(f"update leases set {taken} where name = :name", LEASE)
     return connection
 
 
@@ -219,7 +242,7 @@ def packs(connection: Any) -> Any:
 
 
 def end(connection: Any, **changed: Any) -> None:
-    row = {**END, **changed}
+    row = {**END, "fail_reason_code": WHY.get(changed.get("status", "EXECUTED")), **changed}
     places = ", ".join(f"{name} = :{name}" for name in row)
     connection.execute(f"update settlement_packs set {places} where pack_id = 'p1'", row)
 
@@ -236,12 +259,13 @@ def test_the_holder_of_the_lease_ends_a_pack(packs: Any) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"settled_by": "daemon-1"},
+        {"settled_by": "system:settlement:1"},
         {"settled_by": "ops:kim"},
         {"settled_by": None},
         {"lease_epoch": 1},
         {"lease_epoch": None},
         {"terminalized_at": NOW + 100},
+        {"terminalized_at": NOW - 1},
         {"terminalized_at": None},
     ],
     ids=str,
@@ -254,14 +278,14 @@ def test_nobody_else_ends_a_pack(packs: Any, wrong: dict[str, Any], into: str) -
 
 
 def test_nobody_ends_a_pack_without_a_lease(packs: Any) -> None:
-    packs.execute("delete from leases")
+    packs.execute("update leases set expires_at = acquired_at")
     with pytest.raises(REFUSED, match="only the settlement daemon"):
         end(packs)
 
 
 @pytest.mark.parametrize(
     "again",
-    [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "daemon-2"}, {"fail_reason_code": "x"}],
+    [{"status": "PENDING"}, {"status": "FAILED"}, {"settled_by": "system:settlement:2"}, {"fail_reason_code": "x"}],
     ids=str,
 )
 def test_a_pack_ends_once_and_stays_as_it_ended(packs: Any, again: dict[str, Any]) -> None:
@@ -291,7 +315,7 @@ def test_a_pack_starts_pending(connection: Any, state: str) -> None:
 
 def test_packs_know_four_states_and_no_other(packs: Any) -> None:
     with pytest.raises(REFUSED, match="status_is_known"):
-        end(packs, status="SETTLED")
+        end(packs, status="SETTLED", fail_reason_code="x")
     assert set(PACK_STATUSES) == {"PENDING", "EXECUTED", "FAILED", "ORPHANED_OUTCOME_MISSING"}
 
 
@@ -302,13 +326,12 @@ def test_a_pack_is_not_deleted(packs: Any) -> None:
 
 
 @pytest.mark.parametrize("fresh", [{"pack_id": "p1", "entry_id": "e9"}, {"pack_id": "p9", "entry_id": "e1"}], ids=str)
-def test_the_platform_cannot_replace_an_ended_pack_by_a_pending_one(
-    own: apsw.Connection, fresh: dict[str, Any]
-) -> None:
-    end(with_a_pack(own))
-    with pytest.raises(REFUSED, match="not deleted"):
-        insert(own, "settlement_packs", {**PACK, **fresh}, "insert or replace")
-    assert status(own) == ["EXECUTED"]
+def test_nobody_can_replace_an_ended_pack_by_a_pending_one(packs: Any, fresh: dict[str, Any]) -> None:
+    end(packs)
+    verb = "insert or replace" if isinstance(packs, apsw.Connection) else "insert"
+    with pytest.raises(REFUSED, match="not replaced"):
+        insert(packs, "settlement_packs", {**PACK, **fresh}, verb)
+    assert status(packs) == ["EXECUTED"]
 
 
 def test_a_pending_pack_does_not_take_the_place_of_an_ended_one(packs: Any) -> None:

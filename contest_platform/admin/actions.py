@@ -21,13 +21,15 @@ from contest_platform.services import (
     reconciliation,
     refunds,
     score_audit,
-    settlement,
+    settlement_backfill,
+    settlement_runs,
     webhooks,
     withdrawals,
 )
 from contest_platform.services.healing import HealingService
 
 REASON = Field("reason", "why, for the record")
+DRY_RUN = Field("dry_run", "say what would be done, and do nothing", "boolean", required=False)
 
 
 def _changed(changed: bool | Refusal, **more: Any) -> dict[str, Any] | Refusal:
@@ -46,7 +48,15 @@ def _poll(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
 
 def _rerun(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
     contest_id = act.given["contest_id"]
-    return _changed(settlement.run_again(tx, act.ctx, contest_id, act.why), contest_id=contest_id)
+    return _changed(settlement_runs.again(tx, act.ctx, contest_id, act.why), contest_id=contest_id)
+
+
+def _backfill(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
+    dry_run = bool(act.given["dry_run"])
+    evidence = settlement_backfill.run(tx, act.ctx, act.why, dry_run)
+    totals = {name.lower(): count for name, count in evidence["totals"].items()}
+    made = not dry_run and totals["linked"] + totals["post_mortem"] > 0
+    return {"dry_run": dry_run, **totals, "sha256": evidence["sha256"], "changed": made}
 
 
 def _retry(tx: Tx, act: Act) -> dict[str, Any] | Refusal:
@@ -139,6 +149,10 @@ def actions(healing: HealingService) -> tuple[Action, ...]:
         Action("/api/admin/ingestion/poll", "Poll the score provider out of turn", (tournament,), _poll),
         Action(
             "/api/admin/settlement/rerun", "Settle again what failed or has not ended", (contest, REASON), _rerun
+        ),
+        Action(
+            "/api/admin/settlement/backfill", "Link packs to the outcomes of their entries, and explain what failed",
+            (REASON, DRY_RUN), _backfill,
         ),
         Action("/api/admin/transfers/retry", "Make the next attempt now, by the same rules", (transfer,), _retry),
         Action("/api/admin/transfers/fail", "Give up a transfer refused for good", (transfer, REASON), _fail),

@@ -8,11 +8,11 @@ import orjson
 
 from contest_platform import audit, checkpoints
 from contest_platform.admin import state
-from contest_platform.admin.reading import LIMIT, Answer, Given, Read, listing, one
+from contest_platform.admin.reading import LIMIT, LIMIT_DEFAULT, Answer, Given, Read, listing, one
 from contest_platform.admin.waiting import waiting
 from contest_platform.fields import Field
 from contest_platform.ports import Tx
-from contest_platform.services import anchoring, ingestion, reconciliation
+from contest_platform.services import anchoring, ingestion, reconciliation, settlement_backfill
 from contest_platform.services.payout_resolutions import IS_RESOLVED
 from contest_platform.statuses import (
     CONTEST_STATUSES,
@@ -87,7 +87,14 @@ def _database(tx: Tx, given: Given) -> Answer:
     rows = {name: tx.tuples(f"select count(*) from {name}")[0][0] for name in ("access_log", "audit_log", "contests")}
     item: dict[str, Any] = {"answers": True, "at": tx.now, "tables": len(TABLES)}
     leases = [dict(row) for row in tx.all("select name, holder, epoch, expires_at from leases order by name")]
-    return {"items": [{**item, **{f"{name}_rows": count for name, count in rows.items()}}], "leases": leases}
+    daemons = [dict(row) for row in tx.all("select * from daemon_health order by started_at desc, holder limit 3")]
+    counts = {f"{name}_rows": count for name, count in rows.items()}
+    return {"items": [{**item, **counts}], "leases": leases, "daemons": daemons}
+
+
+def _unlinked(tx: Tx, given: Given) -> Answer:
+    limit, rows = given["limit"] or LIMIT_DEFAULT, settlement_backfill.found(tx)
+    return {"items": rows[:limit], "more": len(rows) > limit}
 
 
 def _last_score_audits(tx: Tx, given: Given) -> Answer:
@@ -234,6 +241,15 @@ READS = (
     Read(
         "/api/admin/settlement/status", "How the last settlement of each contest stands",
         (_only("contest_id", "only this"), LIMIT), listing(_SETTLEMENTS),
+    ),
+    Read(
+        "/api/admin/settlement/acceptance", "The acceptance tests of settlement, newest day first", (LIMIT,),
+        listing("select day_at, link_growth, executed, log_growth, lvi, lvi_executed, lvi_due, log_rows, at"
+                " from settlement_acceptance order by day_at desc"),
+    ),
+    Read(
+        "/api/admin/settlement/unlinked", "Packs without a link, a post-mortem or a row in the log, and what a backfill"
+        " would make of each", (LIMIT,), _unlinked,
     ),
     Read(
         "/api/admin/packs", "Packs of settlements, one for each entry",

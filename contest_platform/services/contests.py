@@ -176,6 +176,7 @@ def _complete(tx: Tx, contest: Row) -> None:
     cutoff_at = tx.now + contest["hold_s"] * SECOND_MS
     _transition(tx, contest, "COMPLETE", reason, completed_at=tx.now, cutoff_at=cutoff_at)
     tx.notify("settlement")
+    tx.notify("acceptance")
     tx.notify("ingestion")
 
 

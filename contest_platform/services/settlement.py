@@ -15,18 +15,15 @@ import orjson
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.domain import prizes, scoring
-from contest_platform.instants import rfc3339
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, Row, StoreDamaged, Tx
-from contest_platform.service import Config, Refusal, Route
-from contest_platform.services import scores
+from contest_platform.service import Config, Route
+from contest_platform.services import daemon_health, scores, settlement_lease, settlement_runs
+from contest_platform.services.settlement_runs import IMPOSSIBLE
 
 ACTOR = "system:settlement"
-LEASE = "settlement"
-LEASE_MS = 10 * MINUTE_MS
 PACKS_PER_TRANSACTION = 50
-IMPOSSIBLE = "settlement_impossible"
 
 _Official: TypeAlias = dict[tuple[str, int], tuple[dict[str, scoring.GolferCard], str]]
 """What one pass of the daemon has read: the official cards of a tournament at a cut-off, and their scores_hash."""
@@ -69,6 +66,7 @@ class SettlementService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports = ports
         self._holder = f"{ACTOR}:{ports.ids.new('daemon')}"
+        self._heartbeat = daemon_health.Heartbeat("settlement", self._holder)
         self._due_gauge, self._error_gauge, self._run_gauge, self._unexecuted_gauge, self._lease_gauge = (
             Gauge(ports.metrics, name)
             for name in (
@@ -87,11 +85,13 @@ class SettlementService:
         return {}
 
     async def _due(self) -> int | None:
-        def standing(tx: Tx) -> tuple[int | None, _Told]:
+        def standing(tx: Tx) -> tuple[int | None, _Told, int]:
             due_at, lease_until = self._earliest(tx)
-            return due_at, _told(tx, lease_until)
+            self._heartbeat.beat(tx, due_at)
+            return due_at, _told(tx, lease_until), tx.now
 
-        due_at, told = await self._ports.store.transact("settlement.due", standing)
+        due_at, told, now = await self._ports.store.transact("settlement.due", standing)
+        self._heartbeat.told(due_at, now)
         self._due_gauge.tell(told.due)
         self._error_gauge.tell(told.errors)
         self._run_gauge.tell(told.runs)
@@ -108,10 +108,8 @@ class SettlementService:
                 {"now": tx.now},
             )
             return (future["at"] if future is not None else None), None
-        lease = tx.one("select holder, expires_at from leases where name = :name", {"name": LEASE})
-        if lease is None or lease["holder"] == self._holder:
-            return tx.now, None
-        return int(lease["expires_at"]), int(lease["expires_at"])
+        until_at = settlement_lease.held_by_another_until(tx, self._holder)
+        return (tx.now if until_at is None else until_at), until_at
 
     async def _work(self) -> None:
         ready = await self._ports.store.transact(
@@ -125,7 +123,7 @@ class SettlementService:
 
     async def _settle(self, contest: Row, official: _Official) -> bool:
         """Settle one contest; one that cannot be settled, or not on what the store can still read, holds up no other.
-        False: another daemon holds the lease."""
+        False: another daemon settles, and the pass ends here."""
         transact = self._ports.store.transact
         try:
             if not await transact("settlement.open", lambda tx: self._open(tx, contest, official)):
@@ -138,41 +136,43 @@ class SettlementService:
             await transact("settlement.give_up", lambda tx: self._give_up(tx, contest, detail))
         return True
 
-    # --- the lease -------------------------------------------------------------------------------------------------
+    @property
+    def holder(self) -> str:
+        """The name under which this life holds the lease."""
+        return self._holder
+
+    def waits_until(self, tx: Tx) -> int | None:
+        """When the lease of another daemon ends that has kept this one from work that is due; None: nothing has."""
+        return self._earliest(tx)[1]
+
+    async def stop(self) -> None:
+        """Say that this life ends, and give the lease back: for who ends it orderly. A crash never comes here."""
+
+        def end(tx: Tx) -> None:
+            settlement_lease.give_back(tx, self._holder)
+            daemon_health.stop(tx, self._holder)
+
+        await self._ports.store.transact("settlement.stop", end)
 
     def _lease(self, tx: Tx) -> int | None:
-        """Take or renew the lease; its epoch, or None while somebody else holds it."""
-        held = tx.one("select holder, epoch, expires_at from leases where name = :name", {"name": LEASE})
-        expires_at = tx.now + LEASE_MS
-        if held is None:
-            row = {"name": LEASE, "holder": self._holder, "epoch": 1, "acquired_at": tx.now, "expires_at": expires_at}
-            tx.insert("leases", row)
-            return 1
-        if held["holder"] == self._holder:
-            epoch = int(held["epoch"])
-            if held["expires_at"] <= tx.now:
-                epoch += 1
-        elif held["expires_at"] <= tx.now:
-            epoch = held["epoch"] + 1
-        else:
-            return None
-        tx.run(
-            "update leases set holder = :holder, epoch = :epoch, expires_at = :expires_at,"
-            " acquired_at = case when epoch = :epoch then acquired_at else :now end where name = :name",
-            {"holder": self._holder, "epoch": epoch, "expires_at": expires_at, "now": tx.now, "name": LEASE},
-        )
-        return epoch
+        return settlement_lease.take(tx, self._holder)
+
+    def _hold(self, tx: Tx, contest_id: str) -> int | None:
+        """Take or renew the lease, for a contest that is still to be settled: since this pass has read that it is, we
+        may have slept, and another daemon may have done it. The lease's epoch, or None."""
+        standing = tx.tuples("select 1 from contests where contest_id = :c and status = 'COMPLETE'", {"c": contest_id})
+        return self._lease(tx) if standing else None
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
     def _open(self, tx: Tx, contest: Row, official: _Official) -> bool:
-        """Fix the outcomes and create the packs, all or none. False: another daemon holds the lease.
+        """Fix the outcomes and create the packs, all or none. False: another daemon settles, or has settled.
 
         Raises ValueError when the contest's rules cannot be applied to its scores.
         """
-        if self._lease(tx) is None:
-            return False
         contest_id = contest["contest_id"]
+        if self._hold(tx, contest_id) is None:
+            return False
         if tx.one("select 1 from settlement_packs where contest_id = :c", {"c": contest_id}) is not None:
             return True
         ctx = Context(ACTOR, contest_id)
@@ -180,7 +180,7 @@ class SettlementService:
             "select entry_id, roster from entries where contest_id = :c and status = 'VALID' order by entry_id",
             {"c": contest_id},
         )
-        audit.insert(tx, ctx, "settlement_audit", self._run(tx, contest_id, len(rows)), "settlement begins")
+        settlement_runs.begin(tx, ctx, self._ports.ids, contest_id, len(rows))
         money = prizes.contest_money(len(rows), contest["fee_cents"], contest["rake_bp"], contest["guaranteed_cents"])
         escrow = ledger.escrow(contest_id)
         ledger.move(
@@ -246,10 +246,10 @@ class SettlementService:
 
     def _execute(self, tx: Tx, contest: Row) -> bool:
         """End the next packs, each through its link, and say whether any are left to look at."""
-        epoch = self._lease(tx)
+        contest_id = contest["contest_id"]
+        epoch = self._hold(tx, contest_id)
         if epoch is None:
             return False
-        contest_id = contest["contest_id"]
         packs = tx.all(
             """
             select p.pack_id, p.entry_id, e.user_id, l.outcome_id, o.entry_id as outcome_of, o.score, o.place,
@@ -325,57 +325,32 @@ class SettlementService:
         left = tx.one(
             "select 1 from settlement_packs where contest_id = :c and status = 'PENDING' limit 1", {"c": contest_id}
         )
-        if left is not None or self._lease(tx) is None:
+        if left is not None or self._hold(tx, contest_id) is None:
             return
         left_cents = -ledger.balance(tx, ledger.escrow(contest_id))
         if left_cents:
             self._give_up(tx, contest, f"every pack is terminal, and {left_cents} cents are left in escrow")
             return
-        self._end_run(tx, contest_id, {"status": "SUCCEEDED"}, "every pack is terminal")
+        ctx, reason = Context(ACTOR, contest_id), "every pack is terminal"
+        settlement_runs.end(tx, ctx, self._ports.ids, contest_id, {"status": "SUCCEEDED"}, reason)
         audit.update(
-            tx, Context(ACTOR, contest_id), "contests", {"contest_id": contest_id},
-            {"status": "SETTLED", "settled_at": tx.now}, "every pack is terminal",
+            tx, ctx, "contests", {"contest_id": contest_id},
+            {"status": "SETTLED", "settled_at": tx.now}, reason,
         )  # fmt: skip
         tx.notify("payouts")
         tx.notify("ingestion")
 
     def _give_up(self, tx: Tx, contest: Row, detail: str) -> None:
         """Nothing that the daemon can do settles this contest: ERROR, which only a runbook leaves."""
-        if self._lease(tx) is None:
+        contest_id = contest["contest_id"]
+        if self._hold(tx, contest_id) is None:
             return
-        contest_id, code = contest["contest_id"], IMPOSSIBLE
-        error = audit.canonical({"code": code, "detail": detail})
-        self._end_run(tx, contest_id, {"status": "FAILED", "error_json": error}, detail)
+        ctx, error = Context(ACTOR, contest_id), audit.canonical({"code": IMPOSSIBLE, "detail": detail})
+        failed = {"status": "FAILED", "error_json": error}
+        settlement_runs.end(tx, ctx, self._ports.ids, contest_id, failed, detail)
         audit.update(
-            tx, Context(ACTOR, contest_id), "contests", {"contest_id": contest_id},
-            {"status": "ERROR", "error_code": code}, detail,
+            tx, ctx, "contests", {"contest_id": contest_id}, {"status": "ERROR", "error_code": IMPOSSIBLE}, detail,
         )  # fmt: skip
-
-    # --- the run's record --------------------------------------------------------------------------------------------
-
-    def _run(self, tx: Tx, contest_id: str, packs: int) -> dict[str, Any]:
-        return {
-            "run_id": self._ports.ids.new("run", contest_id, str(tx.now)),
-            "contest_id": contest_id,
-            "started_at": tx.now,
-            "finished_at": None,
-            "status": "RUNNING",
-            "packs": packs,
-            "error_json": None,
-        }
-
-    def _end_run(self, tx: Tx, contest_id: str, result: Mapping[str, Any], reason: str) -> None:
-        """End the run of a contest; one that could not even begin is on record by its end."""
-        ctx = Context(ACTOR, contest_id)
-        changes = {**result, "finished_at": tx.now}
-        run = tx.one(
-            "select run_id from settlement_audit where contest_id = :c and status = 'RUNNING' order by started_at",
-            {"c": contest_id},
-        )
-        if run is not None:
-            audit.update(tx, ctx, "settlement_audit", {"run_id": run["run_id"]}, changes, reason)
-        else:
-            audit.insert(tx, ctx, "settlement_audit", {**self._run(tx, contest_id, 0), **changes}, reason)
 
 
 def _told(tx: Tx, lease_until: int | None) -> _Told:
@@ -387,24 +362,6 @@ def _told(tx: Tx, lease_until: int | None) -> _Told:
         unexecuted={(contest_id, status): at for contest_id, status, at in tx.tuples(_UNEXECUTED)},
         lease_until=lease_until,
     )
-
-
-def run_again(tx: Tx, ctx: Context, contest_id: str, reason: str) -> bool | Refusal:
-    """Have the daemon settle a contest whose settlement has failed, or is due and has not ended: it alone settles.
-    False: nothing had to be changed for that."""
-    contest = tx.one("select status, error_code, cutoff_at from contests where contest_id = :c", {"c": contest_id})
-    if contest is None:
-        return Refusal(404, f"no contest {contest_id}")
-    if contest["status"] == "COMPLETE" and tx.now < contest["cutoff_at"]:
-        return Refusal(409, f"contest {contest_id} is on hold until {rfc3339(contest['cutoff_at'])}")
-    failed = bool(contest["status"] == "ERROR" and contest["error_code"] == IMPOSSIBLE)
-    if not failed and contest["status"] != "COMPLETE":
-        return Refusal(409, f"contest {contest_id} is {contest['status']}: no settlement of it failed or is unfinished")
-    if failed:
-        changes = {"status": "COMPLETE", "error_code": None}
-        audit.update(tx, ctx, "contests", {"contest_id": contest_id}, changes, reason)
-    tx.notify("settlement")
-    return failed
 
 
 def _scores_are_official(tx: Tx, contest: Row) -> bool:

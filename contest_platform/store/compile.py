@@ -108,12 +108,14 @@ def _for_postgresql() -> Iterator[str]:
 def _trigger(trigger: Trigger) -> Iterator[str]:
     function = f"refuse('{trigger.refused}')"
     if trigger.when:
+        # A row that is to be deleted is kept where its trigger returns NEW, which there is none of then.
+        row = "old" if "delete" in trigger.event else "new"
         function = f"{trigger.name}()"
         yield (
             f"create function {function} returns trigger language plpgsql set search_path from current as $$\n"
             f"begin\n    if {indent(dedent(trigger.when).strip(), '        ').strip()} then\n"
             f"        raise exception using errcode = 'integrity_constraint_violation',\n"
-            f"            message = '{trigger.refused}';\n    end if;\n    return new;\nend $$"
+            f"            message = '{trigger.refused}';\n    end if;\n    return {row};\nend $$"
         )
     yield (
         f"create trigger {trigger.name} {trigger.event} on {trigger.table}\nfor each row execute function {function}"

@@ -86,6 +86,17 @@ CREATE TABLE contests (
     CONSTRAINT money_is_sane CHECK (fee_cents >= 0 and rake_bp between 0 and 10000)
 );
 
+CREATE TABLE daemon_health (
+    holder TEXT COLLATE "C" NOT NULL,
+    daemon TEXT COLLATE "C" NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    started_at BIGINT NOT NULL,
+    beat_at BIGINT NOT NULL,
+    due_at BIGINT,
+    PRIMARY KEY (holder),
+    CONSTRAINT status_is_known CHECK (status = 'ACTIVE' or status = 'STOPPED')
+);
+
 CREATE TABLE disputes (
     dispute_id TEXT COLLATE "C" NOT NULL,
     entry_id TEXT COLLATE "C",
@@ -186,7 +197,8 @@ CREATE TABLE leases (
     epoch BIGINT NOT NULL,
     acquired_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
-    PRIMARY KEY (name)
+    PRIMARY KEY (name),
+    CONSTRAINT a_daemon_holds_the_lease CHECK (name <> 'settlement' or substr(holder, 1, 18) = 'system:settlement:')
 );
 
 CREATE TABLE ledger_postings (
@@ -229,7 +241,8 @@ CREATE TABLE outcome_settlement_log (
     settlement_evidence_hash TEXT COLLATE "C" NOT NULL,
     settled_at BIGINT NOT NULL,
     settled_by TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (settlement_id)
+    PRIMARY KEY (settlement_id),
+    CONSTRAINT a_pack_ends_once UNIQUE (pack_id)
 );
 
 CREATE TABLE outcomes (
@@ -268,7 +281,8 @@ CREATE TABLE post_mortem_settlement (
     fail_reason_code TEXT COLLATE "C" NOT NULL,
     detail TEXT COLLATE "C" NOT NULL,
     at BIGINT NOT NULL,
-    PRIMARY KEY (pack_id)
+    PRIMARY KEY (pack_id),
+    CONSTRAINT a_post_mortem_says_why CHECK (fail_reason_code <> '' and detail <> '')
 );
 
 CREATE TABLE quarantine_resolutions (
@@ -376,6 +390,25 @@ CREATE TABLE score_audits (
     PRIMARY KEY (audit_id)
 );
 
+CREATE TABLE settlement_acceptance (
+    day_at BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    link_growth TEXT COLLATE "C" NOT NULL,
+    executed TEXT COLLATE "C" NOT NULL,
+    log_growth TEXT COLLATE "C" NOT NULL,
+    lvi TEXT COLLATE "C" NOT NULL,
+    lvi_executed BIGINT NOT NULL,
+    lvi_due BIGINT NOT NULL,
+    log_rows BIGINT NOT NULL,
+    log_hash TEXT COLLATE "C" NOT NULL,
+    evidence TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (day_at),
+    CONSTRAINT link_growth_is_known CHECK (link_growth = 'PASS' or link_growth = 'FAIL' or link_growth = 'BLOCKED' or link_growth = 'NOT_APPLICABLE'),
+    CONSTRAINT executed_is_known CHECK (executed = 'PASS' or executed = 'FAIL' or executed = 'BLOCKED' or executed = 'NOT_APPLICABLE'),
+    CONSTRAINT log_growth_is_known CHECK (log_growth = 'PASS' or log_growth = 'FAIL' or log_growth = 'BLOCKED' or log_growth = 'NOT_APPLICABLE'),
+    CONSTRAINT lvi_is_known CHECK (lvi = 'PASS' or lvi = 'FAIL' or lvi = 'BLOCKED' or lvi = 'NOT_APPLICABLE')
+);
+
 CREATE TABLE settlement_audit (
     run_id TEXT COLLATE "C" NOT NULL,
     contest_id TEXT COLLATE "C" NOT NULL,
@@ -400,6 +433,8 @@ CREATE TABLE settlement_packs (
     lease_epoch BIGINT,
     PRIMARY KEY (pack_id),
     CONSTRAINT status_is_known CHECK (status = 'PENDING' or status = 'EXECUTED' or status = 'FAILED' or status = 'ORPHANED_OUTCOME_MISSING'),
+    CONSTRAINT an_end_has_its_instant CHECK ((status = 'PENDING') = (terminalized_at is null)),
+    CONSTRAINT a_failure_says_why CHECK ((status = 'PENDING' or status = 'EXECUTED') = (fail_reason_code is null)),
     CONSTRAINT one_pack_an_entry UNIQUE (entry_id)
 );
 
@@ -532,6 +567,12 @@ for each row execute function refuse('outcome_settlement_log is append-only');
 create trigger outcome_settlement_log_refuses_delete before delete on outcome_settlement_log
 for each row execute function refuse('outcome_settlement_log is append-only');
 
+create trigger settlement_acceptance_refuses_update before update on settlement_acceptance
+for each row execute function refuse('settlement_acceptance is append-only');
+
+create trigger settlement_acceptance_refuses_delete before delete on settlement_acceptance
+for each row execute function refuse('settlement_acceptance is append-only');
+
 create trigger quarantine_resolutions_refuses_update before update on quarantine_resolutions
 for each row execute function refuse('quarantine_resolutions is append-only');
 
@@ -582,13 +623,12 @@ for each row execute function runbook_execution_steps_refuses_replace();
 
 create function settlement_packs_daemon_authority() returns trigger language plpgsql set search_path from current as $$
 begin
-    if old.status <> 'PENDING'
+    if old.status <> 'PENDING' or new.status = 'PENDING'
         or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id
-        or new.status <> old.status and (
-            new.terminalized_at is null
-            or not exists (
-                select 1 from leases where name = 'settlement' and holder = new.settled_by
-                and epoch = new.lease_epoch and expires_at > new.terminalized_at)) then
+        or new.created_at <> old.created_at or new.terminalized_at is null
+        or not exists (
+            select 1 from leases where name = 'settlement' and holder = new.settled_by and epoch = new.lease_epoch
+            and acquired_at <= new.terminalized_at and expires_at > new.terminalized_at) then
         raise exception using errcode = 'integrity_constraint_violation',
             message = 'only the settlement daemon may leave PENDING, once, under its lease';
     end if;
@@ -610,6 +650,19 @@ end $$;
 create trigger settlement_packs_start_pending before insert on settlement_packs
 for each row execute function settlement_packs_start_pending();
 
+create function settlement_packs_refuse_replace() returns trigger language plpgsql set search_path from current as $$
+begin
+    if exists (select 1 from settlement_packs where pack_id = new.pack_id)
+        or exists (select 1 from settlement_packs where entry_id = new.entry_id) then
+        raise exception using errcode = 'integrity_constraint_violation',
+            message = 'settlement packs are not replaced';
+    end if;
+    return new;
+end $$;
+
+create trigger settlement_packs_refuse_replace before insert on settlement_packs
+for each row execute function settlement_packs_refuse_replace();
+
 create trigger settlement_packs_refuse_delete before delete on settlement_packs
 for each row execute function refuse('settlement packs are not deleted');
 
@@ -624,6 +677,73 @@ end $$;
 
 create trigger settlement_packs_execute_linked before update of status on settlement_packs
 for each row execute function settlement_packs_execute_linked();
+
+create function outcome_pack_links_stay_at_update() returns trigger language plpgsql set search_path from current as $$
+begin
+    if exists (select 1 from settlement_packs where pack_id = old.pack_id and status <> 'PENDING') then
+        raise exception using errcode = 'integrity_constraint_violation',
+            message = 'the link of an ended pack stays';
+    end if;
+    return new;
+end $$;
+
+create trigger outcome_pack_links_stay_at_update before update on outcome_pack_links
+for each row execute function outcome_pack_links_stay_at_update();
+
+create function outcome_pack_links_stay_at_delete() returns trigger language plpgsql set search_path from current as $$
+begin
+    if exists (select 1 from settlement_packs where pack_id = old.pack_id and status <> 'PENDING') then
+        raise exception using errcode = 'integrity_constraint_violation',
+            message = 'the link of an ended pack stays';
+    end if;
+    return old;
+end $$;
+
+create trigger outcome_pack_links_stay_at_delete before delete on outcome_pack_links
+for each row execute function outcome_pack_links_stay_at_delete();
+
+create function outcome_settlement_log_tells_of_an_end() returns trigger language plpgsql set search_path from current as $$
+begin
+    if new.prior_status <> 'PENDING' or not exists (
+            select 1 from settlement_packs where pack_id = new.pack_id and status = new.new_status
+            and status <> 'PENDING' and settled_by = new.settled_by and terminalized_at = new.settled_at) then
+        raise exception using errcode = 'integrity_constraint_violation',
+            message = 'the settlement log tells of the end of a pack, as the pack does';
+    end if;
+    return new;
+end $$;
+
+create trigger outcome_settlement_log_tells_of_an_end before insert on outcome_settlement_log
+for each row execute function outcome_settlement_log_tells_of_an_end();
+
+create function leases_are_fenced() returns trigger language plpgsql set search_path from current as $$
+begin
+    if new.name <> old.name or new.expires_at < new.acquired_at
+        or new.epoch = old.epoch and (new.holder <> old.holder or new.acquired_at <> old.acquired_at)
+        or new.epoch <> old.epoch and (new.epoch <> old.epoch + 1 or new.acquired_at < old.expires_at) then
+        raise exception using errcode = 'integrity_constraint_violation',
+            message = 'a lease changes hands once it has expired, under the next epoch';
+    end if;
+    return new;
+end $$;
+
+create trigger leases_are_fenced before update on leases
+for each row execute function leases_are_fenced();
+
+create function leases_begin_once() returns trigger language plpgsql set search_path from current as $$
+begin
+    if new.epoch <> 1 or exists (select 1 from leases where name = new.name) then
+        raise exception using errcode = 'integrity_constraint_violation',
+            message = 'a lease begins once, under the first epoch';
+    end if;
+    return new;
+end $$;
+
+create trigger leases_begin_once before insert on leases
+for each row execute function leases_begin_once();
+
+create trigger leases_refuse_delete before delete on leases
+for each row execute function refuse('leases are not deleted: they expire');
 
 create function runbook_executions_end_once() returns trigger language plpgsql set search_path from current as $$
 begin
@@ -716,6 +836,9 @@ for each statement execute function refuse('ingestion_batches is not emptied');
 create trigger outcome_settlement_log_refuses_truncate before truncate on outcome_settlement_log
 for each statement execute function refuse('outcome_settlement_log is not emptied');
 
+create trigger settlement_acceptance_refuses_truncate before truncate on settlement_acceptance
+for each statement execute function refuse('settlement_acceptance is not emptied');
+
 create trigger quarantine_resolutions_refuses_truncate before truncate on quarantine_resolutions
 for each statement execute function refuse('quarantine_resolutions is not emptied');
 
@@ -749,6 +872,8 @@ grant insert, update, delete on checkpoints to :"app", :"ingestion", :"settlemen
 grant insert on config_versions to :"app", :"ingestion", :"settlement";
 
 grant insert, update, delete on contests to :"app", :"ingestion", :"settlement";
+
+grant insert, update, delete on daemon_health to :"app", :"ingestion", :"settlement";
 
 grant insert, update, delete on disputes to :"app", :"ingestion", :"settlement";
 
@@ -791,6 +916,8 @@ grant insert on runbook_execution_steps to :"app", :"ingestion", :"settlement";
 grant insert, update, delete on runbook_executions to :"app", :"ingestion", :"settlement";
 
 grant insert, update, delete on score_audits to :"app", :"ingestion", :"settlement";
+
+grant insert on settlement_acceptance to :"app", :"ingestion", :"settlement";
 
 grant insert, update, delete on settlement_audit to :"app", :"ingestion", :"settlement";
 

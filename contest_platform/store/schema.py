@@ -24,8 +24,10 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from contest_platform.statuses import (
+    ACCEPTANCE_RESULTS,
     ATTEMPT_OUTCOMES,
     CONTEST_STATUSES,
+    DAEMON_STATUSES,
     DISPUTE_STATUSES,
     ENTRY_STATUSES,
     EXECUTION_STATUSES,
@@ -48,6 +50,7 @@ APPEND_ONLY = (
     "ingestion_receipts",
     "ingestion_batches",
     "outcome_settlement_log",
+    "settlement_acceptance",
     "quarantine_resolutions",
     "runbook_execution_steps",
     "config_versions",
@@ -380,6 +383,10 @@ _table(
     lease_epoch int null
     """,
     _one_of("status", PACK_STATUSES),
+    CheckConstraint("(status = 'PENDING') = (terminalized_at is null)", name="an_end_has_its_instant"),
+    CheckConstraint(
+        "(status = 'PENDING' or status = 'EXECUTED') = (fail_reason_code is null)", name="a_failure_says_why"
+    ),
     UniqueConstraint("entry_id", name="one_pack_an_entry"),
     Index("packs_by_contest", "contest_id", "status", "pack_id"),
 )
@@ -407,6 +414,7 @@ _table(
     settled_at at
     settled_by text
     """,
+    UniqueConstraint("pack_id", name="a_pack_ends_once"),
 )
 _table(
     "settlement_audit",
@@ -430,6 +438,7 @@ _table(
     detail text
     at at
     """,
+    CheckConstraint("fail_reason_code <> '' and detail <> ''", name="a_post_mortem_says_why"),
 )
 _table(
     "leases",
@@ -441,6 +450,45 @@ _table(
     acquired_at at
     expires_at at
     """,
+    CheckConstraint(
+        "name <> 'settlement' or substr(holder, 1, 18) = 'system:settlement:'", name="a_daemon_holds_the_lease"
+    ),
+)
+_table(
+    "daemon_health",
+    """
+    holder
+    holder text
+    daemon text
+    status text
+    started_at at
+    beat_at at
+    due_at at null
+    """,
+    _one_of("status", DAEMON_STATUSES),
+)
+_table(
+    "settlement_acceptance",
+    """
+    day_at
+    day_at at
+    at at
+    link_growth text
+    executed text
+    log_growth text
+    lvi text
+    lvi_executed int
+    lvi_due int
+    log_rows int
+    log_hash text
+    evidence text
+    """,
+    *(
+        CheckConstraint(
+            " or ".join(f"{column} = '{result}'" for result in ACCEPTANCE_RESULTS), name=f"{column}_is_known"
+        )
+        for column in ("link_growth", "executed", "log_growth", "lvi")
+    ),
 )
 _table(
     "transfers",

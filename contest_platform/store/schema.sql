@@ -89,6 +89,18 @@ CREATE TABLE contests (
 )
  WITHOUT ROWID;
 
+CREATE TABLE daemon_health (
+    holder TEXT NOT NULL,
+    daemon TEXT NOT NULL,
+    status TEXT NOT NULL,
+    started_at BIGINT NOT NULL,
+    beat_at BIGINT NOT NULL,
+    due_at BIGINT,
+    PRIMARY KEY (holder),
+    CONSTRAINT status_is_known CHECK (status = 'ACTIVE' or status = 'STOPPED')
+)
+ WITHOUT ROWID;
+
 CREATE TABLE disputes (
     dispute_id TEXT NOT NULL,
     entry_id TEXT,
@@ -195,7 +207,8 @@ CREATE TABLE leases (
     epoch INTEGER NOT NULL,
     acquired_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
-    PRIMARY KEY (name)
+    PRIMARY KEY (name),
+    CONSTRAINT a_daemon_holds_the_lease CHECK (name <> 'settlement' or substr(holder, 1, 18) = 'system:settlement:')
 )
  WITHOUT ROWID;
 
@@ -241,7 +254,8 @@ CREATE TABLE outcome_settlement_log (
     settlement_evidence_hash TEXT NOT NULL,
     settled_at BIGINT NOT NULL,
     settled_by TEXT NOT NULL,
-    PRIMARY KEY (settlement_id)
+    PRIMARY KEY (settlement_id),
+    CONSTRAINT a_pack_ends_once UNIQUE (pack_id)
 )
  WITHOUT ROWID;
 
@@ -283,7 +297,8 @@ CREATE TABLE post_mortem_settlement (
     fail_reason_code TEXT NOT NULL,
     detail TEXT NOT NULL,
     at BIGINT NOT NULL,
-    PRIMARY KEY (pack_id)
+    PRIMARY KEY (pack_id),
+    CONSTRAINT a_post_mortem_says_why CHECK (fail_reason_code <> '' and detail <> '')
 )
  WITHOUT ROWID;
 
@@ -396,6 +411,26 @@ CREATE TABLE score_audits (
     PRIMARY KEY (audit_id)
 );
 
+CREATE TABLE settlement_acceptance (
+    day_at BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    link_growth TEXT NOT NULL,
+    executed TEXT NOT NULL,
+    log_growth TEXT NOT NULL,
+    lvi TEXT NOT NULL,
+    lvi_executed INTEGER NOT NULL,
+    lvi_due INTEGER NOT NULL,
+    log_rows INTEGER NOT NULL,
+    log_hash TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    PRIMARY KEY (day_at),
+    CONSTRAINT link_growth_is_known CHECK (link_growth = 'PASS' or link_growth = 'FAIL' or link_growth = 'BLOCKED' or link_growth = 'NOT_APPLICABLE'),
+    CONSTRAINT executed_is_known CHECK (executed = 'PASS' or executed = 'FAIL' or executed = 'BLOCKED' or executed = 'NOT_APPLICABLE'),
+    CONSTRAINT log_growth_is_known CHECK (log_growth = 'PASS' or log_growth = 'FAIL' or log_growth = 'BLOCKED' or log_growth = 'NOT_APPLICABLE'),
+    CONSTRAINT lvi_is_known CHECK (lvi = 'PASS' or lvi = 'FAIL' or lvi = 'BLOCKED' or lvi = 'NOT_APPLICABLE')
+)
+ WITHOUT ROWID;
+
 CREATE TABLE settlement_audit (
     run_id TEXT NOT NULL,
     contest_id TEXT NOT NULL,
@@ -421,6 +456,8 @@ CREATE TABLE settlement_packs (
     lease_epoch INTEGER,
     PRIMARY KEY (pack_id),
     CONSTRAINT status_is_known CHECK (status = 'PENDING' or status = 'EXECUTED' or status = 'FAILED' or status = 'ORPHANED_OUTCOME_MISSING'),
+    CONSTRAINT an_end_has_its_instant CHECK ((status = 'PENDING') = (terminalized_at is null)),
+    CONSTRAINT a_failure_says_why CHECK ((status = 'PENDING' or status = 'EXECUTED') = (fail_reason_code is null)),
     CONSTRAINT one_pack_an_entry UNIQUE (entry_id)
 )
  WITHOUT ROWID;
@@ -554,6 +591,12 @@ begin select raise(abort, 'outcome_settlement_log is append-only'); end;
 create trigger outcome_settlement_log_refuses_delete before delete on outcome_settlement_log
 begin select raise(abort, 'outcome_settlement_log is append-only'); end;
 
+create trigger settlement_acceptance_refuses_update before update on settlement_acceptance
+begin select raise(abort, 'settlement_acceptance is append-only'); end;
+
+create trigger settlement_acceptance_refuses_delete before delete on settlement_acceptance
+begin select raise(abort, 'settlement_acceptance is append-only'); end;
+
 create trigger quarantine_resolutions_refuses_update before update on quarantine_resolutions
 begin select raise(abort, 'quarantine_resolutions is append-only'); end;
 
@@ -587,18 +630,22 @@ when exists (select 1 from runbook_execution_steps where execution_id = new.exec
 begin select raise(fail, 'runbook_execution_steps is append-only'); end;
 
 create trigger settlement_packs_daemon_authority before update on settlement_packs
-when old.status <> 'PENDING'
+when old.status <> 'PENDING' or new.status = 'PENDING'
 or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id
-or new.status <> old.status and (
-    new.terminalized_at is null
-    or not exists (
-        select 1 from leases where name = 'settlement' and holder = new.settled_by
-        and epoch = new.lease_epoch and expires_at > new.terminalized_at))
+or new.created_at <> old.created_at or new.terminalized_at is null
+or not exists (
+    select 1 from leases where name = 'settlement' and holder = new.settled_by and epoch = new.lease_epoch
+    and acquired_at <= new.terminalized_at and expires_at > new.terminalized_at)
 begin select raise(abort, 'only the settlement daemon may leave PENDING, once, under its lease'); end;
 
 create trigger settlement_packs_start_pending before insert on settlement_packs
 when new.status <> 'PENDING'
 begin select raise(abort, 'a settlement pack starts PENDING'); end;
+
+create trigger settlement_packs_refuse_replace before insert on settlement_packs
+when exists (select 1 from settlement_packs where pack_id = new.pack_id)
+or exists (select 1 from settlement_packs where entry_id = new.entry_id)
+begin select raise(fail, 'settlement packs are not replaced'); end;
 
 create trigger settlement_packs_refuse_delete before delete on settlement_packs
 begin select raise(abort, 'settlement packs are not deleted'); end;
@@ -606,6 +653,33 @@ begin select raise(abort, 'settlement packs are not deleted'); end;
 create trigger settlement_packs_execute_linked before update of status on settlement_packs
 when new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)
 begin select raise(abort, 'a pack is executed only through its outcome link'); end;
+
+create trigger outcome_pack_links_stay_at_update before update on outcome_pack_links
+when exists (select 1 from settlement_packs where pack_id = old.pack_id and status <> 'PENDING')
+begin select raise(abort, 'the link of an ended pack stays'); end;
+
+create trigger outcome_pack_links_stay_at_delete before delete on outcome_pack_links
+when exists (select 1 from settlement_packs where pack_id = old.pack_id and status <> 'PENDING')
+begin select raise(abort, 'the link of an ended pack stays'); end;
+
+create trigger outcome_settlement_log_tells_of_an_end before insert on outcome_settlement_log
+when new.prior_status <> 'PENDING' or not exists (
+    select 1 from settlement_packs where pack_id = new.pack_id and status = new.new_status
+    and status <> 'PENDING' and settled_by = new.settled_by and terminalized_at = new.settled_at)
+begin select raise(abort, 'the settlement log tells of the end of a pack, as the pack does'); end;
+
+create trigger leases_are_fenced before update on leases
+when new.name <> old.name or new.expires_at < new.acquired_at
+or new.epoch = old.epoch and (new.holder <> old.holder or new.acquired_at <> old.acquired_at)
+or new.epoch <> old.epoch and (new.epoch <> old.epoch + 1 or new.acquired_at < old.expires_at)
+begin select raise(abort, 'a lease changes hands once it has expired, under the next epoch'); end;
+
+create trigger leases_begin_once before insert on leases
+when new.epoch <> 1 or exists (select 1 from leases where name = new.name)
+begin select raise(fail, 'a lease begins once, under the first epoch'); end;
+
+create trigger leases_refuse_delete before delete on leases
+begin select raise(abort, 'leases are not deleted: they expire'); end;
 
 create trigger runbook_executions_end_once before update on runbook_executions
 when old.status <> 'in_progress'

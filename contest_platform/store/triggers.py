@@ -62,23 +62,30 @@ def _unique_keys(table: str) -> list[tuple[str, ...]]:
 
 
 _OF_SETTLEMENT = (
-    # Only the holder of the settlement lease may end a pack; what has ended never changes.
+    # Only the holder of the settlement lease may end a pack; what has ended never changes, and nothing else changes.
     Trigger(
         "settlement_packs_daemon_authority", "settlement_packs", "before update",
         """
-        old.status <> 'PENDING'
+        old.status <> 'PENDING' or new.status = 'PENDING'
         or new.pack_id <> old.pack_id or new.contest_id <> old.contest_id or new.entry_id <> old.entry_id
-        or new.status <> old.status and (
-            new.terminalized_at is null
-            or not exists (
-                select 1 from leases where name = 'settlement' and holder = new.settled_by
-                and epoch = new.lease_epoch and expires_at > new.terminalized_at))
+        or new.created_at <> old.created_at or new.terminalized_at is null
+        or not exists (
+            select 1 from leases where name = 'settlement' and holder = new.settled_by and epoch = new.lease_epoch
+            and acquired_at <= new.terminalized_at and expires_at > new.terminalized_at)
         """,
         "only the settlement daemon may leave PENDING, once, under its lease",
     ),
     Trigger(
         "settlement_packs_start_pending", "settlement_packs", "before insert", "new.status <> 'PENDING'",
         "a settlement pack starts PENDING",
+    ),
+    Trigger(
+        "settlement_packs_refuse_replace", "settlement_packs", "before insert",
+        """
+        exists (select 1 from settlement_packs where pack_id = new.pack_id)
+        or exists (select 1 from settlement_packs where entry_id = new.entry_id)
+        """,
+        "settlement packs are not replaced", undone_alone=False,
     ),
     Trigger(
         "settlement_packs_refuse_delete", "settlement_packs", "before delete", "", "settlement packs are not deleted"
@@ -88,6 +95,40 @@ _OF_SETTLEMENT = (
         "new.status = 'EXECUTED' and not exists (select 1 from outcome_pack_links where pack_id = new.pack_id)",
         "a pack is executed only through its outcome link",
     ),
+    # What an ended pack was ended on stays, and the log tells of ends that there were.
+    *(
+        Trigger(
+            f"outcome_pack_links_stay_at_{event}", "outcome_pack_links", f"before {event}",
+            "exists (select 1 from settlement_packs where pack_id = old.pack_id and status <> 'PENDING')",
+            "the link of an ended pack stays",
+        )
+        for event in ("update", "delete")
+    ),
+    Trigger(
+        "outcome_settlement_log_tells_of_an_end", "outcome_settlement_log", "before insert",
+        """
+        new.prior_status <> 'PENDING' or not exists (
+            select 1 from settlement_packs where pack_id = new.pack_id and status = new.new_status
+            and status <> 'PENDING' and settled_by = new.settled_by and terminalized_at = new.settled_at)
+        """,
+        "the settlement log tells of the end of a pack, as the pack does",
+    ),
+    # A lease changes hands once it has expired, and its epoch goes up by one whenever it begins anew.
+    Trigger(
+        "leases_are_fenced", "leases", "before update",
+        """
+        new.name <> old.name or new.expires_at < new.acquired_at
+        or new.epoch = old.epoch and (new.holder <> old.holder or new.acquired_at <> old.acquired_at)
+        or new.epoch <> old.epoch and (new.epoch <> old.epoch + 1 or new.acquired_at < old.expires_at)
+        """,
+        "a lease changes hands once it has expired, under the next epoch",
+    ),
+    Trigger(
+        "leases_begin_once", "leases", "before insert",
+        "new.epoch <> 1 or exists (select 1 from leases where name = new.name)",
+        "a lease begins once, under the first epoch", undone_alone=False,
+    ),
+    Trigger("leases_refuse_delete", "leases", "before delete", "", "leases are not deleted: they expire"),
 )  # fmt: skip
 
 _FIXED = ("id", "runbook_name", "runbook_version", "executed_by", "start_time", "system_state_before", "created_at")

@@ -12,13 +12,14 @@ from typing import Any, NoReturn, TypeVar
 
 from contest_platform.ports import DeadlineExceeded, StoreBusy, StoreDamaged, Tx
 from contest_platform.service import Config
-from seams.faults import Abort, Effect, Hang, LoseAnswer, Overlook, Refuse
+from seams.faults import Abort, Delay, Effect, Hang, LoseAnswer, Overlook, Refuse
 from simulator.actors.context import World
 from simulator.actors.database_server import DatabaseServer, Session
 
 T = TypeVar("T")
 
 ROLLED_BACK, COMMITTED, ROW_MISSED = "rolled_back", "committed_unanswered", "row_missed"
+STOOD_STILL = "stood_still"
 
 _PACKS = """
     select p.pack_id, l.linked_at, o.* from settlement_packs p join outcome_pack_links l on l.pack_id = p.pack_id
@@ -78,10 +79,15 @@ class DatabaseLine:
         fn: Callable[[Tx], Any],
         commit: Callable[[str, Callable[[Tx], Any]], Any],
     ) -> Any:
-        """Do to the transaction `fn` what `effect` says, with `commit` to run and commit it. Unless it comes to an end
-        all the same, its caller waits in vain. Raises DeadlineExceeded, or what `fn` raises by itself."""
+        """Do to the transaction `fn` what `effect` says, with `commit` to run and commit it. Who stands still before it
+        begins, begins it when he goes on. Unless it comes to an end all the same, its caller waits in vain. Raises
+        DeadlineExceeded, or what `fn` raises by itself."""
         if isinstance(effect, Overlook):
             return commit(operation, self._overlooking(effect, session, operation, fn))
+        if isinstance(effect, Delay):
+            self._server.broke(session, operation, STOOD_STILL)
+            await self._world.runtime.sleep_until(self._world.runtime.now() + effect.by_ms)
+            return commit(operation, fn)
         pool.in_use += 1
         try:
             await self._broken(effect, session, operation, fn, commit, pool.timeout_ms)

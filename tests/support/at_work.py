@@ -13,6 +13,7 @@ import pytest
 
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.ports import ConnectionFailed, ServiceUnavailable
+from contest_platform.services.acceptance import AcceptanceService, noon
 from contest_platform.services.anchoring import AnchoringService
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import ORDER_LIFE_MS, HealingService
@@ -101,6 +102,22 @@ def _unsettled() -> Tried:
     world = overdue.unsettled(official=False)
     world.provider.down_until = world.runtime.at + 4 * HOUR_MS
     return Tried(world, [*world.ingestion(), *world.settlement()])
+
+
+def _judged() -> Tried:
+    """The day's acceptance tests have failed: the scores are not official, for the provider is down."""
+    world = overdue.unsettled(official=False)
+    world.runtime.at = noon(world.runtime.at + HOUR_MS)
+    world.provider.down_until = world.runtime.at + 4 * HOUR_MS
+    world.work(world.life(AcceptanceService))
+    return Tried(world, [*world.ingestion(), *world.settlement()])
+
+
+def _unlinked(*lost: str) -> Callable[[], Tried]:
+    def begin() -> Tried:
+        return Tried(watch.linked(watch.lose("bob")), lost=lost)
+
+    return begin
 
 
 def _never_begun() -> Tried:
@@ -416,6 +433,8 @@ CASES: dict[str, tuple[Case, ...]] = {
     "restore_from_backup": (_case(_task(tasks.take)), _case(_task(tasks.take, "Steps/1"))),
     "scale_database": (_case(_task(_too_small)),),
     "score_discrepancy": (_case(lambda: Tried(ingestion.wrong()), tournament_id="t1"),),
+    "settlement_acceptance_failed": (_case(_judged, test="AT-1"),),
+    "settlement_backfill": (_case(_unlinked()), _case(_unlinked("Steps/2", "Steps/3"))),
     "settlement_failed_mid_run": (_case(_given_up),),
     "settlement_packs_unexecuted": (_case(_orphaned, **watch.ORPHANED),),
     "settlement_lease_stale": (_case(_abandoned),),

@@ -399,6 +399,9 @@ class ContestWorld:
             "log": "select settlement_id, pack_id, prior_status, new_status, outcome_id, settlement_reason_code, "
             "settlement_evidence_hash from outcome_settlement_log order by 1",
             "runs": "select contest_id, status, packs, error_json from settlement_audit order by 1",
+            "post_mortems": "select pack_id, fail_reason_code, detail from post_mortem_settlement order by 1",
+            "acceptance": "select day_at, link_growth, executed, log_growth, lvi, lvi_executed, lvi_due, log_rows, "
+            "evidence from settlement_acceptance order by 1",
             "ledger": "select t.business_key, p.n, p.account, p.amount_cents from ledger_transactions t "
             "join ledger_postings p on p.txn_id = t.txn_id order by 1, 2",
             "transfers": "select transfer_id, amount_cents, destination, status, reason from transfers order by 1",

@@ -30,6 +30,7 @@ from contest_platform.services import (
     withdrawals,
 )
 from contest_platform.services.ingestion_batches import Known, Poll
+from contest_platform.services.settlement import SettlementService
 from contest_platform.services.webhooks import Effect, Event
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -257,6 +258,11 @@ def the_cut_off_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Whatever is known when a contest is settled counts for it."""
     official = scores.official_cards
     patch.setattr(scores, "official_cards", lambda tx, tournament, _cutoff_at: official(tx, tournament, 1 << 60))
+
+
+def what_was_read_is_still_so(patch: pytest.MonkeyPatch) -> None:
+    """A settlement daemon looks at its lease, and not at the contest, before it writes."""
+    patch.setattr(SettlementService, "_hold", lambda self, tx, _contest_id: self._lease(tx))
 
 
 def _dropping(patch: pytest.MonkeyPatch, is_dropped: Callable[[Poll, Mapping[str, str], str], bool]) -> None:

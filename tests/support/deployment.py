@@ -78,7 +78,11 @@ class Deployment:
         return self.ports[-1]
 
     def leases(self) -> list[str]:
-        return [str(name) for (name,) in self.connection.execute("select name from leases")]
+        """Those that somebody holds now."""
+        now = self.world.kernel.runtime.now()
+        return [
+            str(name) for (name,) in self.connection.execute("select name from leases where expires_at > ?", (now,))
+        ]
 
 
 class Idle:

@@ -8,6 +8,7 @@ cut-off. Somebody forges a webhook.
 
 from __future__ import annotations
 
+import json
 import pickle
 from functools import cache
 from hashlib import sha256
@@ -135,6 +136,7 @@ def _small_run() -> bytes:
     operate(scribe)
     _correct_late(scribe)
     look_around(scribe)
+    _accept(scribe)
     observe(scribe, END)
     _end(scribe)
     rechain(scribe.evidence)
@@ -339,6 +341,9 @@ def _crash(scribe: Scribe) -> None:
 def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
     actor, scores_hash = "system:settlement", _scores_hash()
     scribe.note("provider.requests", at=CUTOFF + 60_000, event_id="ev1", status=200, revision=3, cells=6)
+    run = scribe.insert(
+        "settlement_audit", actor, run_id="run-c1", contest_id="c1", started_at=scribe.now, status="RUNNING", packs=3
+    )
     scribe.move("liabilities:contest_escrow:c1", "income:rake:c1", 300, "rake:c1")
     for place, (user, prize) in enumerate(PRIZES.items(), 1):
         pack, outcome, entry, score = f"pk-{user}", f"oc-{user}", f"en-c1-{user}", (-1, 1, 3)[place - 1]
@@ -363,7 +368,18 @@ def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:
             settlement_evidence_hash=sha256(encode(body).encode()).hexdigest(),
         )  # fmt: skip
         scribe.update("settlement_packs", actor, row, status="EXECUTED", terminalized_at=scribe.now, settled_by=DAEMON)
+    scribe.update("settlement_audit", actor, run, status="SUCCEEDED", finished_at=scribe.now)
     scribe.update("contests", actor, contest, status="SETTLED", settled_at=scribe.now)
+    scribe.books["platform.leases"].append(
+        {"name": "settlement", "holder": DAEMON, "epoch": 1, "acquired_at": SETTLED, "expires_at": SETTLED + 600_000}
+    )
+    scribe.books["platform.daemon_health"].append(
+        {"holder": DAEMON, "daemon": "settlement", "status": "ACTIVE", "started_at": T0, "beat_at": SETTLED}
+    )
+    scribe.note(
+        "database.sessions", at=T0, principal="system:settlement", role="settlement", purpose="serve", statements=9,
+        writes=9,
+    )  # fmt: skip
 
 
 def _scores_hash() -> str:
@@ -444,6 +460,26 @@ def _correct_late(scribe: Scribe) -> None:
         details="{}",
     )
     scribe.audit("system:ingestion", "call.page", "pager/late_correction:c1")
+
+
+def _accept(scribe: Scribe) -> None:
+    """Each noon for a week: on the first all has grown, and then there is nothing more to grow."""
+    first = T0 + 5 * DAY + 12 * HOUR
+    log = sorted(scribe.books["platform.outcome_settlement_log"], key=lambda row: row["settlement_id"])
+    told = "".join(f"{json.dumps(list(row.values()), separators=(',', ':'))}\n" for row in log)
+    for day_at in range(first, first + 7 * DAY, DAY):
+        fresh, left = ("PASS", 3) if day_at == first else ("NOT_APPLICABLE", 0)
+        counts = {
+            "due": 3, "to_link": left, "linked": left, "to_execute": left, "executed": left, "to_log": left,
+            "logged": left, "executed_linked": 3,
+        }  # fmt: skip
+        evidence = {"contests": [{"contest_id": "c1", "ended": 3, **counts}], "totals": counts, "log_problem": None}
+        scribe.now = day_at
+        scribe.insert(
+            "settlement_acceptance", "system:acceptance", day_at=day_at, at=day_at, link_growth=fresh, executed=fresh,
+            log_growth=fresh, lvi="PASS", lvi_executed=3, lvi_due=3, log_rows=3,
+            log_hash=sha256(told.encode()).hexdigest(), evidence=encode({**evidence, "blocked": {}}),
+        )  # fmt: skip
 
 
 def _end(scribe: Scribe) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
+from typing import Any
 
 from assertions.model import Status
 from tests.support.broken_runs.change import add, breaks, remove, row
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.scribe import encode
-from tests.support.small_run import CUTOFF, HOUR, OVER
+from tests.support.small_run import CUTOFF, END, HOUR, OVER, PAID
 
 # --- ingestion -----------------------------------------------------------------------------------------------------
 
@@ -247,6 +249,159 @@ def a_terminal_pack_is_not_in_the_log(evidence: FakeEvidence) -> None:
 def a_pack_was_executed_twice(evidence: FakeEvidence) -> None:
     log = row(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
     evidence.books["platform.outcome_settlement_log"].append({**log, "settlement_id": "st-x"})
+
+
+def lease_lasts_until(evidence: FakeEvidence, at: int) -> None:
+    evidence.books["platform.leases"][0]["expires_at"] = at
+
+
+@breaks("settlement.nothing_left_behind")
+def a_pack_was_left_waiting(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1").update(status="PENDING", terminalized_at=None)
+
+
+@breaks("settlement.nothing_left_behind")
+def a_settlement_was_left_running(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_audit"][0].update(status="RUNNING", finished_at=None)
+
+
+@breaks("settlement.nothing_left_behind")
+def a_contest_was_settled_a_second_time(evidence: FakeEvidence) -> None:
+    run = evidence.books["platform.settlement_audit"][0]
+    evidence.books["platform.settlement_audit"].append({**run, "run_id": "run-x", "started_at": PAID})
+
+
+@breaks("settlement.nothing_left_behind")
+def a_lease_lasts_for_ever(evidence: FakeEvidence) -> None:
+    lease_lasts_until(evidence, END + 30 * 24 * HOUR)
+
+
+@breaks("settlement.nothing_left_behind")
+def a_daemon_that_is_gone_holds_the_lease(evidence: FakeEvidence) -> None:
+    lease_lasts_until(evidence, END + 24 * HOUR + 1)
+    row(evidence, "database.sessions", principal="system:settlement")["closed_at"] = END
+
+
+@breaks("settlement.nothing_left_behind")
+def somebody_unheard_of_holds_the_lease(evidence: FakeEvidence) -> None:
+    lease_lasts_until(evidence, END + 24 * HOUR + 1)
+    evidence.books["platform.daemon_health"].clear()
+
+
+@breaks("settlement.nothing_left_behind", Status.INCONCLUSIVE)
+def no_settlement_was_begun(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_audit"].clear()
+
+
+@breaks("settlement.daemons_beat")
+def a_daemon_let_its_own_instant_pass(evidence: FakeEvidence) -> None:
+    evidence.books["platform.daemon_health"][0]["due_at"] = PAID
+
+
+@breaks("settlement.daemons_beat")
+def a_daemon_gave_a_sign_of_life_after_its_death(evidence: FakeEvidence) -> None:
+    row(evidence, "database.sessions", principal="system:settlement")["closed_at"] = CUTOFF
+
+
+@breaks("settlement.daemons_beat")
+def a_pack_was_ended_by_a_daemon_of_whom_there_is_no_sign(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1")["settled_by"] = "system:settlement:d9"
+
+
+@breaks("settlement.daemons_beat")
+def a_daemon_says_that_it_lives_and_nobody_saw_it(evidence: FakeEvidence) -> None:
+    row(evidence, "database.sessions", principal="system:settlement")["at"] = CUTOFF
+
+
+@breaks("settlement.daemons_beat", Status.INCONCLUSIVE)
+def a_life_of_the_daemon_is_not_on_record(evidence: FakeEvidence) -> None:
+    session = row(evidence, "database.sessions", principal="system:settlement")
+    add(evidence, "database.sessions", **{**session, "n": 99, "at": END})
+
+
+# --- the acceptance tests of settlement ----------------------------------------------------------------------------
+
+
+def day(evidence: FakeEvidence, number: int) -> dict[str, Any]:
+    """The row of the so-manieth day that was judged, from 0."""
+    found: dict[str, Any] = evidence.books["platform.settlement_acceptance"][number]
+    return found
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_test_passes_on_the_growth_of_the_day_before(evidence: FakeEvidence) -> None:
+    day(evidence, 1)["link_growth"] = "PASS"
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_total_is_not_the_sum_of_its_rows(evidence: FakeEvidence) -> None:
+    told = json.loads(day(evidence, 0)["evidence"])
+    told["totals"]["executed"] = 0
+    day(evidence, 0)["evidence"] = encode(told)
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_rows_of_a_day_are_not_those_of_its_packs(evidence: FakeEvidence) -> None:
+    told = json.loads(day(evidence, 0)["evidence"])
+    told["contests"][0]["executed"] = told["totals"]["executed"] = 2
+    day(evidence, 0)["evidence"] = encode(told)
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_lvi_is_zero_though_packs_were_executed(evidence: FakeEvidence) -> None:
+    told = json.loads(day(evidence, 0)["evidence"])
+    told["contests"][0]["executed_linked"] = told["totals"]["executed_linked"] = 0
+    day(evidence, 0).update(lvi="FAIL", lvi_executed=0, evidence=encode(told))
+
+
+@breaks("settlement.acceptance_recomputes")
+def nothing_was_executed_and_it_is_called_blocked_without_a_reason(evidence: FakeEvidence) -> None:
+    for pack in evidence.books["platform.settlement_packs"]:
+        pack.update(status="FAILED", fail_reason_code="x")
+    for number in range(7):
+        told = json.loads(day(evidence, number)["evidence"])
+        told["contests"][0]["executed_linked"] = told["totals"]["executed_linked"] = 0
+        if number == 0:
+            told["contests"][0]["executed"] = told["totals"]["executed"] = 0
+            day(evidence, 0)["executed"] = "FAIL"
+        told["blocked"] = {"c1": {"reason": "packs_unexecuted", "packs": ["pk-u1", "pk-u2", "pk-u3"]}}
+        day(evidence, number).update(lvi="BLOCKED", lvi_executed=0, evidence=encode(told))
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_settlement_log_is_not_what_was_judged(evidence: FakeEvidence) -> None:
+    day(evidence, 3)["log_hash"] = "0" * 64
+
+
+@breaks("settlement.acceptance_recomputes")
+def the_settlement_log_has_lost_a_row_since(evidence: FakeEvidence) -> None:
+    remove(evidence, "platform.outcome_settlement_log", pack_id="pk-u1")
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_day_was_not_judged(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_acceptance"].pop(2)
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_day_was_judged_before_it_was_over(evidence: FakeEvidence) -> None:
+    day(evidence, 0)["at"] -= 1
+
+
+@breaks("settlement.acceptance_passes")
+def a_test_failed_with_nothing_out_of_order(evidence: FakeEvidence) -> None:
+    day(evidence, 0)["executed"] = "FAIL"
+
+
+@breaks("settlement.acceptance_passes")
+def a_test_has_failed_to_the_end(evidence: FakeEvidence) -> None:
+    for number in range(7):
+        day(evidence, number)["lvi"] = "FAIL"
+
+
+@breaks("settlement.acceptance_passes", Status.INCONCLUSIVE)
+def nobody_made_the_acceptance_tests(evidence: FakeEvidence) -> None:
+    evidence.books["platform.settlement_acceptance"].clear()
 
 
 # --- recovery ------------------------------------------------------------------------------------------------------
