@@ -19,8 +19,8 @@ from contest_platform.store.postgresql_tx import PostgresTx, adapt
 from contest_platform.store.roles import OWNER, ROLES
 from contest_platform.store.tables import TABLES
 
-DDL = tuple(Path(__file__).with_name("postgresql.sql").read_text().split("\n\n"))
-"""Every statement that makes an empty schema ready, in order, after a comment."""
+DDL = Path(__file__).with_name("postgresql.sql")
+"""Every statement that makes an empty schema ready, in order, after a comment and with a blank line between them."""
 MADE = "absence_"
 """How the names of schemas begin that are made to be dropped again."""
 _OPEN = 4_701_203
@@ -49,7 +49,7 @@ def make(cursor: psycopg.RawCursor[Any], schema: str, tables: Rows) -> None:
             cursor.execute(f'grant "{role_of(schema, role)}" to current_user')
         cursor.execute(f'create schema "{schema}" authorization "{role_of(schema, OWNER)}"')
         cursor.execute(f'set local role "{role_of(schema, OWNER)}"; set local search_path = {path_of(schema)}')
-        ddl = [_named(statement, schema) for statement in DDL[1:]]
+        ddl = [_named(statement, schema) for statement in DDL.read_text().split("\n\n")[1:]]
         triggers = next(n for n, statement in enumerate(ddl) if not statement.startswith("CREATE "))
         for statement in ddl[:triggers]:
             cursor.execute(statement)
