@@ -6,6 +6,7 @@ The other shipped scenarios are compared in tests/proof/test_both_stores.py.
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from absence.exit_codes import INTERRUPTED
 from contest_platform.store.postgresql import create
 from contest_platform.store.postgresql_making import connect
 from tests.support import postgresql
@@ -79,6 +81,18 @@ def roles_of(schema: str) -> int:
 def test_a_run_leaves_nothing_on_the_server(server: str, tmp_path: Path) -> None:
     assert absence("run", "small", "--out", tmp_path, "--store", server).exit_code == 0
     assert schemas(server) == []
+
+
+def test_a_run_that_is_stopped_leaves_nothing_on_the_server(server: str, tmp_path: Path) -> None:
+    process = start("run", "default", "--out", tmp_path, "--store", server)
+    while not schemas(server):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert schemas(server) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_is_taken_away_by_the_next(server: str, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import orjson
+
 from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.domain.receipts import PlayerRound
@@ -101,7 +103,7 @@ def _audit_played(tx: Tx, known: Mapping[str, scores.Replay]) -> dict[str, score
 
 
 _SHOWN = """
-    select golfer_id, round, count(*), string_agg(hole || ':' || strokes, ',' order by hole) from hole_scores
+    select golfer_id, round, count(*), json_group_object(hole, strokes) from hole_scores
     where tournament_id = :t group by golfer_id, round
 """
 
@@ -127,7 +129,7 @@ def _audit(tx: Tx, tournament_id: str, replayed: Mapping[PlayerRound, str]) -> i
     holes, mismatches = sum([count for _, _, count, _ in rows]), 0
     if shown != replayed:
         for player_round in replayed.keys() | shown.keys():
-            told, seen = (scores.by_hole(rounds.get(player_round, "")) for rounds in (replayed, shown))
+            told, seen = (orjson.loads(rounds.get(player_round, "{}")) for rounds in (replayed, shown))
             holes += len(told.keys() - seen.keys())
             mismatches += sum(told.get(hole) != seen.get(hole) for hole in told.keys() | seen.keys())
     last = tx.one("select max(audit_id) as audit_id from score_audits")

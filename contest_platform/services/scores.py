@@ -56,7 +56,7 @@ def _as_of(cutoff_at: int, status: str, late: Sequence[tuple[int, str]]) -> str:
 @dataclass(frozen=True, slots=True)
 class Replay:
     """Every hole's current score by the receipts of the batches up to `through`: of each golfer's round its strokes by
-    hole (see `written`), for a store can give what it shows in this form without a row for every hole."""
+    hole, as JSON, for the store can give what it shows in this form without a row for every hole."""
 
     through: int
     rounds: Mapping[PlayerRound, str]
@@ -73,19 +73,10 @@ def replay(tx: Tx, tournament_id: str, known: Replay | None) -> Replay:
         told.setdefault((golfer, round_), {})[hole] = strokes
     rounds = dict(before.rounds)
     for player_round, holes in told.items():
-        rounds[player_round] = written({**by_hole(rounds.get(player_round, "")), **holes})
+        played = orjson.loads(rounds.get(player_round, "{}"))
+        by_hole = sorted({**{int(hole): strokes for hole, strokes in played.items()}, **holes}.items())
+        rounds[player_round] = orjson.dumps(dict(by_hole), option=orjson.OPT_NON_STR_KEYS).decode()
     return Replay(through, rounds)
-
-
-def written(holes: Mapping[int, int]) -> str:
-    """Strokes by hole in one text: `1:4,2:3`, in the order of the holes."""
-    return ",".join([f"{hole}:{strokes}" for hole, strokes in sorted(holes.items())])
-
-
-def by_hole(text: str) -> dict[int, int]:
-    """What was `written`."""
-    played = (one.split(":") for one in text.split(",") if one)
-    return {int(hole): int(strokes) for hole, strokes in played}
 
 
 def _admitted(tx: Tx, tournament_id: str, *, after: int = 0, until: int = _FOR_EVER) -> list[tuple[Any, ...]]:

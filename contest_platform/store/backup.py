@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from hashlib import sha256
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from contest_platform.store.tables import TABLES
 
 FORMAT = 1
 _SOME = 1_000
-"""Rows that are made lines together."""
+"""Rows on one line."""
 
 
 class LogicalBackups:
@@ -36,8 +37,7 @@ class LogicalBackups:
 
     async def create(self, *, backup_id: str) -> Backup:
         copy = self._kept[backup_id] = written(self._database)
-        content = self._inspected(copy)
-        return Backup(len(copy), content.sha256, content.audit_seq, content.audit_hash)
+        return Backup(len(copy), sha256(copy).hexdigest(), *_head(copy))
 
     async def inspect(self, *, backup_id: str) -> BackupContent | None:
         copy = self._kept.get(backup_id)
@@ -59,19 +59,27 @@ class LogicalBackups:
 def written(database: Database) -> bytes:
     """The copy of a database as it is now. Its first line says what it is, and what was wrong with the schema; the last
     says how many rows there are."""
-    told = {"format": FORMAT, "schema": database.schema_differences()}
-    lines = [orjson.dumps(told)]
+    lines, count = [orjson.dumps({"format": FORMAT, "schema": database.schema_differences()})], 0
     for name, table in sorted(TABLES.items()):
         lines.append(orjson.dumps({"table": name, "columns": table.columns}))
         found = database.scan(name, table.columns, table.key)
         while some := list(islice(found, _SOME)):
-            lines += map(orjson.dumps, some)
-    rows = len(lines) - 1 - len(TABLES)
-    return b"\n".join([*lines, orjson.dumps({"rows": rows}), b""])
+            lines.append(orjson.dumps(some))
+            count += len(some)
+    return b"\n".join([*lines, orjson.dumps({"rows": count}), b""])
 
 
-def rows_of(copy: bytes) -> Iterator[tuple[str, Iterator[list[Any]]]]:
-    """Each table of a copy with its rows, to be read in their order. Raises ValueError for what is no copy."""
+def _head(copy: bytes) -> tuple[int, str]:
+    """Number and hash of the last row of the audit log in a copy, without reading the rest of it."""
+    begins = copy.index(orjson.dumps({"table": "audit_log", "columns": TABLES["audit_log"].columns}))
+    last = copy[begins : copy.index(b'\n{"table":', begins)].splitlines()[-1]
+    found = orjson.loads(last)
+    return (found[-1][_SEQ], found[-1][_HASH]) if isinstance(found, list) else (0, audit.GENESIS)
+
+
+def rows_of(copy: bytes) -> Iterator[tuple[str, list[list[Any]]]]:
+    """Each table of a copy with its rows in their order. Raises ValueError, KeyError or TypeError for what is no whole
+    copy."""
     lines = map(orjson.loads, copy.splitlines())
     if next(lines, {"format": None})["format"] != FORMAT:
         raise ValueError("no copy of this format")
@@ -79,10 +87,10 @@ def rows_of(copy: bytes) -> Iterator[tuple[str, Iterator[list[Any]]]]:
     name, count, line = "", 0, {}
     for line in lines:
         if isinstance(line, list):
-            rows.append(line)
+            rows += line
             continue
         if name:
-            yield name, iter(rows)
+            yield name, rows
         count += len(rows)
         if "rows" in line:
             break
@@ -96,28 +104,27 @@ def rows_of(copy: bytes) -> Iterator[tuple[str, Iterator[list[Any]]]]:
 def read_through(copy: bytes) -> BackupContent:
     """What a copy holds, and why it could not serve as the platform's database: damage, another schema, a broken audit
     chain."""
-    digest = sha256(copy).hexdigest()
+    digest, rows, names = sha256(copy).hexdigest(), 0, set()
     try:
         schema = orjson.loads(copy.partition(b"\n")[0])["schema"]
-        tables = {name: list(rows) for name, rows in rows_of(copy)}
-        log = tables["audit_log"]
-        seq, head, problem = audit.chain_holds(_in_chain(log), 0, audit.GENESIS)
+        for name, found in rows_of(copy):
+            names.add(name)
+            rows += len(found)
+            if name == "audit_log":
+                seq, head, problem = audit.chain_holds(map(_CHAINED, found), 0, audit.GENESIS)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return BackupContent(digest, "it cannot be read", 0, 0, 0, audit.GENESIS)
-    if problem is not None:
-        problem = f"audit log: {problem}"
-    elif tables.keys() != TABLES.keys():
+    if names != TABLES.keys():
         problem = "it cannot be read"
-    if schema:
+    elif schema:
         problem = f"schema: {schema[0]}"
-    if problem is not None:
-        return BackupContent(digest, problem, 0, 0, 0, audit.GENESIS)
-    return BackupContent(digest, None, len(tables), sum(map(len, tables.values())), seq, head)
+    elif problem is not None:
+        problem = f"audit log: {problem}"
+    else:
+        return BackupContent(digest, None, len(names), rows, seq, head)
+    return BackupContent(digest, problem, 0, 0, 0, audit.GENESIS)
 
 
-_CHAINED = [TABLES["audit_log"].columns.index(name) for name in ("hash", *audit.HASHED)]
-
-
-def _in_chain(log: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
-    """The rows as audit.CHAIN_SQL gives them."""
-    return (tuple(row[place] for place in _CHAINED) for row in log)
+_SEQ, _HASH = (TABLES["audit_log"].columns.index(name) for name in ("seq", "hash"))
+_CHAINED = itemgetter(*(TABLES["audit_log"].columns.index(name) for name in ("hash", *audit.HASHED)))
+"""A row as audit.CHAIN_SQL gives it."""

@@ -88,12 +88,28 @@ begin
     raise exception using errcode = 'integrity_constraint_violation', message = tg_argv[0];
 end $$
 """
+_OF_SQLITE = (
+    # What the platform asks of SQLite's own functions and PostgreSQL does not have: its results, to the letter.
+    """
+    create function json_group_object_step(text, bigint, bigint) returns text immutable language sql as $$
+        select coalesce($1 || ',', '{') || '"' || $2 || '":' || $3 $$
+    """,
+    """
+    create function json_group_object_end(text) returns text immutable language sql as $$
+        select coalesce($1, '{') || '}' $$
+    """,
+    """
+    create aggregate json_group_object(bigint, bigint) (
+        sfunc = json_group_object_step, stype = text, finalfunc = json_group_object_end)
+    """,
+)
 
 
 def _for_postgresql() -> Iterator[str]:
     """Nothing in here may fire where somebody else could put another table in the place of ours: the functions look
     for tables in this schema first, and among the temporary ones last."""
     yield from _tables(registry.load("postgresql")())
+    yield from _OF_SQLITE
     yield _REFUSE
     for trigger in triggers():
         yield from _trigger(trigger)

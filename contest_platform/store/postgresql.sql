@@ -520,6 +520,15 @@ CREATE TABLE webhook_inbox (
 
 CREATE INDEX inbox_by_change ON webhook_inbox (change_key);
 
+create function json_group_object_step(text, bigint, bigint) returns text immutable language sql as $$
+    select coalesce($1 || ',', '{') || '"' || $2 || '":' || $3 $$;
+
+create function json_group_object_end(text) returns text immutable language sql as $$
+    select coalesce($1, '{') || '}' $$;
+
+create aggregate json_group_object(bigint, bigint) (
+    sfunc = json_group_object_step, stype = text, finalfunc = json_group_object_end);
+
 create function refuse() returns trigger language plpgsql as $$
 begin
     raise exception using errcode = 'integrity_constraint_violation', message = tg_argv[0];

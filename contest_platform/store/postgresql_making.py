@@ -20,7 +20,7 @@ from contest_platform.store.roles import OWNER, ROLES
 from contest_platform.store.tables import TABLES
 
 DDL = Path(__file__).with_name("postgresql.sql")
-"""Every statement that makes an empty schema ready, in order, after a comment."""
+"""Every statement that makes an empty schema ready, in order, after a comment and with a blank line between them."""
 MADE = "absence_"
 """How the names of schemas begin that are made to be dropped again."""
 _OPEN = 4_701_203
