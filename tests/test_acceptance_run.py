@@ -46,6 +46,20 @@ def test_a_day_on_which_nothing_could_be_settled_fails_pages_ops_and_is_blocked_
         assert ran.status(f"settlement.acceptance_{promise}") == "PASS"
 
 
+def test_a_contest_that_was_given_up_for_good_blocks_the_lvi_by_its_error_and_the_tests_fail_to_the_end(
+    tmp_path: Path,
+) -> None:
+    damaged = "  - {fault: database.page_damaged, params: {step: settlement.open, occurrence: 1, times: 100}}\n"
+    ran = run(tmp_path, f"\noperations: true\nfaults:\n{damaged}")
+    assert ran.exit_code == 10
+    assert set(map(tuple, results(ran))) == {("FAIL", "FAIL", "FAIL", "BLOCKED")}
+    for row in ran.rows("platform.settlement_acceptance"):
+        [why] = orjson.loads(row.evidence)["blocked"].values()
+        assert why == {"reason": "contest_in_error", "error_code": "settlement_impossible"}
+    assert ran.status("settlement.acceptance_recomputes") == "PASS", "what it says is so"
+    assert ran.status("settlement.acceptance_passes") == "FAIL"
+
+
 # --- tests that are none ----------------------------------------------------------------------------------------------
 
 Counted = Callable[..., dict[str, Any]]
