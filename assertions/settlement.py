@@ -103,7 +103,9 @@ def executed_packs_are_linked(evidence: Evidence) -> Finding:
         for pack, outcome, at in evidence.rows("platform.outcome_pack_links", "pack_id", "outcome_id", "linked_at")
     }
     outcomes: dict[str, str] = dict(evidence.rows("platform.outcomes", "outcome_id", "entry_id"))
-    explained = {pack for (pack,) in evidence.rows("platform.post_mortem_settlement", "pack_id")}
+    explained = {
+        pack for pack, why in evidence.rows("platform.post_mortem_settlement", "pack_id", "fail_reason_code") if why
+    }
     for pack, entry, status, code, at in evidence.rows(
         "platform.settlement_packs", "pack_id", "entry_id", "status", "fail_reason_code", "terminalized_at"
     ):

@@ -239,6 +239,19 @@ def test_a_pack_without_a_link_is_orphaned_with_a_post_mortem_and_its_money_kept
     assert world.row("ledger_transactions", business_key=f"unexecuted:{pack['pack_id']}")["kind"] == "unexecuted"
 
 
+def test_a_pack_whose_outcome_is_not_found_is_told_without_it_so_that_its_hash_recomputes() -> None:
+    world = opened(lambda w: w.connection.execute("delete from outcomes where entry_id = 'c1-cyd'"))
+    pack = pack_of(world, "cyd")
+    assert pack["status"] == "ORPHANED_OUTCOME_MISSING"
+    assert "no such outcome is found" in pack["fail_reason_detail"]
+    [log] = world.rows("select * from outcome_settlement_log where pack_id = ?", pack["pack_id"])
+    assert log["outcome_id"] is None
+    body = dict.fromkeys(("outcome_id", "score", "place", "prize_cents", "scores_hash"))
+    body |= {"pack_id": pack["pack_id"], "contest_id": "c1", "entry_id": "c1-cyd"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    assert sha256(text.encode()).hexdigest() == log["settlement_evidence_hash"]
+
+
 def test_a_pack_that_is_linked_to_somebody_elses_outcome_fails_and_pays_nobody() -> None:
     def swap(world: ContestWorld) -> None:
         outcome = world.row("outcomes", entry_id="c1-ann")["outcome_id"]

@@ -273,16 +273,24 @@ class SettlementService:
         pack_id = pack["pack_id"]
         if pack["outcome_of"] is None:
             status, code = "ORPHANED_OUTCOME_MISSING", "outcome_missing"
-            detail: str | None = f"pack {pack_id} has no link to an official outcome"
+            linked = (
+                "no link to an official outcome"
+                if pack["outcome_id"] is None
+                else (f"a link to {pack['outcome_id']}, and no such outcome is found")
+            )
+            detail: str | None = f"pack {pack_id} has {linked}"
         elif pack["outcome_of"] != pack["entry_id"]:
             status, code = "FAILED", "outcome_inapplicable"
             detail = f"pack {pack_id} is linked to {pack['outcome_id']}, the outcome of {pack['outcome_of']}"
         else:
             status, code, detail = "EXECUTED", "settled", None
+        # Of an outcome that the store does not find nothing is told, for nothing of it can be recomputed.
+        outcome_id = None if pack["outcome_of"] is None else pack["outcome_id"]
         evidence = {
             "pack_id": pack_id,
             "contest_id": contest_id,
-            **{k: pack[k] for k in ("entry_id", "outcome_id", "score", "place", "prize_cents", "scores_hash")},
+            "outcome_id": outcome_id,
+            **{k: pack[k] for k in ("entry_id", "score", "place", "prize_cents", "scores_hash")},
         }
         change = {
             "status": status,
@@ -298,7 +306,7 @@ class SettlementService:
             "pack_id": pack_id,
             "prior_status": "PENDING",
             "new_status": status,
-            "outcome_id": pack["outcome_id"],
+            "outcome_id": outcome_id,
             "settlement_reason_code": code,
             "settlement_evidence_hash": sha256(audit.canonical(evidence).encode()).hexdigest(),
             "settled_at": tx.now,

@@ -168,6 +168,11 @@ def a_pack_is_pending(evidence: FakeEvidence) -> None:
 
 
 @breaks("settlement.packs_are_terminal")
+def a_status_is_in_the_wrong_case(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1")["status"] = "executed"
+
+
+@breaks("settlement.packs_are_terminal")
 def a_pack_was_settled_by_somebody_else(evidence: FakeEvidence) -> None:
     row(evidence, "platform.settlement_packs", pack_id="pk-u1")["settled_by"] = "ops:kim"
 
@@ -221,6 +226,23 @@ def a_pack_was_executed_with_the_outcome_of_another(evidence: FakeEvidence) -> N
 @breaks("settlement.executed_packs_are_linked")
 def a_pack_failed_without_a_post_mortem(evidence: FakeEvidence) -> None:
     row(evidence, "platform.settlement_packs", pack_id="pk-u1").update(status="FAILED", fail_reason_code="no_account")
+
+
+def failed_because(evidence: FakeEvidence, of_the_pack: str | None, of_the_post_mortem: str | None) -> None:
+    row(evidence, "platform.settlement_packs", pack_id="pk-u1").update(status="FAILED", fail_reason_code=of_the_pack)
+    evidence.books["platform.post_mortem_settlement"].append(
+        {"pack_id": "pk-u1", "fail_reason_code": of_the_post_mortem, "detail": "x", "at": PAID}
+    )
+
+
+@breaks("settlement.executed_packs_are_linked")
+def a_failure_has_no_reason(evidence: FakeEvidence) -> None:
+    failed_because(evidence, None, "no_account")
+
+
+@breaks("settlement.executed_packs_are_linked")
+def a_post_mortem_has_no_reason(evidence: FakeEvidence) -> None:
+    failed_because(evidence, "no_account", None)
 
 
 @breaks("settlement.evidence_recomputes")
@@ -331,6 +353,11 @@ def day(evidence: FakeEvidence, number: int) -> dict[str, Any]:
 @breaks("settlement.acceptance_recomputes")
 def a_test_passes_on_the_growth_of_the_day_before(evidence: FakeEvidence) -> None:
     day(evidence, 1)["link_growth"] = "PASS"
+
+
+@breaks("settlement.acceptance_recomputes")
+def a_result_is_in_the_wrong_case(evidence: FakeEvidence) -> None:
+    day(evidence, 0)["lvi"] = "pass"
 
 
 @breaks("settlement.acceptance_recomputes")
