@@ -31,8 +31,8 @@ LATENCY_MS = (15, 120)
 class Process:
     """One life of a unit: its session and its connections at the database and, once started, its edge."""
 
-    def __init__(self, unit: Unit, life: Life, session: Session, pool: Pool) -> None:
-        self.unit, self.life, self.session, self.pool = unit, life, session, pool
+    def __init__(self, unit: Unit, life: Life, session: Session, pool: Pool, config: Config) -> None:
+        self.unit, self.life, self.session, self.pool, self.config = unit, life, session, pool, config
         self.actor = f"system:{unit.name}"
         self.unit_name, self.role, self.guard = unit.name, unit.role, life.guard
         self.app: App | None = None
@@ -72,7 +72,7 @@ class Processes:
         session = self._database.open(f"system:{unit}", definition.role, "application")
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         config = self._config()
-        process = Process(definition, life, session, Pool(self._database, session, config))
+        process = Process(definition, life, session, Pool(self._database, session, config), config)
         process.app = units.start(definition, self._ports(process), config)
         self._running[unit] = process
         self._tell(unit, True)

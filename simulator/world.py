@@ -17,6 +17,7 @@ from contest_platform.service import Config
 from contest_platform.services import configuration
 from contest_platform.store import sqlite
 from contest_platform.store.backup import SqliteBackups
+from contest_platform.transports.hosts import HostTransports
 from evidence.books import BookSet
 from evidence.plan import Contest, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
@@ -32,6 +33,7 @@ from simulator.actors.identity import IdentityActor
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
+from simulator.actors.winrm import WinrmService
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.operations import NONE, Operations
@@ -39,7 +41,7 @@ from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, Pr
 from simulator.wires.backups import BackupWire
 from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.database import DatabaseLine
-from simulator.wires.hosts import HostWire
+from simulator.wires.hosts import SshWire, WsmanWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import Unscraped
 from simulator.wires.processor import CustomerWire, ProcessorWire
@@ -93,6 +95,7 @@ class World:
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
+        self.winrm = WinrmService(self, self.hosts)
         self.deployed = DeployedActor(self, self.hosts, self.connection)
         self.processor = ProcessorActor(
             self, opening_balance_cents=plan.owner_capital_cents, webhook_secret=webhook_secret
@@ -119,6 +122,7 @@ class World:
             "hosts.skew": self.hosts.pull_skew,
             "hosts.silence": self.hosts.pull_silence,
             "hosts.report": self.hosts.pull_report,
+            "winrm.leak": self.winrm.pull_leak,
             "database.run": self._pull_run,
             "database.rot": self._pull_rot,
             "dashboard.transfer": self._pull_transfer,
@@ -146,15 +150,23 @@ class World:
             "store", "commit"
         ):  # nobody else pays for a look at every transaction
             store = StoreWire(self, store, self.database, self.hosts, process)
+        ids = ProcessIds(self.draws, process)
         return Ports(
             runtime=runtime,
             signals=signals,
             store=store,
-            ids=ProcessIds(self.draws, process),
+            ids=ids,
             entropy=DrawnEntropy(self.draws),
             processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),
             provider=ProviderWire(self, self.provider, guard),
-            hosts=HostWire(self, self.hosts, guard),
+            hosts=HostTransports(
+                wsman=WsmanWire(self, self.hosts, self.winrm, guard),
+                ssh=SshWire(self, self.hosts, guard),
+                runtime=runtime,
+                ids=ids,
+                hosts=process.config.hosts,
+                timeout_ms=process.config.host_timeout_ms,
+            ),
             auth=IdentityWire(self, self.identity, guard),
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
@@ -249,6 +261,7 @@ class World:
         a table is held than the few chunks that wait to be packed."""
         self.processor.close_books()
         self.provider.close_books()
+        self.winrm.close_books()
         self.database.end()
         cursor = self.connection.cursor()
         for name, schema in BOOKS.items():
