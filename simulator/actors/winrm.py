@@ -28,28 +28,35 @@ How = Literal["deleted", "idle", "restart", "reboot", "open"]
 
 
 @dataclass(frozen=True, slots=True)
-class Quotas:
-    """As shipped (winrm get winrm/config). Commands count as operations as long as their shell lives: Signal does not
-    take them off the count for a text-based shell (MS-WSMV, appendix A, note 118)."""
+class Release:
+    """What the service of a release allows as shipped (winrm get winrm/config), and how it answers. Commands count as
+    operations as long as their shell lives: Signal does not take them off the count for a text-based shell (MS-WSMV,
+    appendix A, note 118)."""
 
     shells: int = 30
     commands: int = 25
     users: int = 10
     operations: int = 1_500
     allows_shells: bool = True
-    knows_selectors: bool = True
-    """Whether a command that is not there is an invalid selector, or, on 2008 R2, an invalid parameter."""
+    knows_commands: bool = True
+    """Whether a command that is not there is an invalid selector, or an invalid parameter."""
+    tells_activity: bool = True
+    """Whether every answer bears an ActivityId."""
 
 
-SHIPPED = Quotas()
-SERVER_2008_R2 = Quotas(shells=5, commands=15, operations=15, users=5, knows_selectors=False)
+SHIPPED = Release()
+SERVER_2008_R2 = Release(shells=5, commands=15, users=5, operations=15, knows_commands=False, tells_activity=False)
 
 
 @dataclass(slots=True)
 class _Command:
+    """`prints_at`: when its output is there; `ends_at`: when it has ended. `is_told`: whether that was fetched."""
+
     id: str
     result: CommandResult
-    ready_at: int
+    prints_at: int
+    ends_at: int
+    is_told: bool = False
 
 
 @dataclass(slots=True)
@@ -73,10 +80,10 @@ class _Refused(Exception):
 
 
 class WinrmService:
-    """`quotas`: of every host."""
+    """`release`: of every host."""
 
-    def __init__(self, world: World, actor: HostsActor, quotas: Quotas = SHIPPED) -> None:
-        self._world, self._actor, self.quotas = world, actor, quotas
+    def __init__(self, world: World, actor: HostsActor, release: Release = SHIPPED) -> None:
+        self._world, self._actor, self.release = world, actor, release
         self._exchanges, self._book = world.books["hosts.exchanges"], world.books["hosts.shells"]
         self._shells: dict[str, dict[str, _Shell]] = {}
         self._ids = 0
@@ -106,9 +113,7 @@ class WinrmService:
                     command = self._command(host, message, answered, fails, slower_ms)
                     content, exit_code = wsman.began(command.id), command.result.exit_code
                 case "Receive":
-                    command = await self._receive(host, message)
-                    content = wsman.received(command.id, command.result, with_exit_code=with_exit_code)
-                    exit_code = command.result.exit_code if with_exit_code else None
+                    content, exit_code = await self._receive(host, message, with_exit_code)
                 case "Send":
                     self._command_of(self._shell(host, message), message)
                     content = wsman.SENT
@@ -120,7 +125,8 @@ class WinrmService:
         except _Refused as refused:
             return self.refuse(host, message, refused.fault, answered=answered)
         self._note(host, message, 200, related=not relates_to, answered=answered, exit_code=exit_code)
-        return HttpAnswer(200, wsman.answer(message, self._id("uuid:"), content, relates_to))
+        made = wsman.answer(message, self._id("uuid:"), content, relates_to=relates_to, activity_id=self._activity())
+        return HttpAnswer(200, made)
 
     def refuse(
         self, host: str, message: Message | None, fault: str, *, wmi: bool = False, answered: bool = True
@@ -128,7 +134,7 @@ class WinrmService:
         """Answer with a fault."""
         self._note(host, message, 500, fault=wsman.FAULTS[fault].code, answered=answered)
         related = "" if message is None else message.message_id
-        return HttpAnswer(500, wsman.fault(fault, self._id("uuid:"), related, host, self._id(), wmi=wmi))
+        return HttpAnswer(500, wsman.fault(fault, self._id("uuid:"), related, host, self._activity(), wmi=wmi))
 
     def turn_away(self, host: str, message: Message | None, status: int, body: bytes = b"") -> HttpAnswer:
         """Answer as whatever stands before the service does, which knows no SOAP. Nothing is done."""
@@ -146,15 +152,15 @@ class WinrmService:
     # --- what a message does -----------------------------------------------------------------------------------------
 
     def _create(self, host: str, user: str, message: Message) -> str:
-        quotas, shells = self.quotas, self._alive(host)
+        allowed, shells = self.release, self._alive(host)
         own = [shell for shell in shells.values() if shell.user == user]
-        if not quotas.allows_shells:
+        if not allowed.allows_shells:
             raise _Refused("not_allowed")
-        if not own and len({shell.user for shell in shells.values()}) >= quotas.users:
+        if not own and len({shell.user for shell in shells.values()}) >= allowed.users:
             raise _Refused("users")
-        if len(own) >= quotas.shells:
+        if len(own) >= allowed.shells:
             raise _Refused("shells")
-        if sum(shell.started for shell in own) >= quotas.operations:
+        if sum(shell.started for shell in own) >= allowed.operations:
             raise _Refused("operations")
         shell = self._open(host, user)
         return wsman.created(message, shell.id, user, "10.0.0.10")
@@ -167,10 +173,10 @@ class WinrmService:
 
     def _command(self, host: str, message: Message, answered: bool, fails: str, slower_ms: int) -> _Command:
         shell, now = self._shell(host, message), self._world.runtime.now()
-        if len(shell.commands) >= self.quotas.commands:
+        if len(shell.commands) >= self.release.commands:
             raise _Refused("commands")
         own = [one for one in self._alive(host).values() if one.user == shell.user]
-        if sum(one.started for one in own) >= self.quotas.operations:
+        if sum(one.started for one in own) >= self.release.operations:
             raise _Refused("operations")
         skips_cmd = message.options.get("WINRS_SKIP_CMD_SHELL", "").lower() == "true"
         if skips_cmd and "\\" not in message.words[0]:
@@ -182,20 +188,26 @@ class WinrmService:
         else:
             result = self._actor.run(host, command, args, answered)
         takes_ms = self._world.draws.between(*RUNS_MS, "hosts.takes", host, command, now)
-        begun = _Command(self._id(), result, now + takes_ms + slower_ms)
+        begun = _Command(self._id(), result, now + takes_ms, now + takes_ms + slower_ms)
         shell.commands[begun.id] = begun
         return begun
 
-    async def _receive(self, host: str, message: Message) -> _Command:
+    async def _receive(self, host: str, message: Message, with_exit_code: bool) -> tuple[str, int | None]:
+        """The content of the answer, and the exit code in it. What is printed is told then, the end when it comes."""
         shell, runtime = self._shell(host, message), self._world.runtime
         command = self._command_of(shell, message)
         patience_ends_at = runtime.now() + min(message.timeout_ms, TIMEOUT_MS_MAX)
-        await runtime.sleep_until(min(command.ready_at, patience_ends_at))
+        silent = command.is_told or not (command.result.stdout or command.result.stderr)
+        await runtime.sleep_until(min(command.ends_at if silent else command.prints_at, patience_ends_at))
         # It may have been ended meanwhile, or with its shell.
         self._command_of(self._shell(host, message), message)
-        if command.ready_at > patience_ends_at:
+        now = runtime.now()
+        if (command.ends_at if silent else command.prints_at) > now:
             raise _Refused("timed_out")
-        return command
+        printed = None if command.is_told else command.result
+        command.is_told, is_done = True, command.ends_at <= now
+        exit_code = command.result.exit_code if is_done and with_exit_code else None
+        return wsman.received(command.id, printed, exit_code=exit_code, is_done=is_done), exit_code
 
     def _signal(self, host: str, message: Message) -> str:
         shell = self._shell(host, message)
@@ -212,7 +224,7 @@ class WinrmService:
     def _command_of(self, shell: _Shell, message: Message) -> _Command:
         command = shell.commands.get(message.command_id)
         if command is None:
-            raise _Refused("command_not_found" if self.quotas.knows_selectors else "parameter")
+            raise _Refused("command_not_found" if self.release.knows_commands else "parameter")
         return command
 
     # --- the lives of shells -----------------------------------------------------------------------------------------
@@ -250,6 +262,9 @@ class WinrmService:
             shell = self._open(action.entity, user)
             shell.started = params["commands"]
             note(action, shell.id)
+
+    def _activity(self) -> str:
+        return self._id() if self.release.tells_activity else ""
 
     def _id(self, prefix: str = "") -> str:
         """A UUID as Windows writes it."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, fromstring
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from contest_platform.ports import CommandResult
 
@@ -52,6 +52,7 @@ class Message:
     command_id: str = ""
     words: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def parse(body: bytes) -> Message | None:
@@ -86,6 +87,7 @@ def parse(body: bytes) -> Message | None:
         "" if about is None else about.get("CommandId", ""),
         words,
         _named(header, "OptionSet", "Option"),
+        tuple((one.get("Name", ""), one.text or "") for one in content.iterfind(f".//{{{RSP}}}Variable")),
     )
 
 
@@ -118,11 +120,12 @@ _WORD = re.compile(r"'((?:[^']|'')*)'(?=\s|$)|(\S+)")
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def answer(message: Message, message_id: str, content: str, relates_to: str = "") -> bytes:
-    return _envelope(_ACTIONS[message.operation], message_id, relates_to or message.message_id, content)
+def answer(message: Message, message_id: str, content: str, *, relates_to: str = "", activity_id: str = "") -> bytes:
+    """`relates_to`: another message than the one that it answers."""
+    return _envelope(_ACTIONS[message.operation], message_id, relates_to or message.message_id, content, activity_id)
 
 
-def _envelope(action: str, message_id: str, relates_to: str, content: str, activity_id: str = "") -> bytes:
+def _envelope(action: str, message_id: str, relates_to: str, content: str, activity_id: str) -> bytes:
     activity = f"<p:ActivityId>{activity_id}</p:ActivityId>" if activity_id else ""
     related = f"<a:RelatesTo>{escape(relates_to)}</a:RelatesTo>" if relates_to else ""
     return (
@@ -133,6 +136,9 @@ def _envelope(action: str, message_id: str, relates_to: str, content: str, activ
 
 
 def created(message: Message, shell_id: str, owner: str, client_ip: str) -> str:
+    variables = "".join(
+        f"<rsp:Variable Name={quoteattr(name)}>{escape(value)}</rsp:Variable>" for name, value in message.environment
+    )
     return (
         f"<x:ResourceCreated><a:Address>{escape(message.to)}</a:Address><a:ReferenceParameters>"
         f"<w:ResourceURI>{RSP}/cmd</w:ResourceURI>"
@@ -140,7 +146,8 @@ def created(message: Message, shell_id: str, owner: str, client_ip: str) -> str:
         "</a:ReferenceParameters></x:ResourceCreated>"
         f"<rsp:Shell><rsp:ShellId>{shell_id}</rsp:ShellId><rsp:ResourceUri>{RSP}/cmd</rsp:ResourceUri>"
         f"<rsp:Owner>{owner}</rsp:Owner><rsp:ClientIP>{client_ip}</rsp:ClientIP>"
-        "<rsp:IdleTimeOut>PT7200.000S</rsp:IdleTimeOut><rsp:InputStreams>stdin</rsp:InputStreams>"
+        + (f"<rsp:Environment>{variables}</rsp:Environment>" if variables else "")
+        + "<rsp:IdleTimeOut>PT7200.000S</rsp:IdleTimeOut><rsp:InputStreams>stdin</rsp:InputStreams>"
         "<rsp:OutputStreams>stdout stderr</rsp:OutputStreams><rsp:ShellRunTime>P0DT0H0M0S</rsp:ShellRunTime>"
         "<rsp:ShellInactivity>P0DT0H0M0S</rsp:ShellInactivity></rsp:Shell>"
     )
@@ -150,18 +157,23 @@ def began(command_id: str) -> str:
     return f"<rsp:CommandResponse><rsp:CommandId>{command_id}</rsp:CommandId></rsp:CommandResponse>"
 
 
-def received(command_id: str, result: CommandResult, *, with_exit_code: bool = True) -> str:
+def received(command_id: str, printed: CommandResult | None, *, exit_code: int | None, is_done: bool = True) -> str:
+    """`printed`: what is new of the output. `exit_code`: None leaves it out."""
     streams = []
-    for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):
-        if text:
-            encoded = b64encode(text.encode()).decode()
-            streams.append(f'<rsp:Stream Name="{name}" CommandId="{command_id}">{encoded}</rsp:Stream>')
-    streams += [
-        f'<rsp:Stream Name="{name}" CommandId="{command_id}" End="true"></rsp:Stream>' for name in ("stdout", "stderr")
-    ]
-    code = f"<rsp:ExitCode>{result.exit_code}</rsp:ExitCode>" if with_exit_code else ""
-    state = f'<rsp:CommandState CommandId="{command_id}" State="{RSP}/CommandState/Done">{code}</rsp:CommandState>'
-    return f"<rsp:ReceiveResponse>{''.join(streams)}{state}</rsp:ReceiveResponse>"
+    if printed is not None:
+        for name, text in (("stdout", printed.stdout), ("stderr", printed.stderr)):
+            if text:
+                encoded = b64encode(text.encode()).decode()
+                streams.append(f'<rsp:Stream Name="{name}" CommandId="{command_id}">{encoded}</rsp:Stream>')
+    if is_done:
+        streams += [
+            f'<rsp:Stream Name="{name}" CommandId="{command_id}" End="true"></rsp:Stream>'
+            for name in ("stdout", "stderr")
+        ]
+    code = "" if exit_code is None else f"<rsp:ExitCode>{exit_code}</rsp:ExitCode>"
+    state = f"{RSP}/CommandState/{'Done' if is_done else 'Running'}"
+    stands = f'<rsp:CommandState CommandId="{command_id}" State="{state}">{code}</rsp:CommandState>'
+    return f"<rsp:ReceiveResponse>{''.join(streams)}{stands}</rsp:ReceiveResponse>"
 
 
 SENT, SIGNALLED, DELETED = "<rsp:SendResponse/>", "<rsp:SignalResponse/>", ""
@@ -186,7 +198,6 @@ class FaultKind(NamedTuple):
     """The FaultDetail, where there is one."""
     message: str = ""
     """Where the WSManFault says something else than the reason."""
-    activity: bool = False
 
 
 def _quota(code: int, exceeded: str, advice: str = "Retry the request later or raise the quota.") -> FaultKind:
@@ -205,7 +216,7 @@ FAULTS: Mapping[str, FaultKind] = {
         2150858843, True, "w:InvalidSelectors", f"{_INVALID} the resource. ", "nested", "Shell provider", _UNEXPECTED
     ),
     "command_not_found": FaultKind(
-        2150858843, True, "w:InvalidSelectors", f"{_INVALID} the resource. ", detail=_UNEXPECTED, activity=True,
+        2150858843, True, "w:InvalidSelectors", f"{_INVALID} the resource. ", detail=_UNEXPECTED,
         message=(
             "The Windows Remote Shell received a request to perform an operation on a command identifier that does not"
             " exist. Either the command has completed execution or the client specified an invalid command identifier. "
@@ -264,7 +275,7 @@ def fault(name: str, message_id: str, relates_to: str, machine: str, activity_id
         + _DETAILS["wmi" if wmi else kind.form](kind, f'Code="{kind.code}" Machine="{machine}"')
         + "</s:Detail></s:Fault>"
     )
-    return _envelope(faults, message_id, relates_to, content, activity_id if kind.activity else "")
+    return _envelope(faults, message_id, relates_to, content, activity_id)
 
 
 def _wsman_fault(attributes: str, message: str) -> str:
