@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error as NoBase64
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
@@ -32,7 +33,7 @@ NETWORK_MS = 5_000
 """How much later than that the client waits for the answer: NetworkDelayms of the service's own client."""
 CLOSING_MS = 10_000
 """What is kept of a command's time to close its shell in, or a quarter of it."""
-CLOSING_POST_MS = 4_000
+CLOSING_POST_MS = 3_000
 TERMINATE = f"{SHELL}/signal/terminate"
 DONE = f"{SHELL}/CommandState/Done"
 
@@ -137,33 +138,39 @@ class WinRM:
     async def _close(self, shell: _Shell, ends_at: int) -> None:
         """End the command and the shell, and those that were left behind on the same host. Never raises PortError:
         what cannot be closed now is kept in mind."""
-        left = [one for one in self._left if one.host == shell.host]
+        open_shells = [shell, *(one for one in self._left if one.host == shell.host)]
         self._left = [one for one in self._left if one.host != shell.host]
-        for number, one in enumerate([shell, *left]):
+        for number, one in enumerate(open_shells):
             try:
-                if one.command_id:
-                    code = f"<rsp:Code>{TERMINATE}</rsp:Code>"
-                    body = f'<rsp:Signal CommandId="{escape(one.command_id)}">{code}</rsp:Signal>'
-                    await self._closing("Signal", one, body, ends_at)
-                    one.command_id = ""
-                await self._closing("Delete", one, "", ends_at)
+                await self._signal(one, ends_at)
+                await self._delete(one, ends_at)
             except PortError:
-                self._left += [shell, *left][number:]
+                self._left += open_shells[number:]
                 return
 
-    async def _closing(self, operation: str, shell: _Shell, body: str, ends_at: int) -> None:
-        """Once more if it fails. Raises PortError if it fails again; what is gone already is closed."""
-        for last in (False, True):
+    async def _signal(self, shell: _Shell, ends_at: int) -> None:
+        """Raises ConnectionFailed. Whatever else fails: with its shell the command ends too."""
+        if not shell.command_id:
+            return
+        body = f'<rsp:Signal CommandId="{escape(shell.command_id)}"><rsp:Code>{TERMINATE}</rsp:Code></rsp:Signal>'
+        with suppress(HostError, ConnectionLost, DeadlineExceeded):
+            await self._post("Signal", shell.host, body, self._closing_until(ends_at), shell.id)
+        shell.command_id = ""
+
+    async def _delete(self, shell: _Shell, ends_at: int) -> None:
+        """A shell that is gone is closed. Raises PortError if it fails twice."""
+        for is_last in (False, True):
             try:
-                until = min(ends_at, self._runtime.now() + CLOSING_POST_MS)
-                await self._post(operation, shell.host, body, until, shell.id)
-            except PortError as error:
-                if isinstance(error, HostError) and error.fault in _GONE:
-                    return
-                if last and not (operation == "Signal" and isinstance(error, HostError)):
-                    raise
-            else:
+                await self._post("Delete", shell.host, "", self._closing_until(ends_at), shell.id)
                 return
+            except PortError as error:
+                if isinstance(error, HostError) and error.fault == soap.SHELL_NOT_FOUND:
+                    return
+                if is_last:
+                    raise
+
+    def _closing_until(self, ends_at: int) -> int:
+        return min(ends_at, self._runtime.now() + CLOSING_POST_MS)
 
     async def _post(
         self, operation: str, host: str, body: str, until: int, shell_id: str = "", options: Mapping[str, str] = {}
@@ -178,9 +185,6 @@ class WinRM:
         message_id = self._message_id()
         message = soap.request(operation, message_id, f"http://{host}:5985/wsman", timeout_ms, body, shell_id, options)
         return soap.read(await self._runtime.deadline(self._wsman.post(host=host, body=message), wait_ms), message_id)
-
-
-_GONE = frozenset({soap.SHELL_NOT_FOUND, "host_command_not_found"})
 
 
 def _perhaps(error: HostError) -> HostError:
