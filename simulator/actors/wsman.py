@@ -97,17 +97,23 @@ def _named(header: Element, group: str, one: str) -> dict[str, str]:
 
 
 def command_line(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """(command, arguments) that a host is to run: what PowerShell was given in base64, or the words as they stand."""
+    """(command, arguments) that a host is to run: what PowerShell was given, in base64 or not, else the words as they
+    stand."""
     flat = " ".join(words).split()
+    if not _is_powershell(flat[0]):
+        return words[0], tuple(words[1:])
+    script = " ".join(word for word in flat[1:] if word.lower() not in _SWITCHES)
     for place, word in enumerate(flat[:-1]):
-        if word.lower() == "-encodedcommand" and _is_powershell(flat[0]):
+        if word.lower() == "-encodedcommand":
             try:
                 script = b64decode(flat[place + 1], validate=True).decode("utf-16-le")
             except (NoBase64, UnicodeDecodeError):
-                break
-            found = [quoted.replace("''", "'") or plain for quoted, plain in _WORD.findall(script)]
-            return (found[0], tuple(found[1:])) if found else ("", ())
-    return words[0], tuple(words[1:])
+                return words[0], tuple(words[1:])
+    found = [quoted.replace("''", "'") or plain for quoted, plain in _WORD.findall(script)]
+    return (found[0], tuple(found[1:])) if found else ("", ())
+
+
+_SWITCHES = frozenset({"-noprofile", "-noninteractive", "-command"})
 
 
 def _is_powershell(executable: str) -> bool:
