@@ -89,6 +89,7 @@ class Runs:
 
     def __init__(self, result: CommandResult) -> None:
         self.result = result
+        self.on_down: Any = None
         self.ran: list[tuple[str, tuple[str, ...]]] = []
 
     def run(self, host: str, command: str, args: Sequence[str], answered: bool) -> CommandResult:

@@ -1,6 +1,7 @@
 """Command lines: how a command and its arguments are written for PowerShell and for a POSIX shell.
 
-Invariant: an argument arrives as the one word that it was. The command itself is written as it stands.
+Invariant: an argument that holds a space or a quote arrives as the one word that it was. The command is written as it
+stands, and so are PowerShell's expressions: who puts together a line from what others say has to look at that first.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from shlex import quote
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./:\\=-]+")
+_PLAIN = re.compile(r"[^\s'\";&`]+")
 
 
 def posix(command: str, args: Sequence[str]) -> str:

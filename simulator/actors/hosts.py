@@ -95,6 +95,8 @@ class HostsActor:
         """Hosts whose agent does not run."""
         self._down: set[str] = set()
         """Hosts that are between their shutdown and the end of their boot."""
+        self.on_down: Callable[[str], None] = lambda _: None
+        """Told of each host that goes down."""
         self._steps = world.books["hosts.clocks"]
         self._services = {unit: _Service(host, unit) for host, (_, units) in HOSTS.items() for unit in units}
 
@@ -118,27 +120,36 @@ class HostsActor:
             self._stop(service, by)
         self._start(service, by)
 
+    # --- reboots -----------------------------------------------------------------------------------------------------
+
     def is_down(self, host: str) -> bool:
         return host in self._down
+
+    def go_down(self, host: str) -> None:
+        """Every service ends, and nobody is let in."""
+        self._world.record(f"host:{host}", "host.down", host)
+        self._down.add(host)
+        for service in self._services.values():
+            if service.host == host and service.running:
+                self._stop(service, "shutdown")
+        self.on_down(host)
+
+    def come_up(self, host: str) -> None:
+        self._world.record(f"host:{host}", "host.up", host)
+        self._down.discard(host)
+        for service in self._services.values():
+            if service.host == host and not service.running:
+                self._start(service, "boot")
 
     def reboot(self, host: str) -> None:
         """Everything on `host` stops, and all of its services start once it is up again. Nothing if it is down."""
         if host not in self._down:
-            self._down.add(host)
-            self._world.runtime.spawn(self._reboot(host), f"reboot {host}")
+            self.go_down(host)
+            self._world.runtime.spawn(self._boot(host), f"boot {host}")
 
-    async def _reboot(self, host: str) -> None:
-        runtime = self._world.runtime
-        self._world.record(f"host:{host}", "host.reboots", host)
-        services = [service for service in self._services.values() if service.host == host]
-        for service in services:
-            if service.running:
-                self._stop(service, "shutdown")
-        await runtime.sleep_until(runtime.now() + BOOT_MS)
-        self._down.discard(host)
-        for service in services:
-            if not service.running:
-                self._start(service, "boot")
+    async def _boot(self, host: str) -> None:
+        await self._world.runtime.sleep_until(self._world.runtime.now() + BOOT_MS)
+        self.come_up(host)
 
     async def pull_crash(self, action: Action, note: NoteAction) -> None:
         """The lever services.crash."""

@@ -87,6 +87,7 @@ class WinrmService:
         self._exchanges, self._book = world.books["hosts.exchanges"], world.books["hosts.shells"]
         self._shells: dict[str, dict[str, _Shell]] = {}
         self._ids = 0
+        actor.on_down = lambda host: self.end(host, "reboot")
 
     @property
     def next_exchange(self) -> int:

@@ -102,7 +102,6 @@ class WsmanWire:
                 return await service.handle(host, USER, body)
             case Die():
                 service.turn_away(host, message, 0)
-                service.end(host, "reboot")
                 self._actor.reboot(host)
                 raise ConnectionLost(f"the connection to {host} was reset")
             case effect:
