@@ -43,7 +43,7 @@ SEAMS: dict[str, Seam] = {
     "winrm": Seam(
         ("connect", "create", "command", "receive", "signal", "delete"),
         "the host; for command host/verb, and what the command does there (query, start, stop, restart)",
-        "connect: the number of the refusal, hosts.requests.n; else of the message, hosts.exchanges.n",
+        "connect: the number of the refusal, hosts.requests.n; else the message, hosts.exchanges.message_id",
         ("Refuse", "LoseAnswer", "LoseRequest", "Falsify", "Stall", "Die"),
     ),
     "ssh": Seam(

@@ -251,7 +251,7 @@ def test_a_lost_answer_leaves_a_started_service_and_a_caller_that_waits() -> Non
     assert [state[2] for state in fleet.states("ingestion")] == ["boot", "crash", "command"]
     [(fault, effect, victim)] = fleet.world.bites
     assert (fault, effect) == ("f1", "LoseAnswer")
-    bitten = fleet.world.rows("hosts.exchanges")[int(victim) - 1]
+    bitten = next(row for row in fleet.world.rows("hosts.exchanges") if row["message_id"] == victim)
     assert (bitten["operation"], bitten["answered"], bitten["exit_code"]) == ("Command", False, 0)
     assert fleet.requests("n", "ran", "exit_code", "answered")[1] == (2, True, 0, False)
 
@@ -267,7 +267,7 @@ def test_a_start_that_fails_ran_said_why_and_started_nothing() -> None:
     assert fleet.run(WIN, "Start-Service", "ingestion").exit_code == 0
     assert fleet.control.alive["ingestion"]
     [(_, _, victim)] = fleet.world.bites
-    assert fleet.world.rows("hosts.exchanges")[int(victim) - 1]["exit_code"] == 1
+    assert next(row for row in fleet.world.rows("hosts.exchanges") if row["message_id"] == victim)["exit_code"] == 1
     assert fleet.requests("n", "outcome", "ran", "exit_code", "answered")[0] == (1, "ran", True, 1, True)
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from contest_platform.ports import CommandResult, HostError, HttpAnswer
 from contest_platform.transports.winrm import WinRM
+from simulator.actors import wsman
 from simulator.actors.winrm import SERVER_2008_R2, SHIPPED, WinrmService
 from tests.support.data import data_dir
 from tests.support.fake_world import FakeWorld
@@ -110,7 +111,7 @@ def replay(name: str, exchanges: list[dict[str, Any]], **how: Any) -> Iterator[t
         request = exchange["request"]
         for theirs, ours in given.items():
             request = request.replace(theirs, ours)
-        answer = world.run(host.handle(HOST, "vagrant", request.encode(), **how))
+        answer = world.run(host.handle(HOST, "vagrant", wsman.parse(request.encode()), **how))
         ours = fromstring(answer.body)
         theirs = fromstring(exchange["response"])
         for tag in ("ShellId", "CommandId"):
@@ -153,10 +154,10 @@ def test_an_unknown_command_is_an_invalid_parameter_on_an_older_release() -> Non
     exchanges = captured("winrs_bad_cmd_id")
     world = FakeWorld()
     host = WinrmService(world, Runs(CommandResult(0, "", "")), SERVER_2008_R2)  # type: ignore[arg-type]
-    opened = world.run(host.handle(HOST, "vagrant", exchanges[0]["request"].encode()))
+    opened = world.run(host.handle(HOST, "vagrant", wsman.parse(exchanges[0]["request"].encode())))
     [theirs], [ours] = find(fromstring(exchanges[0]["response"]), "ShellId"), find(fromstring(opened.body), "ShellId")
     asked = exchanges[2]["request"].replace(theirs, ours)
-    answer = world.run(host.handle(HOST, "vagrant", asked.encode()))
+    answer = world.run(host.handle(HOST, "vagrant", wsman.parse(asked.encode())))
     assert answer.status == 500
     assert b'Code="87"' in answer.body
 
@@ -166,9 +167,8 @@ def test_a_shell_that_is_gone_is_told_as_captured() -> None:
     *_, lost = captured("psrp_is_alive_invalid_selectors")
     world = FakeWorld()
     host = WinrmService(world, Runs(CommandResult(0, "", "")), SERVER_2008_R2)  # type: ignore[arg-type]
-    answer = world.run(
-        host.handle(HOST, "vagrant", lost["request"].replace("transfer/Get", "transfer/Delete").encode())
-    )
+    asked = lost["request"].replace("transfer/Get", "transfer/Delete")
+    answer = world.run(host.handle(HOST, "vagrant", wsman.parse(asked.encode())))
     assert shape(fromstring(answer.body)) == shape(fromstring(lost["response"]))
     assert answer.status == lost["transport_error"]["code"] == 500
 

@@ -282,6 +282,6 @@ def test_what_is_no_soap_is_unreadable_and_expands_nothing(body: bytes) -> None:
 
 def test_a_message_that_is_none_is_a_fault_of_the_schema() -> None:
     host = OneHost()
-    answer: Any = host.world.run(host.service.handle(HOST, "somebody", b"<not-soap/>"))
+    answer: Any = host.world.run(host.service.handle(HOST, "somebody", wsman.parse(b"<not-soap/>")))
     with pytest.raises(HostError, match="host_request_invalid"):
         soap.read(answer, "uuid:1")

@@ -34,6 +34,8 @@ NETWORK_MS = 5_000
 CLOSING_MS = 10_000
 """What is kept of a command's time to close its shell in, or a quarter of it."""
 CLOSING_POST_MS = 3_000
+LEAST_MS = 1_000
+"""With less time left than this it is not worth asking how a command stands."""
 TERMINATE = f"{SHELL}/signal/terminate"
 DONE = f"{SHELL}/CommandState/Done"
 
@@ -122,7 +124,7 @@ class WinRM:
         body, options = f"<rsp:Receive>{streams}</rsp:Receive>", {"WSMAN_CMDSHELL_OPTION_KEEPALIVE": "TRUE"}
         output = _Output()
         while output.exit_code is None:
-            if self._runtime.now() >= until:
+            if until - self._runtime.now() < LEAST_MS:
                 raise DeadlineExceeded(f"{shell.host} has not come to the end of a command in time")
             try:
                 answer = await self._post("Receive", shell.host, body, until, shell.id, options)

@@ -229,6 +229,7 @@ BOOKS: dict[str, BookSchema] = {
         at=AT,
         host=S,
         operation=S,
+        message_id=S,
         shell_id=S,
         status=INT,
         soap=B,

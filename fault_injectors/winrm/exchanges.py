@@ -5,7 +5,7 @@ Invariant: what the command did on the host is done, whatever becomes of the ans
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,11 @@ from seams.faults import (
 
 LOGON_FAILURE = "error 1069: the service did not start due to a logon failure"
 _PROBED = RecoverySpec("rule", "The service is probed before anything is repeated: it runs, the order ends.", 7_200)
+
+
+def _shown(**columns: Any) -> BiteSpec:
+    """The message that it befell, as the host's own log has it."""
+    return BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, **columns})
 
 
 class _First(Fault):
@@ -62,7 +67,7 @@ class AnswerLost(_First):
         " measured)."
     )
     exercises = "Repeating a command blindly, or calling a service that runs a failure, instead of probing first."
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "operation": "Command", "answered": False})
+    bite = _shown(operation="Command", answered=False)
 
     def effect(self, call: Call) -> Effect | None:
         return LoseAnswer() if self.picks(call) else None
@@ -77,7 +82,7 @@ class ReceiveLost(_First):
         " (pywinrm 0.5.0, measured); so it went while hosts booted (ansible/ansible#50588)."
     )
     exercises = "Taking silence for failure; leaving a shell behind at each attempt, until no more may be opened."
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "operation": "Receive", "answered": False})
+    bite = _shown(operation="Receive", answered=False)
 
     def effect(self, call: Call) -> Effect | None:
         return LoseAnswer() if self.picks(call) else None
@@ -134,7 +139,7 @@ class Html(_False):
         " (0.5.0, measured)."
     )
     exercises = "Taking 200 for an answer, and an error of no class at all for the end of the world."
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "status": 200, "soap": False})
+    bite = _shown(status=200, soap=False)
 
 
 class Unrelated(_False):
@@ -146,7 +151,7 @@ class Unrelated(_False):
         " Signal and Delete only, by an assert (0.5.0, measured)."
     )
     exercises = "Taking the answer to somebody else's command for one's own."
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "related": False})
+    bite = _shown(related=False)
 
 
 class NoExitCode(_First):
@@ -155,7 +160,7 @@ class NoExitCode(_First):
     operation = "receive"
     imitates = "CommandState Done without an ExitCode is a bare StopIteration in pywinrm (0.5.0, measured)."
     exercises = "Taking a command of which nothing is known for one that succeeded."
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "operation": "Receive", "exit_code": None})
+    bite = _shown(operation="Receive", exit_code=None)
 
     def effect(self, call: Call) -> Effect | None:
         return Falsify("no_exit_code") if self.picks(call) else None
@@ -170,7 +175,7 @@ class ShellLost(_First):
         " host; ansible/ansible#50588)."
     )
     exercises = "Going on in a shell that is gone, or believing that what ran in it never did."
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "operation": "Receive", "fault": 2150858843})
+    bite = _shown(operation="Receive", fault=2150858843)
 
     def effect(self, call: Call) -> Effect | None:
         return Die(committed=False) if self.picks(call) else None
@@ -203,7 +208,7 @@ class StartFails(_LastsMinutes):
     )
     exercises = "Taking a command that ran for one that helped, or giving up a host that only needs time."
     recovery = RecoverySpec("rule", "The host is probed after each start, and the start repeated until it runs.", 7_200)
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "operation": "Command", "exit_code": 1})
+    bite = _shown(operation="Command", exit_code=1)
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(0, LOGON_FAILURE) if self.befalls(call) else None

@@ -97,7 +97,7 @@ class Quota(Fault):
     )
     exercises = "Looking for the code in one place only, and taking what bears none for a broken host."
     recovery = RecoverySpec("rule", "The order is tried again until there is room.", 7_200)
-    bite = BiteSpec("hosts.exchanges", {"n": "$victim", "host": HOST, "status": 500})
+    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, "status": 500})
     Params = QuotaParams
     params: QuotaParams
 

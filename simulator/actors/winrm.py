@@ -89,21 +89,17 @@ class WinrmService:
         self._ids = 0
         actor.on_down = lambda host: self.end(host, "reboot")
 
-    @property
-    def next_exchange(self) -> int:
-        """The number that the next message will have in hosts.exchanges."""
-        return self._exchanges.count + 1
-
     # --- messages ----------------------------------------------------------------------------------------------------
 
     async def handle(
-        self, host: str, user: str, body: bytes, *, answered: bool = True, fails: str = "", slower_ms: int = 0,
-        relates_to: str = "", with_exit_code: bool = True,
+        self, host: str, user: str, message: Message | None, *, answered: bool = True, fails: str = "",
+        slower_ms: int = 0, relates_to: str = "", with_exit_code: bool = True,
     ) -> HttpAnswer:  # fmt: skip
-        """The answer to one message of `user`. `answered`: whether it will reach him. `fails`: what the command that
-        the message begins says, having done nothing; `slower_ms`: how much longer that command takes. `relates_to`: to
-        which other message the answer says to relate; `with_exit_code` False: it leaves the command's out."""
-        message, exit_code = wsman.parse(body), None
+        """The answer to one message of `user`; None is one that could not be understood. `answered`: whether it will
+        reach him. `fails`: what the command that the message begins says, having done nothing; `slower_ms`: how much
+        longer that command takes. `relates_to`: to which other message the answer says to relate; `with_exit_code`
+        False: it leaves the command's out."""
+        exit_code = None
         try:
             if message is None:
                 raise _Refused("schema")
@@ -146,9 +142,8 @@ class WinrmService:
         self, host: str, message: Message | None, status: int, *, soap: bool = True, related: bool = True,
         fault: int | None = None, exit_code: int | None = None, answered: bool = True,
     ) -> None:  # fmt: skip
-        operation, shell_id = ("", "") if message is None else (message.operation, message.shell_id)
-        now = self._world.runtime.now()
-        self._exchanges.note(now, host, operation, shell_id, status, soap, related, fault, exit_code, answered)
+        whose = ("", "", "") if message is None else (message.operation, message.message_id, message.shell_id)
+        self._exchanges.note(self._world.runtime.now(), host, *whose, status, soap, related, fault, exit_code, answered)
 
     # --- what a message does -----------------------------------------------------------------------------------------
 

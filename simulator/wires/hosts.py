@@ -14,6 +14,7 @@ from simulator.actors import wsman
 from simulator.actors.context import World
 from simulator.actors.hosts import HOSTS, HostsActor, parse
 from simulator.actors.winrm import WinrmService
+from simulator.actors.wsman import Message
 
 POST_MS = (40, 300)
 """From a message to its answer, what the host takes over it not included."""
@@ -40,11 +41,11 @@ class WsmanWire:
         world, runtime = self._world, self._world.runtime
         if host not in HOSTS:
             raise ConnectionFailed(f"no host is called {host}")
-        sent_at = runtime.now()
-        latency_ms = world.draws.between(*POST_MS, "winrm.latency", host, self._service.next_exchange, sent_at)
+        sent_at, message = runtime.now(), wsman.parse(body)
+        latency_ms = world.draws.between(*POST_MS, "winrm.latency", host, message and message.message_id, sent_at)
         await runtime.sleep_until(sent_at + latency_ms // 2)
         await self._connect(host, sent_at)
-        answer = await self._exchange(host, body)
+        answer = await self._exchange(host, body, message)
         await runtime.sleep_until(runtime.now() + latency_ms - latency_ms // 2)
         return answer
 
@@ -65,20 +66,19 @@ class WsmanWire:
             case effect:
                 raise TypeError(f"the seam winrm does not carry out {effect} at connect: see seams.catalogue")
 
-    async def _exchange(self, host: str, body: bytes) -> HttpAnswer:
-        service, message = self._service, wsman.parse(body)
+    async def _exchange(self, host: str, body: bytes, message: Message | None) -> HttpAnswer:
+        service = self._service
         if message is None:
-            return await service.handle(host, USER, body)
+            return await service.handle(host, USER, message)
         entity = host
         if message.operation == "Command":
             verb, _ = parse(HOSTS[host][0], *wsman.command_line(message.words))
             entity = f"{host}/{verb}"
-        victim = str(service.next_exchange)
-        match self._world.bus.consult("winrm", message.operation.lower(), entity, victim):
+        match self._world.bus.consult("winrm", message.operation.lower(), entity, message.message_id):
             case None:
-                return await service.handle(host, USER, body)
+                return await service.handle(host, USER, message)
             case Refuse(status=0, error_code=error) if error:
-                return await service.handle(host, USER, body, fails=error)
+                return await service.handle(host, USER, message, fails=error)
             case Refuse(status=500, error_code=fault) if fault:
                 name, _, form = fault.partition("/")
                 return service.refuse(host, message, name, wmi=form == "wmi")
@@ -87,19 +87,19 @@ class WsmanWire:
             case Falsify(kind="html"):
                 return service.turn_away(host, message, 200, wsman.HTML)
             case Falsify(kind="unrelated"):
-                return await service.handle(host, USER, body, relates_to="uuid:00000000-0000-0000-0000-000000000000")
+                return await service.handle(host, USER, message, relates_to="uuid:00000000-0000-0000-0000-000000000000")
             case Falsify(kind="no_exit_code"):
-                return await service.handle(host, USER, body, with_exit_code=False)
+                return await service.handle(host, USER, message, with_exit_code=False)
             case Stall(by_ms=by_ms):
-                return await service.handle(host, USER, body, slower_ms=by_ms)
+                return await service.handle(host, USER, message, slower_ms=by_ms)
             case LoseRequest():
                 await self._world.never()
             case LoseAnswer():
-                await service.handle(host, USER, body, answered=False)
+                await service.handle(host, USER, message, answered=False)
                 await self._world.never()
             case Die(committed=False):
                 service.end(host, "restart")
-                return await service.handle(host, USER, body)
+                return await service.handle(host, USER, message)
             case Die():
                 service.turn_away(host, message, 0)
                 self._actor.reboot(host)
