@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
-from xml.sax.saxutils import escape
 
 from contest_platform.ports import (
     CommandResult,
@@ -106,7 +105,7 @@ class WinRM:
 
     async def _command(self, shell: _Shell, command: str, args: Sequence[str], until: int) -> None:
         script = lines.powershell(command, args)
-        arguments = "".join(f"<rsp:Arguments>{escape(word)}</rsp:Arguments>" for word in lines.encoded(script))
+        arguments = "".join(f"<rsp:Arguments>{soap.escaped(word)}</rsp:Arguments>" for word in lines.encoded(script))
         body = f"<rsp:CommandLine><rsp:Command>powershell.exe</rsp:Command>{arguments}</rsp:CommandLine>"
         options = {"WINRS_CONSOLEMODE_STDIN": "TRUE", "WINRS_SKIP_CMD_SHELL": "FALSE"}
         try:
@@ -120,7 +119,7 @@ class WinRM:
     async def _receive(self, shell: _Shell, until: int) -> CommandResult:
         """What comes while there is nothing to tell is the service's own time-out, which says that it still runs: we
         ask again until our time is over."""
-        streams = f'<rsp:DesiredStream CommandId="{escape(shell.command_id)}">stdout stderr</rsp:DesiredStream>'
+        streams = f'<rsp:DesiredStream CommandId="{soap.escaped(shell.command_id)}">stdout stderr</rsp:DesiredStream>'
         body, options = f"<rsp:Receive>{streams}</rsp:Receive>", {"WSMAN_CMDSHELL_OPTION_KEEPALIVE": "TRUE"}
         output = _Output()
         while output.exit_code is None:
@@ -154,7 +153,7 @@ class WinRM:
         """Raises ConnectionFailed. Whatever else fails: with its shell the command ends too."""
         if not shell.command_id:
             return
-        body = f'<rsp:Signal CommandId="{escape(shell.command_id)}"><rsp:Code>{TERMINATE}</rsp:Code></rsp:Signal>'
+        body = f'<rsp:Signal CommandId="{soap.escaped(shell.command_id)}"><rsp:Code>{TERMINATE}</rsp:Code></rsp:Signal>'
         with suppress(HostError, ConnectionLost, DeadlineExceeded):
             await self._post("Signal", shell.host, body, self._closing_until(ends_at), shell.id)
         shell.command_id = ""

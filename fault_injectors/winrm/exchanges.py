@@ -73,6 +73,27 @@ class AnswerLost(_First):
         return LoseAnswer() if self.picks(call) else None
 
 
+class CreateLostParams(Parameters):
+    times: int = Field(ge=1, le=5)
+
+
+class CreateLost(_First):
+    id = "winrm.create_lost"
+    title = "A Windows host opens a shell, and does not get to say so"
+    operation = "create"
+    imitates = (
+        "A shell whose id never arrived cannot be deleted by whoever asked for it: it counts until it has been idle for"
+        " IdleTimeOut, PT7200S (captured), as do those of wsmprovhost.exe in CrowdStrike/falcon-orchestrator#20."
+    )
+    exercises = "Believing that whatever was opened can be closed; using up the quota by asking again at once."
+    bite = _shown(operation="Create", answered=False)
+    Params = CreateLostParams
+    params: CreateLostParams
+
+    def effect(self, call: Call) -> Effect | None:
+        return LoseAnswer() if self.picks(call, self.params.times) else None
+
+
 class ReceiveLost(_First):
     id = "winrm.receive_lost"
     title = "A Windows host has carried a command out, and what it says of it is lost"

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, fromstring
-from xml.sax.saxutils import escape, quoteattr
 
 from contest_platform.ports import CommandResult
+from contest_platform.transports.soap import escaped
 
 S = "http://www.w3.org/2003/05/soap-envelope"
 A = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
@@ -133,7 +133,7 @@ def answer(message: Message, message_id: str, content: str, *, relates_to: str =
 
 def _envelope(action: str, message_id: str, relates_to: str, content: str, activity_id: str) -> bytes:
     activity = f"<p:ActivityId>{activity_id}</p:ActivityId>" if activity_id else ""
-    related = f"<a:RelatesTo>{escape(relates_to)}</a:RelatesTo>" if relates_to else ""
+    related = f"<a:RelatesTo>{escaped(relates_to)}</a:RelatesTo>" if relates_to else ""
     return (
         f'<s:Envelope xml:lang="en-US" xmlns:s="{S}" xmlns:a="{A}" xmlns:x="{X}" xmlns:w="{W}" xmlns:rsp="{RSP}"'
         f' xmlns:p="{P}"><s:Header><a:Action>{action}</a:Action><a:MessageID>{message_id}</a:MessageID>{activity}'
@@ -143,10 +143,10 @@ def _envelope(action: str, message_id: str, relates_to: str, content: str, activ
 
 def created(message: Message, shell_id: str, owner: str, client_ip: str) -> str:
     variables = "".join(
-        f"<rsp:Variable Name={quoteattr(name)}>{escape(value)}</rsp:Variable>" for name, value in message.environment
+        f'<rsp:Variable Name="{escaped(name)}">{escaped(value)}</rsp:Variable>' for name, value in message.environment
     )
     return (
-        f"<x:ResourceCreated><a:Address>{escape(message.to)}</a:Address><a:ReferenceParameters>"
+        f"<x:ResourceCreated><a:Address>{escaped(message.to)}</a:Address><a:ReferenceParameters>"
         f"<w:ResourceURI>{RSP}/cmd</w:ResourceURI>"
         f'<w:SelectorSet><w:Selector Name="ShellId">{shell_id}</w:Selector></w:SelectorSet>'
         "</a:ReferenceParameters></x:ResourceCreated>"
