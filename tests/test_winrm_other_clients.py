@@ -3,6 +3,10 @@ and what is known of their behaviour comes out of it. Ours is held against their
 
 from __future__ import annotations
 
+import asyncio
+import http.client
+import time
+from collections.abc import Awaitable
 from typing import Any
 
 import pypsrp.exceptions
@@ -19,11 +23,20 @@ from winrm.exceptions import (
     WSManFaultError,
 )
 
-from contest_platform.ports import PortError
+from contest_platform.ports import (
+    CommandResult,
+    ConnectionFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    HostError,
+    HttpAnswer,
+    PortError,
+)
+from contest_platform.transports.winrm import WinRM
 from seams.faults import Die, Effect, Falsify, LoseAnswer, Refuse, Stall
 from simulator.actors import wsman
 from simulator.actors.winrm import SERVER_2008_R2
-from tests.support.winrm_world import Befalls, OneHost
+from tests.support.winrm_world import HOST, Befalls, OneHost
 from tests.support.wsman_server import listening
 
 
@@ -133,6 +146,78 @@ def test_pywinrm_loses_a_result_to_what_fails_after_it_and_ours_does_not(operati
 
     assert isinstance(failed(broken()), WinRMTransportError)
     assert broken().run().exit_code == 0
+
+
+# --- ours ------------------------------------------------------------------------------------------------------------
+
+
+class OverHttp:
+    """The Wsman port as a deployment would have it, with the standard library's own client behind it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def post(self, *, host: str, body: bytes) -> HttpAnswer:
+        assert host == HOST
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
+        try:
+            connection.request("POST", "/wsman", body, {"Content-Type": "application/soap+xml;charset=UTF-8"})
+            answer = connection.getresponse()
+            return HttpAnswer(answer.status, answer.read())
+        except ConnectionRefusedError as error:
+            raise ConnectionFailed(str(error)) from error
+        except http.client.RemoteDisconnected as error:
+            raise ConnectionLost(str(error)) from error
+        finally:
+            connection.close()
+
+
+class RealTime:
+    """As much of the Runtime port as the client uses."""
+
+    def now(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+    async def deadline(self, call: Awaitable[HttpAnswer], after_ms: int) -> HttpAnswer:
+        try:
+            return await asyncio.wait_for(call, after_ms / 1_000)
+        except TimeoutError as error:
+            raise DeadlineExceeded(str(error)) from error
+
+
+async def running(host: OneHost, port: int) -> CommandResult:
+    client = WinRM(OverHttp(port), RealTime(), host.message_id, 10_000)  # type: ignore[arg-type]
+    return await client.run(HOST, "Get-Service", ("ingestion",))
+
+
+def ours(host: OneHost) -> CommandResult:
+    with listening(host) as port:
+        return asyncio.run(running(host, port))
+
+
+def test_our_client_talks_to_the_same_port_over_a_real_connection() -> None:
+    host = OneHost()
+    assert ours(host).stdout.split()[-3:] == ["Running", "ingestion", "ingestion"]
+    assert host.operations() == ["Create", "Command", "Receive", "Signal", "Delete"]
+
+
+@pytest.mark.parametrize("operation", ["signal", "delete"])
+def test_our_client_keeps_the_result_where_closing_fails_over_a_real_connection(operation: str) -> None:
+    host = OneHost(Befalls(operation, Refuse(503), times=1))
+    assert ours(host).exit_code == 0
+    assert host.open_shells() == 0
+
+
+def test_our_client_says_so_where_the_connection_is_refused_or_reset() -> None:
+    with listening(OneHost()) as free:
+        pass
+    with pytest.raises(ConnectionFailed):
+        asyncio.run(running(OneHost(), free))
+    with pytest.raises(HostError, match="host_shell_unanswered"):
+        ours(OneHost(Befalls("connect", Refuse(), times=1)))
+    host = OneHost(Befalls("receive", Die(committed=True), times=1))
+    with pytest.raises(ConnectionLost):
+        ours(host)
 
 
 # --- pypsrp ----------------------------------------------------------------------------------------------------------
