@@ -52,7 +52,27 @@ REGISTRY: dict[str, Meaning] = {
     "outcome_missing": Meaning.NEVER_WILL,
     "outcome_inapplicable": Meaning.NEVER_WILL,
     "settlement_impossible": Meaning.NEVER_WILL,
+    # hosts (transports/soap.py); the code of a command that may have run all the same proves nothing
     "host_error": Meaning.UNKNOWN,
+    "host_outcome_unknown": Meaning.UNKNOWN,
+    "host_answer_unreadable": Meaning.DID_NOT_HAPPEN,
+    "host_answer_unrelated": Meaning.DID_NOT_HAPPEN,
+    "host_unauthorized": Meaning.DID_NOT_HAPPEN,
+    "host_unavailable": Meaning.DID_NOT_HAPPEN,
+    "host_shell_unanswered": Meaning.DID_NOT_HAPPEN,
+    "host_timed_out": Meaning.DID_NOT_HAPPEN,
+    "host_shell_not_found": Meaning.DID_NOT_HAPPEN,
+    "host_quota": Meaning.DID_NOT_HAPPEN,
+    "host_shells_quota": Meaning.DID_NOT_HAPPEN,
+    "host_operations_quota": Meaning.DID_NOT_HAPPEN,
+    "host_user_quota": Meaning.DID_NOT_HAPPEN,
+    "host_system_quota": Meaning.DID_NOT_HAPPEN,
+    "host_users_quota": Meaning.DID_NOT_HAPPEN,
+    "host_shells_not_allowed": Meaning.DID_NOT_HAPPEN,
+    "host_plugin_quota": Meaning.DID_NOT_HAPPEN,
+    "host_file_not_found": Meaning.DID_NOT_HAPPEN,
+    "host_command_not_found": Meaning.DID_NOT_HAPPEN,
+    "host_request_invalid": Meaning.DID_NOT_HAPPEN,
 }
 
 
@@ -67,11 +87,15 @@ def meaning(code: str) -> Meaning:
 
 def code_of(error: Exception) -> str:
     """The registry code of an error raised by a port; `internal_error` is unknown on purpose."""
-    from contest_platform.ports import PortError, ProcessorError
+    from contest_platform.ports import HostError, PortError, ProcessorError
 
     if isinstance(error, ProcessorError):
         if error.type == "idempotency_error":
             return error.type  # it has no code of its own
         # Behind a 5xx no code proves anything (docs.stripe.com/error-low-level).
         return error.error_code if error.error_code and error.status < 500 else f"http_{error.status}"
+    if isinstance(error, HostError) and error.may_have_run:
+        return "host_outcome_unknown"
+    if isinstance(error, HostError) and error.fault in REGISTRY and error.fault.startswith("host_"):
+        return error.fault
     return error.code if isinstance(error, PortError) else "internal_error"

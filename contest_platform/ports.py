@@ -88,13 +88,16 @@ class ProcessorError(PortError):
 
 
 class HostError(PortError):
-    """A host transport failed in a way that has a code: `fault` names it (refused, shell_not_found, …)."""
+    """A host transport failed in a way that has a code: `fault` names it (host_unauthorized, host_shell_not_found, …).
+
+    `may_have_run`: whether the command may have run all the same. Where it is False, it surely did not.
+    """
 
     code = "host_error"
 
-    def __init__(self, fault: str, message: str) -> None:
+    def __init__(self, fault: str, message: str, *, may_have_run: bool = False) -> None:
         super().__init__(fault, message)
-        self.fault, self.message = fault, message
+        self.fault, self.message, self.may_have_run = fault, message, may_have_run
 
 
 # --- time, tasks, wake-ups --------------------------------------------------------------------------------------
@@ -356,6 +359,27 @@ class CommandResult:
     exit_code: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    status: int
+    body: bytes
+
+
+class Wsman(Protocol):
+    """The WS-Management endpoint of a Windows host: one HTTP exchange, signed in."""
+
+    def post(self, *, host: str, body: bytes) -> Awaitable[HttpAnswer]:
+        """Any status is an answer. Raises ConnectionFailed when the host was not reached (refused, no such host, no
+        connection in time), ConnectionLost when the connection broke after the request was sent. Sets no end to the
+        waiting for an answer."""
+
+
+class Ssh(Protocol):
+    def exec(self, *, host: str, line: str) -> Awaitable[CommandResult]:
+        """Run `line` in a shell on the host. Raises ConnectionFailed when the host was not reached or let nobody in,
+        ConnectionLost when the connection broke after that. Sets no end to the waiting."""
 
 
 class HostTransport(Protocol):

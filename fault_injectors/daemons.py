@@ -27,7 +27,7 @@ class Killed(Fault):
     title = "A host runs out of memory: it kills a daemon and its own agent, and lets nobody in for hours"
     seam = "services"
     operation = "kill"
-    also = (("ssh", "run"), ("winrm", "run"))
+    also = (("ssh", "run"), ("winrm", "connect"))
     imitates = (
         "Out of memory: Killed process (Linux, Documentation/admin-guide/mm); the shell cannot fork: Cannot allocate"
         " memory. On Windows WinRM refuses for want of quota (CrowdStrike/falcon-orchestrator#20)."
@@ -68,4 +68,4 @@ class Killed(Fault):
         assert from_at is not None
         assert until_at is not None
         host = _RUNS_ON[self.binding.entity or ""]
-        return Refuse() if from_at <= call.at < until_at and call.entity.startswith(f"{host}/") else None
+        return Refuse() if from_at <= call.at < until_at and call.entity.partition("/")[0] == host else None

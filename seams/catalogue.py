@@ -41,10 +41,10 @@ SEAMS: dict[str, Seam] = {
         ("Refuse", "LoseAnswer", "LoseRequest", "Falsify"),
     ),
     "winrm": Seam(
-        ("run",),
-        "host/verb: the host, and what the command does there (query, start, stop, restart)",
-        "the number of the request: hosts.requests.n",
-        ("Refuse", "LoseAnswer", "LoseRequest"),
+        ("connect", "create", "command", "receive", "signal", "delete"),
+        "the host; for command host/verb, and what the command does there (query, start, stop, restart)",
+        "connect: the number of the refusal, hosts.requests.n; else the message, hosts.exchanges.message_id",
+        ("Refuse", "LoseAnswer", "LoseRequest", "Falsify", "Stall", "Die"),
     ),
     "ssh": Seam(
         ("run",),
@@ -89,6 +89,7 @@ LEVERS: dict[str, str] = {
     "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "hosts.silence": "entity: a host; params for_ms: its agent dies, and is started again after that",
     "hosts.report": "entity: a host; params check, target, observed, reports: its agent reports so often that it fails",
+    "winrm.leak": "entity: a host; params user, shells, commands: somebody opens so many and closes none",
     "entrants.delete": "entity: user_id; the customer deletes his account",
     "provider.correct": "entity: tournament_id/golfer_id; params round, hole, strokes: the provider publishes it",
     "provider.retire": "entity: tournament_id/golfer_id; params status, reason: he plays no further, and why",

@@ -32,9 +32,12 @@ STARTED_TWICE = "application, started twice"
 class Process:
     """One life of a unit: its session and its connections at the database and, once started, its edge."""
 
-    def __init__(self, unit: Unit, life: Life, session: Session, pool: Pool, is_hosted: bool = True) -> None:
+    def __init__(
+        self, unit: Unit, life: Life, session: Session, pool: Pool, config: Config, is_hosted: bool = True
+    ) -> None:
         """`is_hosted`: whether its host runs it, and so knows of its life and death, and monitoring with it."""
-        self.unit, self.life, self.session, self.pool, self.is_hosted = unit, life, session, pool, is_hosted
+        self.unit, self.life, self.session, self.pool = unit, life, session, pool
+        self.config, self.is_hosted = config, is_hosted
         self.actor = f"system:{unit.name}"
         self.unit_name, self.role, self.guard = unit.name, unit.role, life.guard
         self.app: App | None = None
@@ -79,7 +82,7 @@ class Processes:
         session = self._database.open(f"system:{unit}", definition.role, purpose)
         self._driver.record(f"system:{unit}", "unit.started", unit, life=number)
         config = self._config()
-        process = Process(definition, life, session, Pool(self._database, session, config), is_hosted)
+        process = Process(definition, life, session, Pool(self._database, session, config), config, is_hosted)
         process.app = units.start(definition, self._ports(process), config)
         return process
 

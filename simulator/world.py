@@ -17,6 +17,7 @@ from contest_platform.service import Config
 from contest_platform.services import configuration
 from contest_platform.store.backup import LogicalBackups
 from contest_platform.store.database import Database
+from contest_platform.transports.hosts import HostTransports
 from evidence.books import BookSet
 from evidence.plan import Contest, FaultPlan, Plan, Tournament
 from evidence.schemas import BOOKS
@@ -32,6 +33,7 @@ from simulator.actors.identity import IdentityActor
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.processor_levers import ProcessorLevers
 from simulator.actors.provider import ProviderActor
+from simulator.actors.winrm import WinrmService
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.driver import Driver
 from simulator.opening import embedded
@@ -40,7 +42,7 @@ from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, Pr
 from simulator.wires.backups import BackupWire
 from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.database import DatabaseLine
-from simulator.wires.hosts import HostWire
+from simulator.wires.hosts import SshWire, WsmanWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import Unscraped
 from simulator.wires.processor import CustomerWire, ProcessorWire
@@ -99,6 +101,7 @@ class World:
         self.edge: Edge = self.processes
         self.identity = IdentityActor(self, token_key.encode())
         self.hosts = HostsActor(self, self.processes, lambda host: self._token(f"agent:{host}"))
+        self.winrm = WinrmService(self, self.hosts)
         self.deployed = DeployedActor(self, self.hosts, self.connection)
         self.processor = ProcessorActor(
             self, opening_balance_cents=plan.owner_capital_cents, webhook_secret=webhook_secret
@@ -126,6 +129,7 @@ class World:
             "hosts.skew": self.hosts.pull_skew,
             "hosts.silence": self.hosts.pull_silence,
             "hosts.report": self.hosts.pull_report,
+            "winrm.leak": self.winrm.pull_leak,
             "database.run": self._pull_run,
             "database.rot": self._pull_rot,
             "dashboard.transfer": self._pull_transfer,
@@ -152,15 +156,23 @@ class World:
         met = self.bus.acts_at("store", "begin") or self.bus.acts_at("store", "commit")
         if met and process.is_hosted:  # nobody else pays for a look at every transaction
             store = StoreWire(self, store, self.database, self.hosts, process)
+        ids = ProcessIds(self.draws, process)
         return Ports(
             runtime=runtime,
             signals=signals,
             store=store,
-            ids=ProcessIds(self.draws, process),
+            ids=ids,
             entropy=DrawnEntropy(self.draws),
             processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),
             provider=ProviderWire(self, self.provider, guard),
-            hosts=HostWire(self, self.hosts, guard),
+            hosts=HostTransports(
+                wsman=WsmanWire(self, self.hosts, self.winrm, guard),
+                ssh=SshWire(self, self.hosts, guard),
+                runtime=runtime,
+                ids=ids,
+                hosts=process.config.hosts,
+                timeout_ms=process.config.host_timeout_ms,
+            ),
             auth=IdentityWire(self, self.identity, guard),
             pager=PagerWire(self, self.pager, guard),
             anchor=AnchorWire(self, self.anchor, guard),
@@ -259,6 +271,7 @@ class World:
         a table is held than the few chunks that wait to be packed."""
         self.processor.close_books()
         self.provider.close_books()
+        self.winrm.close_books()
         self.database.end()
         for name, schema in BOOKS.items():
             if schema.party != "platform":

@@ -47,7 +47,7 @@ class Bench:
         session = self.server.open("system:app", "app", "application")
         config = Config((), "", {}, database_timeout_ms=TIMEOUT_MS, database_connections=CONNECTIONS)
         self.pool = Pool(self.server, session, config)
-        process = Process(UNITS["app"], life, session, self.pool)
+        process = Process(UNITS["app"], life, session, self.pool, config)
         self.store = ProcessStore(world.kernel, self.connection, process, DatabaseLine(world, self.server))
 
     def transact(self, fn: Callable[[Tx], Any], operation: str = "users.sign_up") -> Any:

@@ -15,7 +15,7 @@ from evidence.plan import FaultPlan
 from evidence.schemas import BOOKS
 from fault_injectors import DeclarationError, bind, build, check, index, registry
 from fault_injectors.moments import DAY_MS, HOUR_MS, MINUTE_MS
-from fault_injectors.winrm import LOGON_FAILURE
+from fault_injectors.winrm.exchanges import LOGON_FAILURE
 from seams.bus import SeamBus
 from seams.catalogue import LEVERS, SEAMS
 from seams.draws import Draws

@@ -16,7 +16,7 @@ from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 
 Transport = Literal["winrm", "ssh"]
-By = Literal["boot", "crash", "kill", "command", "systemd", "deployment"]
+By = Literal["boot", "shutdown", "crash", "kill", "command", "systemd", "deployment"]
 Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
@@ -28,6 +28,8 @@ HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
 MINUTE_MS = 60_000
 SYSTEMD_RESTART_MS = 5_000
 """RestartSec=5 with Restart=always. A Windows service without failure actions stays stopped."""
+BOOT_MS = 90_000
+"""From the last word of a host that boots again until it listens, and until its services run."""
 REPORT_EVERY_MIN = 5
 REPORT_WITHIN_MS = 30_000
 AGENT = "agent"
@@ -91,6 +93,10 @@ class HostsActor:
         self._clocks = {host: HostClock() for host in HOSTS}
         self._silent: set[str] = set()
         """Hosts whose agent does not run."""
+        self._down: set[str] = set()
+        """Hosts that are between their shutdown and the end of their boot."""
+        self.on_down: Callable[[str], None] = lambda _: None
+        """Told of each host that goes down."""
         self._steps = world.books["hosts.clocks"]
         self._services = {unit: _Service(host, unit) for host, (_, units) in HOSTS.items() for unit in units}
 
@@ -113,6 +119,37 @@ class HostsActor:
         if service.running:
             self._stop(service, by)
         self._start(service, by)
+
+    # --- reboots -----------------------------------------------------------------------------------------------------
+
+    def is_down(self, host: str) -> bool:
+        return host in self._down
+
+    def go_down(self, host: str) -> None:
+        """Every service ends, and nobody is let in."""
+        self._world.record(f"host:{host}", "host.down", host)
+        self._down.add(host)
+        for service in self._services.values():
+            if service.host == host and service.running:
+                self._stop(service, "shutdown")
+        self.on_down(host)
+
+    def come_up(self, host: str) -> None:
+        self._world.record(f"host:{host}", "host.up", host)
+        self._down.discard(host)
+        for service in self._services.values():
+            if service.host == host and not service.running:
+                self._start(service, "boot")
+
+    def reboot(self, host: str) -> None:
+        """Everything on `host` stops, and all of its services start once it is up again. Nothing if it is down."""
+        if host not in self._down:
+            self.go_down(host)
+            self._world.runtime.spawn(self._boot(host), f"boot {host}")
+
+    async def _boot(self, host: str) -> None:
+        await self._world.runtime.sleep_until(self._world.runtime.now() + BOOT_MS)
+        self.come_up(host)
 
     async def pull_crash(self, action: Action, note: NoteAction) -> None:
         """The lever services.crash."""
@@ -308,7 +345,7 @@ class HostsActor:
 
     async def _report(self, service: _Service) -> bool:
         """Whether somebody at the platform's edge took the report."""
-        if service.host in self._silent:
+        if service.host in self._silent or service.host in self._down:
             return False
         answer = await self._tell(service.host, "service_running", service.unit, "stopped")
         return answer is not None and answer.status < 500

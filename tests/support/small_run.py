@@ -330,6 +330,15 @@ def _crash(scribe: Scribe) -> None:
     scribe.note(
         "injector.bites", at=scribe.now, fault="platform.crash", fault_id="f2", entity="ingestion", victim=str(bite)
     )
+    for later, operation in enumerate(("Create", "Command", "Receive", "Signal", "Delete")):
+        scribe.note(
+            "hosts.exchanges", at=scribe.now + 1_000 * later, host="win", operation=operation, shell_id="s-1",
+            status=200, soap=True, related=True, answered=True,
+        )  # fmt: skip
+    scribe.note(
+        "hosts.shells", opened_at=scribe.now, host="win", user="svc-healing", shell_id="s-1", commands=1,
+        used_at=scribe.now + 4_000, closed_at=scribe.now + 4_000, how="deleted",
+    )  # fmt: skip
     scribe.insert("incidents", "system:healing", incident_id="in-1", host="win", status="RESOLVED")
     order = scribe.insert(
         "remediation_orders", "system:healing", order_id="or-1", incident_id="in-1", rule_id="L1-1", host="win",
