@@ -18,6 +18,7 @@ from contest_platform.ports import (
     PortError,
 )
 from contest_platform.services.healing import ORDER_LIFE_MS, RULES, HealingService
+from contest_platform.services.healing_orders import AGAIN_MS
 from tests.support.contest_world import ContestWorld
 from tests.support.platform_ports import START
 
@@ -166,6 +167,10 @@ def test_an_order_probes_acts_probes_again_and_then_ends(host: str) -> None:
     assert [state.split('"status":"')[1].split('"')[0] for state in states] == [
         "DELIVERED", "ACKNOWLEDGED", "COMPLETED",
     ]  # fmt: skip
+    assert world.due(healing) == row["finished_at"] + AGAIN_MS, "then it is looked at once more"
+    world.runtime.at += AGAIN_MS
+    world.work(healing)
+    assert hosts.ran[3:] == [PROBES[host]]
     assert world.due(healing) is None
 
 
