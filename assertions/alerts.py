@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assertions.facts import facts
 from assertions.hands import free_for, hands
+from assertions.lab import by_promoted_rule
 from assertions.model import Finding, assertion
 from assertions.once import once
 from assertions.outlook import observed_from
@@ -161,6 +162,8 @@ def incidents_raised(evidence: Evidence) -> Finding:
     for fault in evidence.plan.faults:
         if fault.recovery.by != "runbook" or fault.id not in bites:
             continue
+        if fault.id in by_promoted_rule(evidence):
+            continue  # nobody was needed any more
         found.owed += 1
         named, bitten_at = alerts_of(evidence, fault), bites[fault.id]
         if not named:

@@ -73,7 +73,7 @@ class Refused(_AfterCrash):
     )
     exercises = "Giving a remediation order up, or leaving it open for ever, when its host cannot be reached."
     recovery = RecoverySpec("rule", "The order is tried again until the host answers, and then verified.", 7_200)
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "refused"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "refused"})
     Params = RefusedParams
     params: RefusedParams
 
@@ -147,7 +147,7 @@ class Unreachable(_ForMinutes):
     )
     exercises = "An order that is tried until it runs out, and that nobody gives again when the host is back."
     recovery = RecoverySpec("rule", "The order is tried each minute, and another is issued when it has run out.", 7_200)
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "refused"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "refused"})
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse() if self.befalls(call) else None

@@ -251,6 +251,7 @@ BOOKS: dict[str, BookSchema] = {
         host=S,
         os=S,
         setting=S,
+        check_name=S,
         value=S,
         state=S,
         by=S,

@@ -60,8 +60,11 @@ class _Drift(Fault):
         before_ms = draws.between(earliest_h * HOUR_MS, latest_h * HOUR_MS, "before")
         return Binding(entity=cls.host, from_at=draws.choice(instants, "instant") - before_ms)
 
+    def set_to(self) -> dict[str, str]:
+        return dict(self.settings)
+
     def actions(self) -> Sequence[Action]:
         assert self.binding.entity is not None
         assert self.binding.from_at is not None
-        told = {"settings": dict(self.settings), "reboot_after_ms": self.params.reboot_after_min * MINUTE_MS}
+        told = {"settings": self.set_to(), "reboot_after_ms": self.params.reboot_after_min * MINUTE_MS}
         return [Action(self.binding.from_at, "hosts.drift", self.binding.entity, told)]

@@ -5,7 +5,9 @@ Invariant: each is one class, and what it does is what its `settings` say.
 
 from __future__ import annotations
 
-from fault_injectors.hosts.drifting import RestartedParams, _Drift, by_rule, drifted
+from fault_injectors.hosts.drifting import DriftParams, RestartedParams, _Drift, by_rule, drifted
+from seams.draws import Draws
+from seams.faults import Binding, Guarantees, Parameters, RecoverySpec
 
 
 class DcDnsAddress(_Drift):
@@ -122,3 +124,35 @@ class WsRegistryRun(_Drift):
     exercises = "Calling a host healed whose next start undoes it."
     recovery = by_rule("The task is removed before the value, and both are looked at again after a reboot.")
     bite = drifted("run.value")
+
+
+class DefenderParams(DriftParams):
+    tampered: bool = False
+    """Whether the host lets nobody turn it on again."""
+
+
+class DefenderOff(_Drift):
+    id = "hosts.defender_off"
+    title = "Real-time protection of the workstation of ops is off, and no rule says what to do about it"
+    host = "win-ws-1"
+    settings = (("defender.realtime", "False"),)
+    imitates = (
+        "Set-MpPreference -DisableRealtimeMonitoring $true; with tamper protection on, turning it back is ignored "
+        "(learn.microsoft.com, Microsoft Defender: tamper protection)."
+    )
+    exercises = "A pattern that ops resolves again and again, and out of which no rule is ever made."
+    recovery = RecoverySpec(
+        "runbook", "Ops has the host try what is known to help; what helped five times is a rule.", 6 * 3_600,
+        "host_incident_unmatched",
+    )  # fmt: skip
+    bite = drifted("defender.realtime")
+    Params = DefenderParams
+    params: DefenderParams
+
+    @classmethod
+    def bind(cls, guarantees: Guarantees, draws: Draws, params: Parameters) -> Binding | None:
+        return super().bind(guarantees, draws, params) if guarantees.on_call() else None
+
+    def set_to(self) -> dict[str, str]:
+        tampered = {"defender.tamper": "True"} if self.params.tampered else {}
+        return {**super().set_to(), **tampered}

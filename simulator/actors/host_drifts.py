@@ -14,7 +14,7 @@ from seams.faults import Action
 from simulator.actors.context import NoteAction, World
 from simulator.actors.fleet import DATABASE, DATABASE_HOST, DNS, DOMAIN_CONTROLLER, FLEET, Transport
 from simulator.actors.host_commands import Asked
-from simulator.actors.host_settings import CLOCK, CLOCK_CHECK, REFRESH_MS, SERVICE, SETTINGS
+from simulator.actors.host_settings import CLOCK, CLOCK_CHECK, REFRESH_MS, SERVICE, SETTINGS, check_of
 
 MINUTE_MS = 60_000
 REPORT_EVERY_MIN = 5
@@ -112,7 +112,14 @@ class Drifts:
     def _note(self, host: str, setting: str, value: str, right: bool, by: str) -> int:
         self._world.record(f"host:{host}", "setting.changed", setting, value=value, right=right, by=by)
         number = self._book.note(
-            self._world.runtime.now(), host, FLEET[host].os, setting, value, "right" if right else "wrong", by
+            self._world.runtime.now(),
+            host,
+            FLEET[host].os,
+            setting,
+            check_of(setting),
+            value,
+            "right" if right else "wrong",
+            by,
         )
         self._changed[host, setting] = number
         return number

@@ -47,7 +47,17 @@ SETTINGS: dict[str, Setting] = {
     "disk.var": Setting("ssh", "47", "disk_usage", "/var"),
     "certificate.file": Setting("ssh", "60", "certificate_expiry", "absence"),
 }
+"""Disks in percent used, certificates in days left."""
 CLOCK, SERVICE = "clock", "service."
 """What is kept elsewhere and drifts all the same: the clock (ms that it is off), and services by their name."""
 CLOCK_CHECK, SERVICE_CHECK = "time_offset", "service_running"
-"""Percent used and days left stand for themselves; certificates are renewed, and disks cleared, to what is good."""
+
+
+def check_of(setting: str) -> str:
+    """The check that finds it otherwise; that of what it feeds where none looks at it itself."""
+    if setting == CLOCK:
+        return CLOCK_CHECK
+    if setting.startswith(SERVICE):
+        return SERVICE_CHECK
+    spec = SETTINGS[setting]
+    return spec.check or (SETTINGS[spec.feeds].check if spec.feeds else "")
