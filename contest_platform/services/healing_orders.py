@@ -86,7 +86,8 @@ class Orders:
         store = self._ports.store
         rule = await store.transact("healing.rule", lambda tx: healing_rules.by_id(tx, order["rule_id"]))
         if self._ports.runtime.now() >= order["expires_at"]:
-            await store.transact("healing.expire", lambda tx: self._end(tx, order, "EXPIRED", "time is over"))
+            why = f"time is over: {order['detail'] or 'never tried'}"
+            await store.transact("healing.expire", lambda tx: self._end(tx, order, "EXPIRED", why))
             return
         if rule.status == "WITHDRAWN":
             await store.transact("healing.fail", lambda tx: self._end(tx, order, "FAILED", "its rule was withdrawn"))
