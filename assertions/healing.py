@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from assertions.facts import facts
 from assertions.lab import allowed, excuse, experiments
 from assertions.model import Finding, assertion
-from assertions.words import MINUTE_MS, duration, instant
+from assertions.words import HOUR_MS, MINUTE_MS, duration, instant
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ENDS = frozenset({"COMPLETED", "FAILED", "EXPIRED"})
 AGAIN_WITHIN_MS = 20 * MINUTE_MS
 """By when a host is looked at once more after it was healed."""
+LATEST_MS = 3 * HOUR_MS
+"""What bites so shortly before the end may be under way."""
 PROMOTED_AT = 5
 WITHDRAWN_AT = 3
 
@@ -56,6 +58,16 @@ def drifts_healed(evidence: Evidence) -> Finding:
     return found
 
 
+def _owed(evidence: Evidence) -> int:
+    """Whether some order must have healed something, by the plan and the books of the victims."""
+    known = facts(evidence)
+    may_stay = {one.fault_id for unhealed in allowed(evidence).values() for one in unhealed}
+    by_rule = {one.id for one in evidence.plan.faults if one.recovery.by == "rule"} - may_stay
+    until_at = known.ended_at - LATEST_MS
+    bites = evidence.rows("injector.bites", "fault_id", "at")
+    return int(any(fault_id in by_rule and at <= until_at for fault_id, at in bites))
+
+
 @assertion("healing.orders_are_over", "Every order is over, in one state everywhere, and its host saw what it did")
 def orders_are_over(evidence: Evidence) -> Finding:
     ran: dict[str, list[int]] = defaultdict(list)
@@ -63,7 +75,7 @@ def orders_are_over(evidence: Evidence) -> Finding:
         if done:
             ran[host].append(at)
     incidents: dict[str, str] = dict(evidence.rows("platform.incidents", "incident_id", "status"))
-    found = Finding("orders")
+    found = Finding("orders", 0, _owed(evidence))
     last: dict[str, tuple[int, str, str]] = {}
     for order, incident, host, status, issued, delivered, acknowledged, finished in evidence.rows(
         "platform.remediation_orders",
@@ -91,13 +103,12 @@ def orders_are_over(evidence: Evidence) -> Finding:
                 f"the order {order} is COMPLETED, and its incident {incident} is {incidents.get(incident)}",
                 f"incidents/{incident}", issued,
             )  # fmt: skip
-    found.owed = found.saw
     return found
 
 
 @assertion("healing.ids_resolve", "Rules, orders, telemetry, incidents and runbooks name each other by ids that exist")
 def ids_resolve(evidence: Evidence) -> Finding:
-    found = Finding("ids")
+    found = Finding("ids", 0, _owed(evidence))
     runbooks = {name.removesuffix(".md") for name in evidence.documents("runbooks")}
     rules, served = set(), Counter[tuple[str, str]]()
     rows = evidence.rows("platform.healing_rules", "rule_id", "os", "check_name", "runbook_id", "status")
@@ -126,7 +137,6 @@ def ids_resolve(evidence: Evidence) -> Finding:
         _leads(found, f"the telemetry {row}", named if order is None else (*named, ("order", order, orders)))
     for order in sorted(orders - told):
         found.breaks(f"no telemetry tells of the order {order}", f"remediation_orders/{order}")
-    found.owed = found.saw
     return found
 
 
@@ -142,20 +152,17 @@ def looked_at_again(evidence: Evidence) -> Finding:
     for host, at in evidence.rows("hosts.requests", "host", "at"):
         seen[host].append(at)
     known = facts(evidence)
-    found = Finding("orders healed")
+    found = Finding("orders healed", 0, _owed(evidence))
     for order, host, status, finished in evidence.rows(
         "platform.remediation_orders", "order_id", "host", "status", "finished_at"
     ):
         if status != "COMPLETED" or finished is None:
             continue
         until_at = known.deadline(finished, AGAIN_WITHIN_MS)[0]
-        if until_at >= known.ended_at:
-            continue
-        found.owed += 1
         place = bisect_left(seen[host], finished + AGAIN_WITHIN_MS // 2)
         if place < len(seen[host]) and seen[host][place] <= until_at:
             found.saw += 1
-        else:
+        elif until_at < known.ended_at:
             found.breaks(
                 f"the order {order} to {host} ended well at {instant(finished)}, and nobody looked again by "
                 f"{instant(until_at)}",
@@ -195,5 +202,4 @@ def rules_are_earned(evidence: Evidence) -> Finding:
                 f"the rule {rule} is {status}; it healed {healed[rule]} times, and {vain[rule]} times not", subject,
                 promoted_at,
             )  # fmt: skip
-    found.owed = found.saw
     return found

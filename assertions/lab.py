@@ -164,7 +164,7 @@ def by_promoted_rule(evidence: Evidence) -> set[str]:
         one.fault_id
         for one in experiments(evidence)
         if one.healed_at is not None
-        and any(h == one.host and one.drifted_at <= issued and one.healed_at <= over for h, issued, over in orders)
+        and any(h == one.host and one.drifted_at <= issued <= one.healed_at <= over for h, issued, over in orders)
     }
 
 

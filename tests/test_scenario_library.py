@@ -15,6 +15,8 @@ PASS, FAIL, INCONCLUSIVE = ExitCode.SUCCESS, ExitCode.BUSINESS_REJECT, ExitCode.
 STUCK, PARTIAL, DELAYED = "payout_transfer_stuck_in_retryable", "payout_partial_batch", "payment_webhook_delayed"
 EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "calm": (PASS, set()),
+    "chaos_lab": (PASS, set()),
+    "chaos_lab_winrm": (PASS, {"host_unreachable", "remediation_order_stuck"}),
     "customers": (PASS, set()),
     "default": (PASS, set()),
     "drills": (
@@ -22,6 +24,7 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
         {"backup_contest_data", "configuration_change", "emergency_rollback", "restart_services",
          "restore_from_backup", "snapshot_ritual"},
     ),
+    "healing_promoted": (PASS, {"host_incident_unmatched"}),
     "incident_certificate_expired": (PASS, {"ingestion_lag"}),
     "incident_done_and_failed": (PASS, {STUCK}),
     "incident_double_transfer": (PASS, set()),

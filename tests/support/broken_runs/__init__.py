@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.broken_runs import conduct, money, operations, outside, scores, watching
+from tests.support.broken_runs import conduct, healing, money, operations, outside, scores, watching
 from tests.support.broken_runs.change import BREAKS, ONLY_INCONCLUSIVE
 
-__all__ = ["BREAKS", "ONLY_INCONCLUSIVE", "conduct", "money", "operations", "outside", "scores", "watching"]
+__all__ = ["BREAKS", "ONLY_INCONCLUSIVE", "conduct", "healing", "money", "operations", "outside", "scores", "watching"]
