@@ -164,6 +164,15 @@ def test_a_rule_of_a_later_release_is_put_on_record_beside_the_others() -> None:
     assert [row["rule_id"] for row in engine.rows("select rule_id from remediation_orders where rule_id like '%NEW'")]
 
 
+def test_two_checks_of_one_thing_that_fail_at_the_same_instant_are_two_incidents() -> None:
+    engine = Engine()
+    engine.fails("disk_usage", "C")
+    engine.report(engine.healing_service, "win-1", "C", "disk_health")
+    assert [row["check_name"] for row in engine.rows("select * from incidents order by check_name")] == [
+        "disk_health", "disk_usage",
+    ]  # fmt: skip
+
+
 # --- orders -----------------------------------------------------------------------------------------------------------
 
 

@@ -100,7 +100,7 @@ class HealingService:
             if back is not None and rule is not None:
                 self._orders.reopen(tx, Context(ACTOR, back["incident_id"]), back["incident_id"], rule)
                 return str(back["incident_id"])
-            incident_id = self._ports.ids.new("incident", host, incident["target"], str(tx.now))
+            incident_id = self._ports.ids.new("incident", *about.values(), str(tx.now))
             row = {
                 "incident_id": incident_id, **incident, "reported_at": tx.now, "status": "OPEN",
                 "level": "L2" if rule is None else "L1", "resolved_at": None,
