@@ -87,7 +87,7 @@ LEVERS: dict[str, str] = {
     "services.kill": "entity: a service unit; params agent_dies: it dies for good, and is reported once or for ever",
     "hosts.skew": "entity: a host; params offset_ms, for_ms: its clock is stepped, and back then if none set it right",
     "hosts.drift": "entity: a host; params settings (name: value), reboot_after_ms: what is no longer as it should be",
-    "hosts.reboot": "entity: a host; it goes down, and comes up two minutes later",
+    "hosts.reboot": "entity: a host; it goes down, and comes up again",
     "hosts.silence": "entity: a host; params for_ms: its agent dies, and is started again after that",
     "hosts.report": "entity: a host; params check, target, observed, reports: its agent reports so often that it fails",
     "entrants.delete": "entity: user_id; the customer deletes his account",

@@ -12,8 +12,8 @@ from fault_injectors import build, registry
 from seams.faults import Action, Binding, Fault
 from simulator.actors.fleet import FLEET
 from simulator.actors.host_commands import asked
-from simulator.actors.host_drifts import DOWN_MS
 from simulator.actors.host_settings import REFRESH_MS, SETTINGS
+from simulator.actors.hosts import BOOT_MS
 from tests.support.fake_world import MONDAY
 from tests.test_hosts import Fleet
 
@@ -108,6 +108,7 @@ def is_well_as(fleet: Fleet, host: str, rule: Rule) -> bool:
 
 def reboot(fleet: Fleet, host: str) -> None:
     fleet.world.run(fleet.actor.drifts.pull_reboot(Action(0, "hosts.reboot", host), lambda *_: None))
+    fleet.world.run_for(BOOT_MS + 1)
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
@@ -173,12 +174,12 @@ def test_what_is_protected_against_tampering_cannot_be_set() -> None:
 
 def test_a_host_that_restarts_lets_nobody_in_and_its_services_and_agent_come_back() -> None:
     fleet = Fleet()
-    fleet.world.runtime.spawn(fleet.actor.drifts.reboot("win-ingest-1"), "reboot")
-    fleet.world.run_for(MINUTE)
+    fleet.actor.reboot("win-ingest-1")
+    fleet.world.run_for(MINUTE - 1)
     assert not fleet.control.alive["ingestion"]
     with pytest.raises(ConnectionFailed):
         fleet.run("win-ingest-1", "Get-Service", "ingestion")
-    fleet.world.run_for(DOWN_MS)
+    fleet.world.run_for(BOOT_MS)
     assert fleet.control.alive["ingestion"]
     assert [state[1:3] for state in fleet.states("ingestion")] == [
         ("running", "boot"), ("stopped", "shutdown"), ("running", "boot"),

@@ -138,6 +138,14 @@ def test_a_report_that_does_not_say_what_is_wrong_is_refused(missing: str) -> No
     assert world.rows("select * from incidents") == []
 
 
+@pytest.mark.parametrize("target", ["app; reboot", "$(whoami)", "a b", "app|more", "x'y", "`id`", "a&b", "a\nb"])
+def test_a_target_that_a_shell_would_read_otherwise_is_refused(target: str) -> None:
+    world, hosts, healing = a_fleet()
+    assert report(world, healing, target=target).status == 422
+    assert world.rows("select * from incidents") == []
+    assert hosts.ran == []
+
+
 def test_an_incident_that_no_rule_matches_stays_open_and_is_on_record() -> None:
     world, _, healing = a_fleet()
     report(world, healing, check="disk_space")

@@ -6,6 +6,7 @@ some that ended in vain, or is for ops (level L2).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ _FRUITLESS = """
     select rule_id, max(finished_at) from remediation_orders group by rule_id
     having sum(case when status = 'COMPLETED' then 1 else 0 end) = 0 and max(finished_at) is not null order by rule_id
 """
+_WORD = re.compile(r"[\w.:/\\=@-]+")
+"""What a command line may be put together with that others have said: no shell makes two words or a command of it."""
 _REPORTED = {"host": "its own", "check": "which failed", "target": "of the check", "observed": "what it saw"}
 RESTARTS = {"windows": ("Restart-Service", "{target}"), "linux": ("systemctl", "restart", "{target}")}
 """What restarts a service, whether it runs or not."""
@@ -81,6 +84,8 @@ class HealingService:
         missing = [name for name in ("check", "target", "observed") if not body.get(name)]
         if missing:
             return Response(422, {"error": f"missing: {', '.join(missing)}"})
+        if not _WORD.fullmatch(str(body["target"])):
+            return Response(422, {"error": "target: expected one word of letters, digits and . : / \\ = @ _ -"})
         incident = {
             "host": host,
             "check_name": str(body["check"]),

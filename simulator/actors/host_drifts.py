@@ -18,8 +18,6 @@ from simulator.actors.host_settings import CLOCK, CLOCK_CHECK, REFRESH_MS, SERVI
 
 MINUTE_MS = 60_000
 REPORT_EVERY_MIN = 5
-DOWN_MS = 2 * MINUTE_MS
-"""How long a host takes to shut down and start again."""
 BOOTED_MS = 5_000
 FULL = 100
 FORKS = 3
@@ -35,9 +33,7 @@ class Hosts(Protocol):
 
     def is_running(self, unit: str) -> bool: ...
 
-    def go_down(self, host: str) -> None: ...
-
-    def come_up(self, host: str) -> None: ...
+    def reboot(self, host: str) -> None: ...
 
     def is_heard(self, host: str) -> bool: ...
 
@@ -68,7 +64,7 @@ class Drifts:
         after_ms = action.params.get("reboot_after_ms", 0)
         if after_ms:
             await self._world.runtime.sleep_until(action.at + after_ms)
-            await self.reboot(host)
+            self._hosts.reboot(host)
 
     def _drift(self, host: str, setting: str, value: str) -> int | None:
         if setting == CLOCK:
@@ -86,7 +82,7 @@ class Drifts:
     async def pull_reboot(self, action: Action, note: NoteAction) -> None:
         """The lever hosts.reboot."""
         note(action, action.entity)
-        await self.reboot(action.entity)
+        self._hosts.reboot(action.entity)
 
     # --- settings ----------------------------------------------------------------------------------------------------
 
@@ -148,7 +144,7 @@ class Drifts:
     def run(self, host: str, transport: Transport, asked: Asked) -> CommandResult:
         line = asked.line
         if line.does == "boot":
-            self._world.runtime.spawn(self.reboot(host), f"reboot {host}")
+            self._hosts.reboot(host)
             return CommandResult(0, "", "")
         if line.does == "set" and not self._ignored(host, line.setting):
             self._put(host, line.setting, asked.value, "command")
@@ -164,19 +160,21 @@ class Drifts:
 
     # --- reboots -----------------------------------------------------------------------------------------------------
 
-    async def reboot(self, host: str) -> None:
-        """The host goes down, comes up with what its settings are fed from, and its agent tells of it."""
-        runtime = self._world.runtime
-        self._hosts.go_down(host)
-        await runtime.sleep_until(runtime.now() + DOWN_MS)
+    def booted(self, host: str) -> None:
+        """The host comes up: settings take what they are fed from, and its agent tells of the start."""
         for source, spec in SETTINGS.items():
             if spec.feeds and spec.when == "boot" and spec.transport == FLEET[host].transport:
                 self._put(host, spec.feeds, self.value(host, source), "boot")
-        self._hosts.come_up(host)
-        told = None
+        self._world.runtime.spawn(self._tell_boot(host), f"agent {host} boot")
+
+    async def _tell_boot(self, host: str) -> None:
+        """Once, and each minute while nobody takes it; who does not run tells nobody."""
+        told, wait_ms = None, BOOTED_MS
         while told is None or told.status >= 500:
-            await runtime.sleep_until(runtime.now() + BOOTED_MS)
-            told = await self._hosts.tell_boot(host)
+            await self._world.runtime.sleep_until(self._world.runtime.now() + wait_ms)
+            if not self._hosts.is_heard(host):
+                return
+            told, wait_ms = await self._hosts.tell_boot(host), MINUTE_MS
 
     # --- agents ------------------------------------------------------------------------------------------------------
 

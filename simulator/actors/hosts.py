@@ -13,14 +13,14 @@ from typing import Literal, Protocol
 from contest_platform.http import Request, Response
 from contest_platform.ports import CommandResult, ConnectionFailed, PortError
 from seams.faults import Action
-from simulator.actors import host_commands
+from simulator.actors import host_commands, host_shells
 from simulator.actors.context import NoteAction, World
 from simulator.actors.fleet import FLEET, Transport
 from simulator.actors.host_drifts import Drifts
 from simulator.actors.host_settings import CLOCK, SERVICE
+from simulator.actors.host_shells import Verb, parse
 
-By = Literal["boot", "crash", "kill", "command", "systemd", "deployment", "drift", "shutdown"]
-Verb = Literal["query", "start", "stop", "restart", "clock", "sync", "drift", "set", "load", "boot"]
+By = Literal["boot", "shutdown", "crash", "kill", "command", "systemd", "deployment", "drift"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
     name: (host.transport, (*host.units, *host.services)) for name, host in FLEET.items()
@@ -30,30 +30,12 @@ HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
 MINUTE_MS = 60_000
 SYSTEMD_RESTART_MS = 5_000
 """RestartSec=5 with Restart=always. A Windows service without failure actions stays stopped."""
+BOOT_MS = 90_000
+"""From the last word of a host that boots again until it listens, and until its services run."""
 REPORT_EVERY_MIN = 5
 REPORT_WITHIN_MS = 30_000
 AGENT = "agent"
 """The service that reports; what it does not report, nobody hears of."""
-
-_VERBS: dict[tuple[Transport, str], Verb] = {
-    ("winrm", "Get-Service"): "query",
-    ("winrm", "Start-Service"): "start",
-    ("winrm", "Stop-Service"): "stop",
-    ("winrm", "Restart-Service"): "restart",
-    ("ssh", "systemctl is-active"): "query",
-    ("ssh", "systemctl start"): "start",
-    ("ssh", "systemctl stop"): "stop",
-    ("ssh", "systemctl restart"): "restart",
-}
-
-_OF_THE_CLOCK: dict[tuple[Transport, str], Verb] = {
-    ("winrm", "[DateTimeOffset]::UtcNow.ToUnixTimeSeconds()"): "clock",
-    ("winrm", "w32tm /resync"): "sync",
-    ("winrm", "w32tm /stripchart /computer:time.windows.com /samples:1 /dataonly"): "drift",
-    ("ssh", "date +%s"): "clock",
-    ("ssh", "chronyc makestep"): "sync",
-    ("ssh", "chronyc tracking"): "drift",
-}
 
 
 class ServiceControl(Protocol):
@@ -98,7 +80,9 @@ class HostsActor:
         """Hosts whose agent does not run."""
         self._steps = world.books["hosts.clocks"]
         self._down: set[str] = set()
-        """Hosts that are starting again."""
+        """Hosts that are between their shutdown and the end of their boot."""
+        self.on_down: Callable[[str], None] = lambda _: None
+        """Told of each host that goes down."""
         self._services = {
             unit: _Service(host, unit, unit in FLEET[host].units)
             for host, (_, units) in HOSTS.items()
@@ -125,6 +109,38 @@ class HostsActor:
         if service.running:
             self._stop(service, by)
         self._start(service, by)
+
+    # --- reboots -----------------------------------------------------------------------------------------------------
+
+    def is_down(self, host: str) -> bool:
+        return host in self._down
+
+    def go_down(self, host: str) -> None:
+        """Every service ends, and nobody is let in."""
+        self._world.record(f"host:{host}", "host.down", host)
+        self._down.add(host)
+        for service in self._services.values():
+            if service.host == host and service.running:
+                self._stop(service, "shutdown")
+        self.on_down(host)
+
+    def come_up(self, host: str) -> None:
+        self._world.record(f"host:{host}", "host.up", host)
+        self._down.discard(host)
+        self.drifts.booted(host)
+        for service in self._services.values():
+            if service.host == host and not service.running:
+                self._start(service, "boot")
+
+    def reboot(self, host: str) -> None:
+        """Everything on `host` stops, and all of its services start once it is up again. Nothing if it is down."""
+        if host not in self._down:
+            self.go_down(host)
+            self._world.runtime.spawn(self._boot(host), f"boot {host}")
+
+    async def _boot(self, host: str) -> None:
+        await self._world.runtime.sleep_until(self._world.runtime.now() + BOOT_MS)
+        self.come_up(host)
 
     async def pull_crash(self, action: Action, note: NoteAction) -> None:
         """The lever services.crash."""
@@ -165,7 +181,7 @@ class HostsActor:
         )
         return number
 
-    # --- drifts and reboots (host_drifts.Hosts) ----------------------------------------------------------------------
+    # --- drifts (host_drifts.Hosts) ----------------------------------------------------------------------------------
 
     def host_of(self, unit: str) -> str:
         return self._services[unit].host
@@ -177,21 +193,6 @@ class HostsActor:
     def step_clock(self, host: str, offset_ms: int) -> int:
         return self._step(host, offset_ms - self._clocks[host].offset_ms)
 
-    def go_down(self, host: str) -> None:
-        """Every service ends, and nobody is let in."""
-        self._world.record(f"host:{host}", "host.down", host)
-        self._down.add(host)
-        for service in self._services.values():
-            if service.host == host and service.running:
-                self._end(service, "shutdown")
-
-    def come_up(self, host: str) -> None:
-        self._world.record(f"host:{host}", "host.up", host)
-        self._down.discard(host)
-        for service in self._services.values():
-            if service.host == host and not service.running:
-                self._start(service, "boot")
-
     def is_heard(self, host: str) -> bool:
         """Whether the agent of the host can report."""
         return host not in self._silent and host not in self._down
@@ -202,8 +203,6 @@ class HostsActor:
 
     async def tell_boot(self, host: str) -> Response | None:
         """The agent says that its host has started."""
-        if not self.is_heard(host):
-            return None
         self._world.record(f"agent:{host}", "boot.reported", host)
         return await self._send(host, "/api/agent/boots", {"host": host})
 
@@ -303,23 +302,25 @@ class HostsActor:
         self, transport: Transport, verb: Verb | None, service: _Service | None, line: str, target: str
     ) -> CommandResult:
         if verb is None:
-            return _unknown_command(transport, line)
+            return host_shells.unknown_command(transport, line)
         if service is None:
-            return _unknown_service(transport, line, target)
+            return host_shells.unknown_service(transport, line, target)
         if verb == "restart":
             self.restart(service.unit, "command")
         if verb == "stop" and service.running:
             self._stop(service, "command")
         if verb == "start" and not service.running:
             self._start(service, "command")
-        return _state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
+        return (
+            host_shells.state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
+        )
 
     def _clock(self, host: str, verb: Literal["clock", "sync", "drift"]) -> CommandResult:
         clock = self._clocks[host]
         if verb == "clock":
             return CommandResult(0, f"{(self._world.runtime.now() + clock.offset_ms) // 1_000}\n", "")
         if verb == "drift":
-            return CommandResult(0, _offset(HOSTS[host][0], clock.offset_ms), "")
+            return CommandResult(0, host_shells.offset(HOSTS[host][0], clock.offset_ms), "")
         clock.synced += 1
         if clock.offset_ms:
             self._step(host, -clock.offset_ms)
@@ -334,13 +335,10 @@ class HostsActor:
         service.incarnation = self._control.start(service.unit) if service.ours else service.incarnation + 1
         self._change(service, running=True, by=by)
 
-    def _end(self, service: _Service, by: By) -> int:
+    def _stop(self, service: _Service, by: By, *, reports_once: bool = False) -> int:
         if service.ours:
             self._control.kill(service.unit)
-        return self._change(service, running=False, by=by)
-
-    def _stop(self, service: _Service, by: By, *, reports_once: bool = False) -> int:
-        row = self._end(service, by)
+        row = self._change(service, running=False, by=by)
         spawn = self._world.runtime.spawn
         if by == "crash" and HOSTS[service.host][0] == "ssh":
             spawn(self._systemd(service, row), f"systemd {service.unit}")
@@ -402,55 +400,3 @@ class HostsActor:
 
     async def _post(self, request: Request) -> Response:
         return await self._world.edge.request(request)
-
-
-# --- the two shells, as far as they are used -----------------------------------------------------------------------
-
-
-def parse(transport: Transport, command: str, args: Sequence[str]) -> tuple[Verb | None, str]:
-    """What a command line would do, and to which service; (None, …) if the host knows no such command."""
-    words = [command, *args]
-    asked = host_commands.asked(transport, command, args)
-    if asked is not None:
-        return asked.line.does, asked.line.setting
-    of_the_clock = _OF_THE_CLOCK.get((transport, " ".join(words)))
-    if of_the_clock is not None:
-        return of_the_clock, ""
-    if transport == "ssh":
-        words = [" ".join(words[:2]), *words[2:]]
-    verb = _VERBS.get((transport, words[0]))
-    target = words[1].removesuffix(".service") if len(words) == 2 else ""
-    return (verb if target else None), target
-
-
-def _offset(transport: Transport, offset_ms: int) -> str:
-    """How far the clock is off, as its time service tells it: seconds to add (w32tm), or ahead of NTP (chronyc)."""
-    whole, rest = divmod(abs(offset_ms), 1_000)
-    if transport == "winrm":
-        sign = "-" if offset_ms > 0 else "+"
-        return f"Collecting 1 samples.\r\n{sign}{whole:02}.{rest:03}0000s\r\n"
-    way = "fast" if offset_ms > 0 else "slow"
-    return f"Stratum         : 3\nSystem time     : {whole}.{rest:03}000000 seconds {way} of NTP time\n"
-
-
-def _state(transport: Transport, unit: str, running: bool) -> CommandResult:
-    if transport == "ssh":
-        return CommandResult(0, "active\n", "") if running else CommandResult(3, "inactive\n", "")
-    state = "Running" if running else "Stopped"
-    lines = ("", "Status   Name               DisplayName", "------   ----               -----------")
-    return CommandResult(0, "\r\n".join((*lines, f"{state:<8} {unit:<18} {unit}", "", "")), "")
-
-
-def _unknown_service(transport: Transport, line: str, target: str) -> CommandResult:
-    words = line.split()
-    if transport == "winrm":
-        return CommandResult(1, "", f"{words[0]} : Cannot find any service with service name '{target}'.\r\n")
-    if words[1] == "is-active":
-        return CommandResult(4, "inactive\n", "")
-    return CommandResult(5, "", f"Failed to {words[1]} {target}.service: Unit {target}.service not found.\n")
-
-
-def _unknown_command(transport: Transport, line: str) -> CommandResult:
-    if transport == "winrm":
-        return CommandResult(1, "", f"{line} : The term is not recognized as a cmdlet with one service name.\r\n")
-    return CommandResult(127, "", f"bash: {line}: command not found\n")
