@@ -18,7 +18,8 @@ from simulator.actors.context import NoteAction, World
 from simulator.actors.fleet import FLEET, Transport
 from simulator.actors.host_drifts import Drifts
 from simulator.actors.host_settings import CLOCK, SERVICE
-from simulator.actors.host_shells import Verb, parse
+from simulator.actors.host_shells import Verb
+from simulator.actors.host_shells import parse as parse
 
 By = Literal["boot", "shutdown", "crash", "kill", "command", "systemd", "deployment", "drift"]
 
