@@ -104,6 +104,26 @@ def test_without_its_rule_a_drift_stays_and_the_run_fails(
     assert "not healed" in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("check", "fault", "late"),
+    [
+        ("disk_usage", "hosts.lin_disk_full", "lifecycle.every_contest_ends"),
+        ("disk_usage", "hosts.win_disk_full", "ingestion.every_publication_has_a_receipt"),
+        ("dns_client_address", "hosts.dc_dns_address", "ingestion.every_publication_has_a_receipt"),
+        ("kernel_parameter", "hosts.kernel_parameter", "lifecycle.on_time"),
+    ],
+)
+def test_a_host_that_nobody_heals_holds_business_up(
+    check: str, fault: str, late: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the services are bound to their hosts, and healing is what keeps the contests going."""
+    monkeypatch.setattr(healing_rules, "RULES", tuple(one for one in healing_rules.RULES if one.check != check))
+    ran = run_into(tmp_path, "chaos_lab", "--only", fault)
+    assert ran.exit_code == 10
+    assert ran.status(late) == "FAIL"
+    assert ran.status("healing.drifts_healed") == "FAIL"
+
+
 # --- where WinRM fails ------------------------------------------------------------------------------------------------
 
 

@@ -132,6 +132,7 @@ def served(tx: Tx, os: str, check: str) -> Rule | None:
 
 def by_id(tx: Tx, rule_id: str) -> Rule:
     """Raises LookupError: whoever names a rule names one of the table."""
+    install(tx)
     row = tx.one("select * from healing_rules where rule_id = :rule_id", {"rule_id": rule_id})
     if row is None:
         raise LookupError(f"no rule {rule_id}")
