@@ -11,11 +11,12 @@ from operations.runbooks.commands import Commands, CommandSpec
 NUDGES = frozenset({
     "ingestion poll", "settlement rerun", "transfers retry", "webhooks replay", "scores replay", "quarantine resolve",
     "orders issue", "payments reconcile", "payouts start", "refunds retry", "backup create", "backup restore",
-    "services restart", "hosts sync", "settlement backfill",
+    "services restart", "hosts sync", "settlement backfill", "incidents remedy",
 })  # fmt: skip
 """Acting commands that have the platform do now what it would do by itself: they leave nothing to undo.
 A backup, and a trial of one outside the platform, leave nothing either. A host's time service sets its
-clock by itself. A backfill links a pack to the outcome of its own entry, and moves no link."""
+clock by itself. A backfill links a pack to the outcome of its own entry, and moves no link. A remedy makes
+of a host what it should be, and an agent that reports it again takes that back."""
 
 
 def known_commands() -> Commands:

@@ -12,6 +12,7 @@ Table = Literal[
     "audit_log",
     "backups",
     "config_versions",
+    "healing_telemetry",
     "ingestion_batches",
     "ingestion_receipts",
     "ledger_postings",
@@ -26,13 +27,15 @@ Table = Literal[
     "settlement_packs",
 ]
 """Every table that triggers protect. Of quarantine_resolutions there are rows only where the feed had to be doubted,
-and of executions, backups and versions of the configuration only where ops had to carry a runbook out."""
+of executions, backups and versions of the configuration only where ops had to carry a runbook out, and of the telemetry
+of healing only where a host had to be healed."""
 
 ROWS: dict[str, tuple[str, str, str]] = {
     "access_log": ("n", "reason", "'as agreed'"),
     "audit_log": ("seq", "reason", "reason || ' (as agreed)'"),
     "backups": ("backup_id", "reason", "'as agreed'"),
     "config_versions": ("version", "reason", "'as agreed'"),
+    "healing_telemetry": ("telemetry_id", "outcome", "'BY_HAND'"),
     "ingestion_batches": ("batch_id", "admitted", "admitted + {by}"),
     "ingestion_receipts": ("batch_id, n", "strokes", "strokes + 1"),
     "ledger_postings": ("txn_id, n", "amount_cents", "amount_cents + {by}"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import fault_injectors
 from contest_platform import catalogue
 from contest_platform.audit import Context, canonical
-from contest_platform.ports import Ports, Store, Tx
+from contest_platform.ports import Ports, ScoreProvider, Store, Tx
 from contest_platform.service import Config
 from contest_platform.services import configuration
 from contest_platform.store.backup import LogicalBackups
@@ -42,6 +42,7 @@ from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, Pr
 from simulator.wires.backups import BackupWire
 from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.database import DatabaseLine
+from simulator.wires.fleet import HostProvider, HostStore
 from simulator.wires.hosts import SshWire, WsmanWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import Unscraped
@@ -130,6 +131,8 @@ class World:
             "hosts.silence": self.hosts.pull_silence,
             "hosts.report": self.hosts.pull_report,
             "winrm.leak": self.winrm.pull_leak,
+            "hosts.drift": self.hosts.drifts.pull_drift,
+            "hosts.reboot": self.hosts.drifts.pull_reboot,
             "database.run": self._pull_run,
             "database.rot": self._pull_rot,
             "dashboard.transfer": self._pull_transfer,
@@ -149,7 +152,8 @@ class World:
     def _ports(self, process: Process) -> Ports:
         guard = process.life.guard
         runtime, signals = self.driver.runtime_of(process.life), self.driver.signals_of(process.life)
-        if self.bus.acts_at("hosts", "skew"):
+        drifts = self.bus.acts_at("hosts", "drift")
+        if drifts or self.bus.acts_at("hosts", "skew"):
             clock = self.hosts.clock_of(process.unit_name)
             runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
         store: Store = ProcessStore(self.driver, self.connection, process, self._database_line)
@@ -157,6 +161,11 @@ class World:
         if met and process.is_hosted:  # nobody else pays for a look at every transaction
             store = StoreWire(self, store, self.database, self.hosts, process)
         ids = ProcessIds(self.draws, process)
+        provider: ScoreProvider = ProviderWire(self, self.provider, guard)
+        if drifts:
+            host = self.hosts.host_of(process.unit_name)
+            store = HostStore(store, self.database, self.hosts.drifts, host, process)
+            provider = HostProvider(provider, self.hosts.drifts, host)
         return Ports(
             runtime=runtime,
             signals=signals,
@@ -164,7 +173,7 @@ class World:
             ids=ids,
             entropy=DrawnEntropy(self.draws),
             processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),
-            provider=ProviderWire(self, self.provider, guard),
+            provider=provider,
             hosts=HostTransports(
                 wsman=WsmanWire(self, self.hosts, self.winrm, guard),
                 ssh=SshWire(self, self.hosts, guard),

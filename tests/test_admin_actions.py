@@ -37,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "quarantine/resolve": {"batch_id": 9, "reason": "told again"},
     "orders/issue": {"incident_id": "incident_9"},
     "incidents/resolve": {"incident_id": "incident_9", "reason": "looked into"},
+    "incidents/remedy": {"incident_id": "incident_9", "reason": "it has helped before"},
     "incidents/reopen": {"incident_id": "incident_9", "reason": "it goes on"},
     "hosts/sync": {"host": "host-9", "reason": "a minute behind"},
     "config/apply": {"setting": "colour", "value": 9, "reason": "slow"},

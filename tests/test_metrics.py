@@ -131,9 +131,9 @@ def scores() -> Made:
 
 
 ORDER = (
-    "insert into incidents values ('i1', 'h1', 'service_running', 'app', 'stopped', 5000, 'OPEN', null)",
+    "insert into incidents values ('i1', 'h1', 'service_running', 'app', 'stopped', 5000, 'OPEN', 'L1', null)",
     "insert into remediation_orders values"
-    " ('o1', 'i1', 'R1', 'rb', 'h1', 'ISSUED', 0, 6000, null, null, null, 9000, null)",
+    " ('o1', 'i1', 'R1', 'rb', 'h1', 'ISSUED', 0, 6000, null, null, null, 9000, null, null, null, 0)",
 )
 FAILED = "update transfers set status = 'FAILED_TERMINAL', reason = 'account_closed', done_at = 9000"
 STUCK = "update transfers set status = 'RETRYABLE', created_at = 4000, reason = "
@@ -171,7 +171,8 @@ STANDING: list[tuple[Callable[[], Made], tuple[str, ...], tuple[str, ...], float
      ("payout_due_timestamp_seconds", "c1"), 2, ("update contests set status = 'PAID_OUT'",)),
     (healing, ORDER, ("remediation_order_oldest_open_timestamp_seconds", "h1"), 6,
      ("update remediation_orders set status = 'COMPLETED', finished_at = 7000",)),
-    (healing, ORDER[:1], ("host_incident_unmatched_timestamp_seconds", "h1", "service_running"), 5,
+    (healing, (*ORDER[:1], "update incidents set level = 'L2'"),
+     ("host_incident_unmatched_timestamp_seconds", "h1", "service_running"), 5,
      ("update incidents set status = 'RESOLVED'",)),
     (healing, (*ORDER, "update remediation_orders set status = 'EXPIRED', finished_at = 8000"),
      ("healing_rule_failed_timestamp_seconds", "R1"), 8, ("update remediation_orders set status = 'COMPLETED'",)),
@@ -223,7 +224,7 @@ def test_a_host_is_down_while_an_order_does_not_reach_it_and_untold_of_without_o
 
     for sql in (
         "update incidents set host = 'lin-1'",
-        "update remediation_orders set host = 'lin-1', expires_at = 1e15",
+        "update remediation_orders set host = 'lin-1', expires_at = 1e15, rule_id = 'L1-LIN-SERVICE-STOPPED'",
     ):
         for first in ORDER if "incidents" in sql else ():
             world.write(lambda tx, first=first: tx.run(first))

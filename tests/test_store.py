@@ -131,6 +131,8 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
         row |= {"prior_status": "PENDING", "new_status": "FAILED", "settled_by": DAEMON, "settled_at": 5}  # as was
     if table == "settlement_acceptance":
         row |= dict.fromkeys(("link_growth", "executed", "log_growth", "lvi"), "FAIL" if changed else "PASS")
+    if "level" in row:
+        row["level"] = "L2" if changed else "L1"
     if "verdict" in row:
         row["verdict"] = "DUPLICATE" if changed else "ADMIT"
     return row

@@ -42,7 +42,7 @@ ALL = [
 @pytest.fixture(scope="module", params=ALL)
 def violated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A small run with one violation and no fault. Quarantines, and so their table, need a feed that tells lies, and
-    nobody carries out a runbook unless something is out of order."""
+    nobody carries out a runbook or heals a host unless something is out of order."""
     folder = tmp_path_factory.mktemp("violated")
     name, params = request.param
     text = (ROOT / "scenarios" / "small.yaml").read_text()
@@ -56,6 +56,8 @@ def violated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         text += "  - {runbook: configuration_change, at: day 2 15:00}\n"
     if "runbook" in params.get("table", ""):
         text, incident = f"{text}\noperations: true\n", "  - {fault: provider.outage, params: {outage_min: 170}}\n"
+    if params.get("table") == "healing_telemetry":
+        incident = "  - {fault: platform.crash}\n"
     path = folder / "violated.yaml"
     path.write_text(f"{text}\nfaults:\n{incident}  - {{fault: {name}, params: {json.dumps(params)}}}\n")
     return run_into(folder / "out", path)

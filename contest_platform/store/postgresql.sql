@@ -134,6 +134,41 @@ CREATE TABLE golfers (
     PRIMARY KEY (tournament_id, golfer_id)
 );
 
+CREATE TABLE healing_rules (
+    rule_id TEXT COLLATE "C" NOT NULL,
+    source TEXT COLLATE "C" NOT NULL,
+    os TEXT COLLATE "C" NOT NULL,
+    check_name TEXT COLLATE "C" NOT NULL,
+    runbook_id TEXT COLLATE "C" NOT NULL,
+    probe TEXT COLLATE "C" NOT NULL,
+    well TEXT COLLATE "C" NOT NULL,
+    remedy TEXT COLLATE "C" NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL,
+    promoted_at BIGINT,
+    withdrawn_at BIGINT,
+    PRIMARY KEY (rule_id),
+    CONSTRAINT source_is_known CHECK (source = 'builtin' or source = 'promoted'),
+    CONSTRAINT status_is_known CHECK (status = 'CANDIDATE' or status = 'ACTIVE' or status = 'WITHDRAWN')
+);
+
+CREATE TABLE healing_telemetry (
+    telemetry_id TEXT COLLATE "C" NOT NULL,
+    at BIGINT NOT NULL,
+    level TEXT COLLATE "C" NOT NULL,
+    rule_id TEXT COLLATE "C" NOT NULL,
+    runbook_id TEXT COLLATE "C" NOT NULL,
+    incident_id TEXT COLLATE "C" NOT NULL,
+    order_id TEXT COLLATE "C",
+    host TEXT COLLATE "C" NOT NULL,
+    check_name TEXT COLLATE "C" NOT NULL,
+    stage TEXT COLLATE "C" NOT NULL,
+    outcome TEXT COLLATE "C" NOT NULL,
+    detail TEXT COLLATE "C",
+    PRIMARY KEY (telemetry_id),
+    CONSTRAINT level_is_known CHECK (level = 'L1' or level = 'L2')
+);
+
 CREATE TABLE hole_scores (
     tournament_id TEXT COLLATE "C" NOT NULL,
     golfer_id TEXT COLLATE "C" NOT NULL,
@@ -153,8 +188,11 @@ CREATE TABLE incidents (
     observed TEXT COLLATE "C" NOT NULL,
     reported_at BIGINT NOT NULL,
     status TEXT COLLATE "C" NOT NULL,
+    level TEXT COLLATE "C" NOT NULL,
     resolved_at BIGINT,
-    PRIMARY KEY (incident_id)
+    PRIMARY KEY (incident_id),
+    CONSTRAINT status_is_known CHECK (status = 'OPEN' or status = 'RESOLVED'),
+    CONSTRAINT level_is_known CHECK (level = 'L1' or level = 'L2')
 );
 
 CREATE TABLE ingestion_batches (
@@ -328,6 +366,9 @@ CREATE TABLE remediation_orders (
     finished_at BIGINT,
     expires_at BIGINT NOT NULL,
     detail TEXT COLLATE "C",
+    verify_at BIGINT,
+    verified_at BIGINT,
+    verifications BIGINT NOT NULL,
     PRIMARY KEY (order_id),
     CONSTRAINT status_is_known CHECK (status = 'ISSUED' or status = 'DELIVERED' or status = 'ACKNOWLEDGED' or status = 'COMPLETED' or status = 'FAILED' or status = 'EXPIRED')
 );
@@ -606,6 +647,12 @@ for each row execute function refuse('backups is append-only');
 create trigger backups_refuses_delete before delete on backups
 for each row execute function refuse('backups is append-only');
 
+create trigger healing_telemetry_refuses_update before update on healing_telemetry
+for each row execute function refuse('healing_telemetry is append-only');
+
+create trigger healing_telemetry_refuses_delete before delete on healing_telemetry
+for each row execute function refuse('healing_telemetry is append-only');
+
 create function access_log_refuses_replace() returns trigger language plpgsql set search_path from current as $$
 begin
     if exists (select 1 from access_log where n = new.n) then
@@ -860,6 +907,9 @@ for each statement execute function refuse('config_versions is not emptied');
 create trigger backups_refuses_truncate before truncate on backups
 for each statement execute function refuse('backups is not emptied');
 
+create trigger healing_telemetry_refuses_truncate before truncate on healing_telemetry
+for each statement execute function refuse('healing_telemetry is not emptied');
+
 create trigger settlement_packs_refuses_truncate before truncate on settlement_packs
 for each statement execute function refuse('settlement_packs is not emptied');
 
@@ -889,6 +939,10 @@ grant insert, update, delete on disputes to :"app", :"ingestion", :"settlement";
 grant insert, update, delete on entries to :"app", :"ingestion", :"settlement";
 
 grant insert, update, delete on golfers to :"app", :"ingestion", :"settlement";
+
+grant insert, update, delete on healing_rules to :"app", :"ingestion", :"settlement";
+
+grant insert on healing_telemetry to :"app", :"ingestion", :"settlement";
 
 grant insert, update, delete on hole_scores to :"app", :"ingestion", :"settlement";
 

@@ -52,7 +52,7 @@ class Refused(_FirstConnections):
         " leaked shells every connection was refused (CrowdStrike/falcon-orchestrator#20)."
     )
     exercises = "Giving a remediation order up, or leaving it open for ever, when its host cannot be reached."
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "refused"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "refused"})
     Params = RefusedParams
     params: RefusedParams
 
@@ -72,7 +72,7 @@ class ConnectTimeout(_FirstConnections):
         " time-out: pywinrm has one read_timeout for connecting and reading (0.5.0, measured)."
     )
     exercises = "Waiting without end for a connection, and taking one that was never made for a lost answer."
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "dropped"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "dropped"})
     Params = ConnectTimeoutParams
     params: ConnectTimeoutParams
 
@@ -115,7 +115,7 @@ class Unreachable(_LastsMinutes):
     )
     exercises = "An order that is tried until it runs out, and that nobody gives again when the host is back."
     recovery = RecoverySpec("rule", "The order is tried each minute, and another is issued when it has run out.", 7_200)
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "refused"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "refused"})
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse() if self.befalls(call) else None
