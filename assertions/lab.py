@@ -6,6 +6,7 @@ Invariant: nothing that the platform says of itself decides whether a host is we
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from assertions.once import once
@@ -113,17 +114,22 @@ def allowed(evidence: Evidence) -> dict[str, list[Experiment]]:
 
 
 def excuse(evidence: Evidence, one: Experiment) -> Excuse:
+    rules = {
+        rule
+        for rule, os, check in evidence.rows("platform.healing_rules", "rule_id", "os", "check_name")
+        if (os, check) == (one.os, one.check)
+    }
     orders = [
         (issued_at, f"the order under {rule} is {status} ({detail or 'no detail'})")
         for host, rule, status, issued_at, detail in evidence.rows(
             "platform.remediation_orders", "host", "rule_id", "status", "issued_at", "detail"
         )
-        if host == one.host and issued_at >= one.drifted_at
+        if host == one.host and rule in rules and issued_at >= one.drifted_at
     ]
     fired = [
         key
         for key, at, state, labels in evidence.rows("monitoring.alerts", "dedup_key", "at", "state", "labels")
-        if state == "firing" and at >= one.drifted_at and json.loads(labels).get("host") == one.host
+        if state == "firing" and at >= one.drifted_at and _names(json.loads(labels), one)
     ]
     handed_on = [
         (incident, reason)
@@ -139,9 +145,13 @@ def is_about(evidence: Evidence, incident: str, one: Experiment) -> bool:
     check, or the rule for it."""
     labels = dict(label.split("=", 1) for label in incident.split(":") if "=" in label)
     if labels.get("host") == one.host:
-        return labels.get("check", one.check) == one.check
+        return _names(labels, one)
     rules = evidence.rows("platform.healing_rules", "rule_id", "os", "check_name")
     return (labels.get("rule_id"), one.os, one.check) in set(rules)
+
+
+def _names(labels: Mapping[str, str], one: Experiment) -> bool:
+    return labels.get("host") == one.host and labels.get("check", one.check) == one.check
 
 
 def by_promoted_rule(evidence: Evidence) -> set[str]:
