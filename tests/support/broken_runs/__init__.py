@@ -6,6 +6,14 @@ from tests.support.broken_runs import conduct, healing, money, operations, outsi
 from tests.support.broken_runs.change import BREAKS, ONLY_INCONCLUSIVE
 
 __all__ = [
-    *("BREAKS", "ONLY_INCONCLUSIVE", "conduct", "healing", "money", "operations", "outside", "scores", "shells"),
+    "BREAKS",
+    "ONLY_INCONCLUSIVE",
+    "conduct",
+    "healing",
+    "money",
+    "operations",
+    "outside",
+    "scores",
+    "shells",
     "watching",
 ]
