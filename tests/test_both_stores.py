@@ -154,14 +154,29 @@ def test_a_server_that_goes_away_ends_the_run_and_leaves_no_half_of_it(server: s
 def test_a_store_that_cannot_be_used_is_named_with_what_it_lacks(
     server: str, store: str, told: str, tmp_path: Path
 ) -> None:
+    own = server.rpartition("/apart_")[2].partition("?")[0]
+    names = {role: f"{role}_{own}" for role in ("nobody", "poor", "maker")}
+    urls = {role: server.replace("//postgres:", f"//{name}:") for role, name in names.items()}
     with connect(server) as connection:
-        for role, rights in (("poor", ""), ("maker", "createrole")):
-            if not connection.execute("select 1 from pg_roles where rolname = %s", [role]).fetchall():
-                connection.execute(f"create role {role} login {rights}")
-    urls = {role: server.replace("//postgres:", f"//{role}:") for role in ("nobody", "poor", "maker")}
-    said = absence("run", "small", "--out", tmp_path, "--store", store.format(**urls))
+        connection.execute(f"create role {names['poor']} login; create role {names['maker']} login createrole")
+        try:
+            said = absence("run", "small", "--out", tmp_path, "--store", store.format(**urls))
+        finally:
+            connection.execute(f"drop role {names['poor']}, {names['maker']}")
     assert said.exit_code == 2
     assert told in said.stderr
     assert "secret" not in said.stderr
     assert list(tmp_path.iterdir()) == []
     assert schemas(server) == []
+
+
+def test_a_role_with_the_two_rights_that_are_asked_for_is_enough(server: str, tmp_path: Path) -> None:
+    own = server.rpartition("/apart_")[2].partition("?")[0]
+    with connect(server) as connection:
+        connection.execute(f"create role may_{own} login createrole; grant create on database apart_{own} to may_{own}")
+        try:
+            url = server.replace("//postgres:", f"//may_{own}:")
+            assert absence("run", "small", "--out", tmp_path, "--store", url).exit_code == 0
+            assert schemas(server) == []
+        finally:
+            connection.execute(f"drop owned by may_{own}; drop role may_{own}")

@@ -157,7 +157,10 @@ class PostgresDatabase:
 
     def by_hand(self, statements: Sequence[str], role: str, bypass: str = "") -> tuple[int, int]:
         begin = [f'begin; set local role "{role_of(self.schema, READER)}"' if role == READER else "begin"]
-        before, after = ([f"alter table {bypass} {verb} trigger user"] * bool(bypass) for verb in ("disable", "enable"))
+        names = self._triggers(bypass)
+        before, after = (
+            [f"alter table {bypass} {verb} trigger {name}" for name in names] for verb in ("disable", "enable")
+        )
         changed = done = 0
         try:
             for sql in (*begin, *before, *map(self._of_its_table, statements), *after, "commit"):
@@ -169,6 +172,14 @@ class PostgresDatabase:
             done, changed = done + 1, 0
         self.forget()
         return done, changed
+
+    def _triggers(self, table: str) -> list[str]:
+        """Those of its rows. What is not emptied stays so: no statement that all stores are told empties a table."""
+        found = """
+            select t.tgname::text from pg_trigger t join pg_class c on c.oid = t.tgrelid
+            where c.relname = $1 and c.relnamespace = current_schema()::regnamespace and t.tgtype & 32 = 0 order by 1
+        """
+        return [name for [name] in self._cursor.execute(found, [table]).fetchall()]
 
     def _of_its_table(self, sql: str) -> str:
         """`drop trigger NAME`, as all stores are told it, with the table that PostgreSQL wants to be told as well."""
