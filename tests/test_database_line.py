@@ -14,7 +14,7 @@ from contest_platform.ports import DeadlineExceeded, StoreBusy, StoreDamaged, Tx
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.units import UNITS
-from seams.faults import Abort, Binding, Call, Delay, Effect, Fault, LoseAnswer, Overlook, Parameters, Refuse
+from seams.faults import Abort, Binding, Call, Delay, Drop, Effect, Fault, LoseAnswer, Overlook, Parameters, Refuse
 from simulator.actors.database_server import DatabaseServer
 from simulator.processes import Process, ProcessStore
 from simulator.wires.database import DatabaseLine, Pool
@@ -185,7 +185,21 @@ def test_what_a_transaction_raises_by_itself_is_raised_although_its_connection_w
 
 def test_an_effect_that_the_seam_does_not_know_is_refused() -> None:
     with pytest.raises(TypeError, match="seam store"):
-        Bench(Delay(1)).transact(sign_up)
+        Bench(Drop()).transact(sign_up)
+
+
+def test_who_stands_still_before_a_transaction_begins_it_when_he_goes_on_and_as_things_are_then() -> None:
+    bench = Bench(Delay(60_000))
+    at: list[int] = []
+
+    def note(tx: Tx) -> str:
+        at.append(tx.now)
+        return sign_up(tx)
+
+    assert bench.transact(note) == "signed up"
+    assert at == [MONDAY + 60_000]
+    assert (bench.users(), audit_rows(bench)) == (1, 1)
+    assert bench.incidents() == [("system:app", "users.sign_up", "stood_still")]
 
 
 # --- the pool of a process --------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ NEEDED: list[tuple[str, Plant, str]] = [
     ("golfers.withdrawn", defects.withdrawals_are_not_noticed, "ingestion.statuses_equal_official"),
     ("golfers.disqualified", defects.after_the_end_nothing_changes, "ingestion.statuses_equal_official"),
     ("golfers.cut", defects.there_is_one_cut, "ingestion.statuses_equal_official"),
-    ("platform.daemon_paused", defects.what_was_read_is_still_so, "settlement.nothing_left_behind"),
+    ("daemons.paused", defects.what_was_read_is_still_so, "settlement.nothing_left_behind"),
 ]
 """(fault, the defect that lays the platform open to it, the family or promise that must break)."""
 FAILS_ANYWAY = {defects.withdrawals_are_not_noticed}

@@ -101,7 +101,9 @@ def test_the_attempt_is_on_record_before_it_is_made() -> None:
 def test_a_contest_without_a_prize_to_pay_is_paid_out_at_once() -> None:
     world = settled()
     world.connection.execute("drop trigger settlement_packs_daemon_authority")
-    world.connection.execute("update settlement_packs set status = 'ORPHANED_OUTCOME_MISSING'")
+    world.connection.execute(
+        "update settlement_packs set status = 'ORPHANED_OUTCOME_MISSING', fail_reason_code = 'outcome_missing'"
+    )
     payouts = world.life(PayoutsService)
     world.work(payouts)
     assert (world.status(), transfers(world), world.due(payouts)) == ("PAID_OUT", [], None)
