@@ -52,7 +52,7 @@ class Refused(_FirstConnections):
         " leaked shells every connection was refused (CrowdStrike/falcon-orchestrator#20)."
     )
     exercises = "Giving a remediation order up, or leaving it open for ever, when its host cannot be reached."
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "refused"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "refused"})
     Params = RefusedParams
     params: RefusedParams
 
@@ -72,7 +72,7 @@ class ConnectTimeout(_FirstConnections):
         " time-out: pywinrm has one read_timeout for connecting and reading (0.5.0, measured)."
     )
     exercises = "Waiting without end for a connection, and taking one that was never made for a lost answer."
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "dropped"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "dropped"})
     Params = ConnectTimeoutParams
     params: ConnectTimeoutParams
 
@@ -115,7 +115,7 @@ class Unreachable(_LastsMinutes):
     )
     exercises = "An order that is tried until it runs out, and that nobody gives again when the host is back."
     recovery = RecoverySpec("rule", "The order is tried each minute, and another is issued when it has run out.", 7_200)
-    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": HOST, "outcome": "refused"})
+    bite = BiteSpec("hosts.requests", {"n": "$victim", "host": "$entity", "outcome": "refused"})
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse() if self.befalls(call) else None
@@ -131,7 +131,7 @@ class Unauthorized(_LastsMinutes):
     )
     exercises = "Reading a refusal of credentials as an answer, or giving a host up for good because of it."
     recovery = _TRIED_AGAIN
-    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, "status": 401})
+    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": "$entity", "status": 401})
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(401) if self.befalls(call) else None
@@ -155,7 +155,7 @@ class Unavailable(_FirstConnections):
         " empty body, for pywinrm a WinRMTransportError, which is no WinRMError (0.5.0, measured)."
     )
     exercises = "A crash on an error of a class of its own; a shell that is left because its Delete met a 503."
-    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, "soap": False})
+    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": "$entity", "soap": False})
     Params = UnavailableParams
     params: UnavailableParams
 
