@@ -131,7 +131,7 @@ class Unauthorized(_LastsMinutes):
     )
     exercises = "Reading a refusal of credentials as an answer, or giving a host up for good because of it."
     recovery = _TRIED_AGAIN
-    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, "status": 401})
+    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": "$entity", "status": 401})
 
     def effect(self, call: Call) -> Effect | None:
         return Refuse(401) if self.befalls(call) else None
@@ -155,7 +155,7 @@ class Unavailable(_FirstConnections):
         " empty body, for pywinrm a WinRMTransportError, which is no WinRMError (0.5.0, measured)."
     )
     exercises = "A crash on an error of a class of its own; a shell that is left because its Delete met a 503."
-    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, "soap": False})
+    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": "$entity", "soap": False})
     Params = UnavailableParams
     params: UnavailableParams
 

@@ -35,7 +35,7 @@ _PROBED = RecoverySpec("rule", "The service is probed before anything is repeate
 
 def _shown(**columns: Any) -> BiteSpec:
     """The message that it befell, as the host's own log has it."""
-    return BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, **columns})
+    return BiteSpec("hosts.exchanges", {"message_id": "$victim", **columns})
 
 
 class _First(Fault):

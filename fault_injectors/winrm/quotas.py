@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from fault_injectors.moments import MINUTE_MS
-from fault_injectors.winrm.after_crash import HOST, First, after_crash
+from fault_injectors.winrm.after_crash import First, after_crash
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Call, Effect, Fault, Guarantees, Parameters, RecoverySpec, Refuse
 
@@ -97,7 +97,7 @@ class Quota(Fault):
     )
     exercises = "Looking for the code in one place only, and taking what bears none for a broken host."
     recovery = RecoverySpec("rule", "The order is tried again until there is room.", 7_200)
-    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "host": HOST, "status": 500})
+    bite = BiteSpec("hosts.exchanges", {"message_id": "$victim", "status": 500})
     Params = QuotaParams
     params: QuotaParams
 
