@@ -16,7 +16,7 @@ STUCK, PARTIAL, DELAYED = "payout_transfer_stuck_in_retryable", "payout_partial_
 EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "calm": (PASS, set()),
     "chaos_lab": (PASS, set()),
-    "chaos_lab_winrm": (PASS, {"host_unreachable", "remediation_order_stuck"}),
+    "chaos_lab_winrm": (PASS, {"host_incident_unmatched", "host_unreachable", "ingestion_lag"}),
     "customers": (PASS, set()),
     "default": (PASS, set()),
     "drills": (
