@@ -133,6 +133,7 @@ def _conclude(outcome: Any, as_json: bool) -> None:
                     "money_cents": first.money_cents,
                 },
                 "not_exercised": [{"assertion": n.assertion, "what": n.what} for n in verdict.not_exercised],
+                **({"lab": story.lab.json()} if story.lab.told else {}),
                 "assertions": {result.id: result.status.value for result in verdict.results},
                 "work": {name: getattr(outcome.work, name) for name in outcome.work.__slots__},
                 "seconds": {stage: round(s, 4) for stage, s in outcome.stages.seconds.items()},
@@ -146,10 +147,11 @@ def _conclude(outcome: Any, as_json: bool) -> None:
 
 
 def _print_summary(story: Any, replay: str, report: Path) -> None:
-    from reports.console import summary
+    from reports.console import lab, summary
 
     markup = wants_markup()
     print_lines(summary(story, replay_command=replay, report_path=str(report), markup=markup), markup)
+    print_lines(lab(story, markup=markup), markup)
 
 
 # --- what is done with a run ---------------------------------------------------------------------------------------

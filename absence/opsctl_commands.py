@@ -11,11 +11,11 @@ from operations.runbooks.commands import Commands, CommandSpec
 NUDGES = frozenset({
     "ingestion poll", "settlement rerun", "transfers retry", "webhooks replay", "scores replay", "quarantine resolve",
     "orders issue", "payments reconcile", "payouts start", "refunds retry", "backup create", "backup restore",
-    "services restart", "hosts sync",
+    "services restart", "hosts sync", "incidents remedy",
 })  # fmt: skip
 """Acting commands that have the platform do now what it would do by itself: they leave nothing to undo.
 A backup, and a trial of one outside the platform, leave nothing either. A host's time service sets its
-clock by itself."""
+clock by itself. A remedy makes of a host what it should be, and an agent that reports it again takes that back."""
 
 
 def known_commands() -> Commands:

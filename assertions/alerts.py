@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assertions.facts import facts
 from assertions.hands import free_for, hands
+from assertions.lab import by_promoted_rule, experiments
 from assertions.model import Finding, assertion
 from assertions.once import once
 from assertions.outlook import observed_from
@@ -161,6 +162,8 @@ def incidents_raised(evidence: Evidence) -> Finding:
     for fault in evidence.plan.faults:
         if fault.recovery.by != "runbook" or fault.id not in bites:
             continue
+        if fault.id in by_promoted_rule(evidence):
+            continue  # nobody was needed any more
         found.owed += 1
         named, bitten_at = alerts_of(evidence, fault), bites[fault.id]
         if not named:
@@ -237,7 +240,15 @@ def none_without_incident(evidence: Evidence) -> Finding:
         attacked = any(at <= change.active_at <= at + ATTACK_MS for at in attacks)
         since_at = change.active_at - max(map(_age_ms, rules(evidence).get(change.alert, [])), default=0)
         acted = [span for span in known.spans if span.from_at <= change.active_at]
-        if not attacked and all(span.over_at is not None and span.over_at < since_at for span in acted):
+        drifting = any(
+            one.drifted_at <= change.active_at and (one.healed_at is None or since_at <= one.healed_at)
+            for one in experiments(evidence)
+        )
+        if (
+            not attacked
+            and not drifting
+            and all(span.over_at is not None and span.over_at < since_at for span in acted)
+        ):
             found.breaks(
                 f"{change.dedup_key} fired at {instant(change.at)}, active since {instant(change.active_at)}, and "
                 f"nothing was out of order",

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from assertions.facts import facts
+from assertions.lab import allowed
 from assertions.model import Finding, assertion
 from assertions.words import HOUR_MS, dollars, instant
 
@@ -153,11 +154,12 @@ def converged(evidence: Evidence) -> Finding:
                 f"{intent.user_id} can still pay it",
                 intent.created_at, intent.amount_cents,
             )  # fmt: skip
+    may_stay = {(host, one.check) for host, unhealed in allowed(evidence).items() for one in unhealed}
     for incident, host, check, status, at in evidence.rows(
         "platform.incidents", "incident_id", "host", "check_name", "status", "reported_at"
     ):
         found.saw += 1
-        if status == "OPEN":
+        if status == "OPEN" and (host, check) not in may_stay:
             pending(f"incidents/{incident}", f"the incident {incident} ({check} on {host}) is OPEN", at)
     for book, name, key, is_open, since in (
         ("settlement_packs", "the settlement pack", "pack_id", {"PENDING"}, "created_at"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assertions.facts import facts
 from assertions.hands import ENDS
+from assertions.lab import allowed, by_promoted_rule, is_about
 from assertions.model import Finding, assertion
 from assertions.words import duration, instant
 
@@ -65,9 +66,12 @@ def nothing_escalated(evidence: Evidence) -> Finding:
     pages = sum(action == "acknowledge" for (action,) in evidence.rows("pager.events", "action"))
     found = Finding("pages", pages, 0)
     end = facts(evidence).ended_at
+    may_stay = [one for unhealed in allowed(evidence).values() for one in unhealed]
     for at, principal, incident, runbook, reason in evidence.rows(
         "operator.escalations", "at", "principal", "incident", "runbook", "reason"
     ):
+        if any(at >= one.drifted_at and is_about(evidence, incident, one) for one in may_stay):
+            continue  # the scenario says that this host may stay as it is, and that it is handed on
         tried = f"the runbook {runbook}" if runbook else "no runbook"
         found.breaks(
             f"{principal} had {tried} for {incident}, and had to hand it on: {reason}; from {instant(at)} on the "
@@ -257,7 +261,12 @@ def faults_recovered(evidence: Evidence) -> Finding:
     bites: dict[str, int] = {}
     for fault_id, at in evidence.rows("injector.bites", "fault_id", "at"):
         bites.setdefault(fault_id, at)
-    owed = [fault for fault in evidence.plan.faults if fault.recovery.by == "runbook" and fault.id in bites]
+    by_rule = by_promoted_rule(evidence)
+    owed = [
+        fault
+        for fault in evidence.plan.faults
+        if fault.recovery.by == "runbook" and fault.id in bites and fault.id not in by_rule
+    ]
     found = Finding("faults", 0, len(owed))
     for fault in owed:
         since, within_ms = bites[fault.id], fault.recovery.within_s * 1_000

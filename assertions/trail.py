@@ -31,8 +31,8 @@ ROW_AUDITED = (
     "tournaments", "users", "contests", "entries", "payments", "webhook_inbox", "refunds", "disputes",
     "quarantine_resolutions", "score_audits", "outcomes", "settlement_packs", "outcome_pack_links",
     "outcome_settlement_log", "settlement_audit", "post_mortem_settlement", "transfers", "transfer_attempts",
-    "incidents", "remediation_orders", "runbook_executions", "runbook_execution_steps",
-    "config_versions", "backups",
+    "incidents", "remediation_orders", "healing_rules", "healing_telemetry", "runbook_executions",
+    "runbook_execution_steps", "config_versions", "backups",
 )  # fmt: skip
 BATCHES = "ingestion_batches"
 EFFECT_COLUMNS = ("intent_id", "processor_refund_id", "processor_transfer_id")

@@ -17,6 +17,7 @@ from contest_platform.statuses import (
     EXECUTION_STATUSES,
     INBOX_STATUSES,
     INCIDENT_STATUSES,
+    LEVELS,
     ORDER_STATUSES,
     PACK_STATUSES,
     REFUND_STATUSES,
@@ -240,16 +241,22 @@ _ALL = (
          _argument("host", "the host"), REASON, example='lin-app-1 --reason "two minutes behind"'),
     _read(
         "incidents list", "incidents", "What the agents of the hosts reported",
-        _list("incident_id status host check:check_name target orders reported_at resolved_at resolved_s "
+        _list("incident_id status level host check:check_name target orders reported_at resolved_at resolved_s "
               "observed"),
-        _one_of("status", INCIDENT_STATUSES), Option("--host", "host", "only of this"),
+        _one_of("status", INCIDENT_STATUSES), _one_of("level", LEVELS), Option("--host", "host", "only of this"),
         Option("--check", "check", "only of this"), Option("--target", "target", "only of this"), LIMIT,
         example="incidents list --status OPEN",
     ),
     _act("incidents resolve", "incidents/resolve", "End an incident that no rule heals", DONE,
          _argument("incident_id", "the incident"), REASON, example='incident_1 --reason "looked into"'),
+    _act("incidents remedy", "incidents/remedy", "Try on its host what is known to help", DONE,
+         _argument("incident_id", "the incident"), REASON, example='incident_1 --reason "it has helped before"'),
     _act("incidents reopen", "incidents/reopen", "Take that back", DONE,
          _argument("incident_id", "the incident"), REASON, example='incident_1 --reason "it goes on"'),
+    _read("rules list", "rules", "The rules by which hosts are healed",
+          _list("rule_id source status os check:check_name runbook_id helped healed in_vain created_at promoted_at "
+                "withdrawn_at"),
+          Option("--rule", "rule_id", "only this"), LIMIT, example="rules list --rule L1-WIN-SERVICE-STOPPED"),
     _read(
         "orders list", "orders", "Remediation orders",
         _list("order_id status host check:check_name target rule_id runbook_id attempts issued_at expires_at "

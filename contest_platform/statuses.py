@@ -23,7 +23,19 @@ TRANSFER_STATUSES = ("PENDING", "SUBMITTED", "PAID", "RETRYABLE", "FAILED_TERMIN
 ATTEMPT_OUTCOMES = ("SUCCEEDED", "REJECTED", "UNKNOWN")
 VERDICTS = ("ADMIT", "DUPLICATE", "CORRECTION", "QUARANTINE", "REJECT")
 ORDER_STATUSES = ("ISSUED", "DELIVERED", "ACKNOWLEDGED", "COMPLETED", "FAILED", "EXPIRED")
+ORDER_STEPS: dict[str, tuple[str, ...]] = {
+    "ISSUED": ("DELIVERED", "FAILED", "EXPIRED"),
+    "DELIVERED": ("ACKNOWLEDGED", "COMPLETED", "FAILED", "EXPIRED"),
+    "ACKNOWLEDGED": ("COMPLETED", "FAILED", "EXPIRED"),
+}
+"""Where an order goes from where. Delivered: its host has answered; acknowledged: its remedy has run there. One that is
+delivered to a host that is well already is completed without."""
 INCIDENT_STATUSES = ("OPEN", "RESOLVED")
+LEVELS = ("L1", "L2")
+"""Who is to heal an incident: a rule, or ops."""
+RULE_SOURCES = ("builtin", "promoted")
+RULE_STATUSES = ("CANDIDATE", "ACTIVE", "WITHDRAWN")
+"""A candidate has been tried at L2, an active rule is served, a withdrawn one is not any more."""
 EXECUTION_STATUSES = ("pending", "in_progress", "completed", "failed", "partial")
 """Of a runbook execution. It begins in progress and ends in one of the last three, once."""
 EXECUTION_ENDS = ("completed", "failed", "partial")

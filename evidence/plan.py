@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from evidence.canonical import canonical
 
 PLAN_VERSION = 1
-_LEFT_OUT = ("drills", "settings")
+_LEFT_OUT = ("drills", "settings", "unhealed")
 """What stands in a plan only if there is any: a plan that has none keeps its hash."""
 
 
@@ -185,6 +185,8 @@ class Plan(Model):
     settings: dict[str, int] = {}
     """What the platform was deployed with where that is not what its committed profile says."""
     drills: list[Drill] = []
+    unhealed: list[str] = []
+    """Faults of hosts (ids of the registry) that may stay unhealed, if that is on record as it must be."""
     tournaments: list[Tournament]
     contests: list[Contest]
     entrants: list[Entrant]

@@ -11,7 +11,7 @@ from fault_injectors.moments import HOUR_MS, MINUTE_MS, in_play
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Call, Effect, Fault, Guarantees, Parameters, RecoverySpec, Refuse
 
-_RUNS_ON = {"ingestion": "win-ingest-1", "settlement": "lin-app-1"}
+_RUNS_ON = {"ingestion": "win-ingest-1", "settlement": "lin-settle-1"}
 
 
 class KilledParams(Parameters):

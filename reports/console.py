@@ -43,9 +43,23 @@ def summary(story: Story, *, replay_command: str, report_path: str, markup: bool
     if plan.operations:
         out.append(say.item("ops", story.attended.sentence()))
         out += [say.style("    ✕ ", "red") + say.data(one.sentence(), 240) for one in story.attended.handed_on[:1]]
+    if story.lab.told:
+        out.append(say.item("hosts", story.lab.sentence()))
     out += _not_exercised(story, say)
     out += [say.item("replay", replay_command, exact=True), say.item("report", report_path, exact=True)]
     return out[:LINES_MAX]
+
+
+def lab(story: Story, *, markup: bool = False) -> list[str]:
+    """A line for each host that drifted: what became of it."""
+    say = _Say(markup)
+    width = max((len(one.experiment.name) for one in story.lab.told), default=0)
+    marks = {True: say.style("✓", "green"), False: say.style("✕", "red")}
+    return [
+        f"    {marks[one.healed]} {one.experiment.os:<7} {say.data(f'{one.experiment.name:<{width}}')} "
+        f"{say.data(one.experiment.host)}: {say.data(one.sentence(), 400)}"
+        for one in story.lab.told
+    ]
 
 
 def _not_exercised(story: Story, say: _Say) -> list[str]:

@@ -50,6 +50,7 @@ def render(
         "## Faults",
         faults(story),
         *(_attended(story) if plan.operations else ()),
+        *(_lab(story) if story.lab.told else ()),
         *(_coverage(coverage) if coverage else ()),
         "## Timeline",
         timeline(story, cut(events, EVENTS_MAX)),
@@ -57,6 +58,15 @@ def render(
         table(["fact", "value"], [[md(name), code(value)] for name, value in run_facts(story, accounts)]),
     ]
     return ("\n\n".join(parts) + "\n").encode(errors="replace")
+
+
+def _lab(story: Story) -> list[str]:
+    rows = [
+        [code(one.experiment.name), md(one.experiment.host), story.when(one.experiment.drifted_at), md(one.sentence())]
+        for one in story.lab.told
+    ]
+    told = f"{story.lab.sentence()}."
+    return ["## Hosts that drifted", told, table(["experiment", "host", "drifted", "what became of it"], rows)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:

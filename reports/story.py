@@ -14,6 +14,7 @@ from assertions.windows import Span, spans
 from evidence.manifest import JOURNAL, PLAN
 from reports import words
 from reports.attended import Attended, attended
+from reports.lab import Lab, lab_of
 
 if TYPE_CHECKING:
     from assertions.judge import FirstBroken, Verdict
@@ -92,6 +93,8 @@ class Story(NamedTuple):
     steps: list[Step]
     attended: Attended
     """What ops did; of a run with nobody on call nothing."""
+    lab: Lab
+    """What became of hosts that drifted; of a run without nothing."""
     end_at: int
     """The last instant of the run that anybody recorded."""
     events: int
@@ -184,6 +187,7 @@ def tell(evidence: Evidence, verdict: Verdict) -> Story:
         ],
         [Step(*row) for row in evidence.rows("platform.remediation_orders", *columns)],
         attended(evidence, facts(evidence).ended_at),
+        lab_of(evidence),
         facts(evidence).ended_at,
         len(facts(evidence).event_instants),
         _digest(evidence),

@@ -22,6 +22,8 @@ from scenarios.model import Marks, Scenario, ScenarioModel
 FOLDER = Path(__file__).parent
 RUNBOOKS = FOLDER.parent / "runbooks"
 Loc = tuple[str | int, ...]
+DRIFT = ("hosts", "drift")
+"""Seam and operation of the faults after which a host has to be healed."""
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -193,6 +195,7 @@ class _Reader:
             self._check_drill(("drills", index), drill, data)
         for index, fault in _items(data, "faults"):
             self._check_fault(("faults", index), fault)
+        self._check_unhealed(data)
 
     def _unique_ids(self, data: Any, section: str) -> list[str]:
         seen: list[str] = []
@@ -225,6 +228,19 @@ class _Reader:
         wanted, known = drill.get("runbook"), sorted(path.stem for path in RUNBOOKS.glob("*.md"))
         if isinstance(wanted, str) and wanted not in known:
             self._add((*loc, "runbook"), f"there is no runbook {wanted}{did_you_mean(wanted, known)}")
+
+    def _check_unhealed(self, data: Any) -> None:
+        named = data.get("unhealed") if isinstance(data, Mapping) else None
+        present = [fault.get("fault") for _, fault in _items(data, "faults")]
+        known = registry()
+        drifts = [
+            name for name in present
+            if isinstance(name, str) and name in known and (known[name].seam, known[name].operation) == DRIFT
+        ]  # fmt: skip
+        for index, name in enumerate(named if isinstance(named, list) else []):
+            if isinstance(name, str) and name not in drifts:
+                near = did_you_mean(name, drifts)
+                self._add(("unhealed", index), f"no fault of this scenario drifts a host and is called {name}{near}")
 
     def _check_fault(self, loc: Loc, fault: Mapping[Any, Any]) -> None:
         wanted, known = fault.get("fault"), registry()

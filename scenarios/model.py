@@ -274,6 +274,9 @@ class ScenarioModel(Model):
     tournaments: list[TournamentModel] = Field(min_length=1)
     contests: list[ContestModel] = Field(min_length=1)
     faults: list[FaultModel] = []
+    unhealed: list[str] = []
+    """Faults that drift hosts (their ids) and may stay unhealed: the run is a PASS all the same, if each is on record
+    with a reason, an alert and an escalation. One that is healed after all is none the worse."""
 
 
 Marks = dict[tuple[str | int, ...], tuple[int, int]]

@@ -128,6 +128,7 @@ class _Planner:
             operations=self.model.operations,
             settings={str(name): value for name, value in self.model.settings.items()},
             drills=drills,
+            unhealed=self.model.unhealed,
             tournaments=tournaments,
             contests=contests,
             entrants=entrants,

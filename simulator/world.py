@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import fault_injectors
 from contest_platform import catalogue
 from contest_platform.audit import Context, canonical
-from contest_platform.ports import Ports, Store, Tx
+from contest_platform.ports import Ports, ScoreProvider, Store, Tx
 from contest_platform.service import Config
 from contest_platform.services import configuration
 from contest_platform.store import sqlite
@@ -41,6 +41,7 @@ from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, Pr
 from simulator.wires.backups import BackupWire
 from simulator.wires.clocks import HostRuntime, HostSignals
 from simulator.wires.database import DatabaseLine
+from simulator.wires.fleet import HostProvider, HostStore
 from simulator.wires.hosts import SshWire, WsmanWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import Unscraped
@@ -122,6 +123,8 @@ class World:
             "hosts.skew": self.hosts.pull_skew,
             "hosts.silence": self.hosts.pull_silence,
             "hosts.report": self.hosts.pull_report,
+            "hosts.drift": self.hosts.drifts.pull_drift,
+            "hosts.reboot": self.hosts.drifts.pull_reboot,
             "winrm.leak": self.winrm.pull_leak,
             "database.run": self._pull_run,
             "database.rot": self._pull_rot,
@@ -142,7 +145,8 @@ class World:
     def _ports(self, process: Process) -> Ports:
         guard = process.life.guard
         runtime, signals = self.driver.runtime_of(process.life), self.driver.signals_of(process.life)
-        if self.bus.acts_at("hosts", "skew"):
+        drifts = self.bus.acts_at("hosts", "drift")
+        if drifts or self.bus.acts_at("hosts", "skew"):
             clock = self.hosts.clock_of(process.unit_name)
             runtime, signals = HostRuntime(runtime, clock), HostSignals(signals, clock)
         store: Store = ProcessStore(self.driver, self.connection, process, self._database_line)
@@ -151,6 +155,11 @@ class World:
         ):  # nobody else pays for a look at every transaction
             store = StoreWire(self, store, self.database, self.hosts, process)
         ids = ProcessIds(self.draws, process)
+        provider: ScoreProvider = ProviderWire(self, self.provider, guard)
+        if drifts:
+            host = self.hosts.host_of(process.unit_name)
+            store = HostStore(store, self.database, self.hosts.drifts, host, process)
+            provider = HostProvider(provider, self.hosts.drifts, host)
         return Ports(
             runtime=runtime,
             signals=signals,
@@ -158,7 +167,7 @@ class World:
             ids=ids,
             entropy=DrawnEntropy(self.draws),
             processor=ProcessorWire(self, self.processor, PROCESSOR_CALLER, guard),
-            provider=ProviderWire(self, self.provider, guard),
+            provider=provider,
             hosts=HostTransports(
                 wsman=WsmanWire(self, self.hosts, self.winrm, guard),
                 ssh=SshWire(self, self.hosts, guard),

@@ -381,12 +381,12 @@ def test_a_check_that_fails_is_reported_as_often_as_it_does_and_noted_once_for_e
     answers = iter([Response(503), *(Response(202, {"incident_id": name}) for name in ("i1", "i1", "i2"))])
     fleet.world.edge.answer = lambda _: next(answers)
     victims: list[str] = []
-    told = {"check": "disk_free", "target": "C:", "observed": "failed", "reports": 4}
+    told = {"check": "disk_health", "target": "C:", "observed": "failed", "reports": 4}
     action = Action(fleet.world.runtime.now(), "hosts.report", WIN, told)
     fleet.world.run(fleet.actor.pull_report(action, lambda _, victim: victims.append(victim)))
     assert [at // MINUTE for at, _ in fleet.reports()] == [0, 5, 10, 15]
     assert fleet.world.edge.seen[0][1].body == {
-        "host": WIN, "check": "disk_free", "target": "C:", "observed": "failed",
+        "host": WIN, "check": "disk_health", "target": "C:", "observed": "failed",
     }  # fmt: skip
     assert victims == ["i1", "i2"]
 

@@ -106,7 +106,7 @@ def test_every_command_had_its_output_and_the_one_outside_the_runbook_was_refuse
     assert services[2] == (
         "host=lin-app-1 service=app state=running detail=active\n"
         "host=lin-app-1 service=ingestion state=stopped detail=inactive\n"
-        "host=lin-app-1 service=settlement state=running detail=active\n"
+        "host=lin-app-1 service=settlement state=stopped detail=inactive\n"
     )
     assert outside[1:] == (1, "error: no runbook-execution header: ops acts only in a step of a runbook\n")
     assert " in_play=no lag_s=0 last_success_at=20" in status[2]

@@ -18,6 +18,7 @@ from contest_platform.ports import (
     PortError,
 )
 from contest_platform.services.healing import ORDER_LIFE_MS, RULES, HealingService
+from contest_platform.services.healing_orders import AGAIN_MS
 from tests.support.contest_world import ContestWorld
 from tests.support.platform_ports import START
 
@@ -137,6 +138,14 @@ def test_a_report_that_does_not_say_what_is_wrong_is_refused(missing: str) -> No
     assert world.rows("select * from incidents") == []
 
 
+@pytest.mark.parametrize("target", ["app; reboot", "$(whoami)", "a b", "app|more", "x'y", "`id`", "a&b", "a\nb"])
+def test_a_target_that_a_shell_would_read_otherwise_is_refused(target: str) -> None:
+    world, hosts, healing = a_fleet()
+    assert report(world, healing, target=target).status == 422
+    assert world.rows("select * from incidents") == []
+    assert hosts.ran == []
+
+
 def test_an_incident_that_no_rule_matches_stays_open_and_is_on_record() -> None:
     world, _, healing = a_fleet()
     report(world, healing, check="disk_space")
@@ -166,6 +175,10 @@ def test_an_order_probes_acts_probes_again_and_then_ends(host: str) -> None:
     assert [state.split('"status":"')[1].split('"')[0] for state in states] == [
         "DELIVERED", "ACKNOWLEDGED", "COMPLETED",
     ]  # fmt: skip
+    assert world.due(healing) == row["finished_at"] + AGAIN_MS, "then it is looked at once more"
+    world.runtime.at += AGAIN_MS
+    world.work(healing)
+    assert hosts.ran[3:] == [PROBES[host]]
     assert world.due(healing) is None
 
 

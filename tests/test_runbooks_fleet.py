@@ -162,7 +162,7 @@ def test_a_host_that_is_away_while_one_order_follows_another_is_waited_for(
 UNMATCHED = "host_incident_unmatched"
 
 
-def strange(check: str = "disk_free") -> tuple[RunbookWorld, HealingService]:
+def strange(check: str = "disk_health") -> tuple[RunbookWorld, HealingService]:
     """An agent has reported a check that no rule heals."""
     world = RunbookWorld()
     healing = world.life(HealingService)
@@ -177,47 +177,47 @@ def incidents(world: RunbookWorld) -> list[str]:
 
 def test_an_incident_without_a_rule_is_looked_into_and_ended_on_record() -> None:
     world, healing = strange()
-    control = healed(UNMATCHED, Tried(world, list(healing.jobs())), host="win-1", check="disk_free")
+    control = healed(UNMATCHED, Tried(world, list(healing.jobs())), host="win-1", check="disk_health")
     assert incidents(world) == ["RESOLVED"]
     assert standing(world, healing, "host_incident_unmatched_timestamp_seconds") == []
     [ended] = [row for row in world.audited("incidents.update") if '"RESOLVED"' in row["after"]]
     assert ended["actor"] == "ops:kim"
-    assert "disk_free was looked into" in ended["reason"]
+    assert "disk_health was looked into" in ended["reason"]
     assert "Recovery/1" not in control.steps
 
 
 def test_a_host_with_a_wrong_clock_takes_the_time_first() -> None:
-    world, healing = strange("time_in_sync")
+    world, healing = strange("secure_channel")
     world.hosts.ahead_s = {"win-1": -400}
-    control = healed(UNMATCHED, Tried(world, list(healing.jobs())), host="win-1", check="time_in_sync")
+    control = healed(UNMATCHED, Tried(world, list(healing.jobs())), host="win-1", check="secure_channel")
     assert world.hosts.ahead_s == {}
     assert "Recovery/1" in control.steps
 
 
 def test_an_incident_that_was_ended_in_the_meantime_is_only_verified() -> None:
     world = RunbookWorld()
-    control = healed(UNMATCHED, Tried(world), host="win-1", check="disk_free")
+    control = healed(UNMATCHED, Tried(world), host="win-1", check="disk_health")
     assert control.steps == ["Diagnosis/1", "Verification/1", "Verification/2"]
 
 
 def test_a_check_that_goes_on_failing_is_handed_on_with_its_incident_open() -> None:
     world, healing = strange()
-    goes_on = at(world, world.runtime.at + 10 * MINUTE_MS, lambda: world.report(healing, "win-1", "C:", "disk_free"))
+    goes_on = at(world, world.runtime.at + 10 * MINUTE_MS, lambda: world.report(healing, "win-1", "C:", "disk_health"))
     jobs = [*healing.jobs(), goes_on]
-    handed_on(UNMATCHED, Tried(world, jobs), "Verification/1", host="win-1", check="disk_free")
+    handed_on(UNMATCHED, Tried(world, jobs), "Verification/1", host="win-1", check="disk_health")
     assert sorted(incidents(world)) == ["OPEN", "RESOLVED"]
     [told] = world.rows("select output from runbook_execution_steps where section = 'Rollback'")
     assert told["output"].endswith(" status=RESOLVED changed=no\n"), "another is open for it"
 
 
-@pytest.mark.parametrize("step", ["Recovery/5", "Verification/2"])
+@pytest.mark.parametrize("step", ["Recovery/6", "Verification/2"])
 def test_an_incident_that_was_ended_is_opened_again_when_a_later_step_fails(step: str) -> None:
     world, healing = strange()
     before = world.rows("select * from incidents")
     control = Tried(world, list(healing.jobs()), refused={step: REFUSED})
-    handed_on(UNMATCHED, control, step, host="win-1", check="disk_free")
+    handed_on(UNMATCHED, control, step, host="win-1", check="disk_health")
     assert world.rows("select * from incidents") == before
-    assert standing(world, healing, "host_incident_unmatched_timestamp_seconds") == [("win-1", "disk_free")]
+    assert standing(world, healing, "host_incident_unmatched_timestamp_seconds") == [("win-1", "disk_health")]
 
 
 def test_a_host_whose_service_nobody_could_start_is_handed_on() -> None:
@@ -226,7 +226,7 @@ def test_a_host_whose_service_nobody_could_start_is_handed_on() -> None:
     world.report(healing, "win-1", "app")
     world.runtime.at += ORDER_LIFE_MS
     world.work(healing)
-    handed_on(UNMATCHED, Tried(world), "Diagnosis/3", host="win-1", check="disk_free")
+    handed_on(UNMATCHED, Tried(world), "Diagnosis/3", host="win-1", check="disk_health")
     assert incidents(world) == ["OPEN", "OPEN"]
 
 

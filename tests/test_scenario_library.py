@@ -15,6 +15,8 @@ PASS, FAIL, INCONCLUSIVE = ExitCode.SUCCESS, ExitCode.BUSINESS_REJECT, ExitCode.
 STUCK, PARTIAL, DELAYED = "payout_transfer_stuck_in_retryable", "payout_partial_batch", "payment_webhook_delayed"
 EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "calm": (PASS, set()),
+    "chaos_lab": (PASS, set()),
+    "chaos_lab_winrm": (PASS, {"host_unreachable", "remediation_order_stuck"}),
     "customers": (PASS, set()),
     "default": (PASS, set()),
     "drills": (
@@ -22,6 +24,7 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
         {"backup_contest_data", "configuration_change", "emergency_rollback", "restart_services",
          "restore_from_backup", "snapshot_ritual"},
     ),
+    "healing_promoted": (PASS, {"host_incident_unmatched"}),
     "incident_certificate_expired": (PASS, {"ingestion_lag"}),
     "incident_done_and_failed": (PASS, {STUCK}),
     "incident_double_transfer": (PASS, set()),
@@ -74,7 +77,10 @@ def test_a_scenario_comes_to_what_it_is_for_with_its_runbooks(name: str, runs: S
     assert ran.exit_code == exit_code, ran.stdout
     executions = ran.rows("platform.runbook_executions")
     assert runbooks <= {execution.runbook_name for execution in executions}
-    if name not in HANDED_ON:
+    if ran.evidence.plan.unhealed:  # what may stay as it is is handed on, and nothing else
+        failed = {execution.id for execution in executions if execution.status != "completed"}
+        assert failed == {row.execution_id for row in ran.rows("operator.escalations")} != set()
+    elif name not in HANDED_ON:
         assert {execution.status for execution in executions} <= {"completed"}
         assert ran.rows("operator.escalations") == []
     assert bool(ran.rows("monitoring.alerts")) == ran.evidence.plan.operations

@@ -81,6 +81,8 @@ def values(table: str, changed: bool = False) -> dict[str, Any]:
         row[column.name] = OTHER[kind] if changed else {"TEXT": column.name, "BOOLEAN": 1}.get(kind, 5)
     if table == "runbook_execution_steps":
         row["n"] = 1  # the first of an execution that is in progress: see the template
+    if "level" in row:
+        row["level"] = "L2" if changed else "L1"
     if "verdict" in row:
         row["verdict"] = "DUPLICATE" if changed else "ADMIT"
     return row

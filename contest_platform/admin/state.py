@@ -12,6 +12,7 @@ _BY_STATUS = {"contests": CONTEST_STATUSES, "transfers": TRANSFER_STATUSES, "pac
 _TABLES = {"packs": "settlement_packs"}
 _COUNTS = {
     "disputes_open": "disputes where closed_at is null",
+    "incidents_l1_open": "incidents where status = 'OPEN' and level = 'L1'",
     "incidents_open": "incidents where status = 'OPEN'",
     "ledger_out_of_balance": "(select 1 from ledger_postings group by txn_id having sum(amount_cents) <> 0)",
     "orders_open": "remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')",

@@ -1,69 +1,44 @@
-"""Host healing: a reported incident is matched to a rule, and the rule's order is carried out and verified.
+"""Host healing: a reported incident is matched to a rule, whose order is carried out; what no rule heals is for ops.
 
-A lost answer leaves unknown whether a command ran, so every attempt probes the host before it acts, and an order ends
-only when a probe has seen the host right again or its time is over.
+Invariant: one incident at most is open for a check of a host and its target, and each that is has an open order, or had
+some that ended in vain, or is for ops (level L2).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from contest_platform import audit
+from contest_platform.admin.acting import Act
 from contest_platform.audit import Context
 from contest_platform.errors import code_of
 from contest_platform.fields import Field
 from contest_platform.http import Request, Response
-from contest_platform.jobs import HOUR_MS, MINUTE_MS, Job
+from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.metrics import Gauge
 from contest_platform.ports import PortError, Ports, Row, Tx
 from contest_platform.service import Config, Refusal, Route
+from contest_platform.services import healing_rules
+from contest_platform.services.healing_orders import OPEN, OPEN_SQL, ORDER_LIFE_MS, HopelessError, Orders
+from contest_platform.services.healing_rules import ACTOR, RULES, SERVICE_RULES, Rule
 
-ACTOR = "system:healing"
-ORDER_LIFE_MS = 2 * HOUR_MS
-OPEN = ("ISSUED", "DELIVERED", "ACKNOWLEDGED")
-_OPEN_ORDERS = """
-    select host, min(issued_at) from remediation_orders where status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED')
-    group by host order by host
-"""
+__all__ = ["ORDER_LIFE_MS", "RULES", "HealingService"]
+
+_OPEN_ORDERS = f"select host, min(issued_at) from remediation_orders where {OPEN_SQL} group by host order by host"
+_VERIFIED = "select min(verify_at) from remediation_orders where verify_at is not null"
 _UNMATCHED = """
-    select host, check_name, max(reported_at) from incidents i where status = 'OPEN'
-      and not exists (select 1 from remediation_orders o where o.incident_id = i.incident_id)
-    group by host, check_name
+    select host, check_name, max(reported_at) from incidents where status = 'OPEN' and level = 'L2'
+    group by host, check_name order by host, check_name
 """
 _FRUITLESS = """
-    select rule_id, max(finished_at) from remediation_orders
-    group by rule_id having sum(status = 'COMPLETED') = 0 and max(finished_at) is not null
+    select rule_id, max(finished_at) from remediation_orders group by rule_id
+    having sum(case when status = 'COMPLETED' then 1 else 0 end) = 0 and max(finished_at) is not null order by rule_id
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """An L1 rule: which incident it answers, how to see whether all is well, and what puts it right. `{target}` is the
-    incident's target. `well` is what the probe prints when nothing is left to do."""
-
-    id: str
-    runbook_id: str
-    os: str
-    check: str
-    probe: tuple[str, ...]
-    well: str
-    remedy: tuple[str, ...]
-
-
+_WORD = re.compile(r"[\w.:/\\=@-]+")
+"""What a command line may be put together with that others have said: no shell makes two words or a command of it."""
 _REPORTED = {"host": "its own", "check": "which failed", "target": "of the check", "observed": "what it saw"}
-RULES = (
-    Rule(
-        "L1-WIN-SERVICE-STOPPED", "host_service_stopped", "windows", "service_running",
-        ("Get-Service", "{target}"), "Running", ("Start-Service", "{target}"),
-    ),
-    Rule(
-        "L1-LIN-SERVICE-STOPPED", "host_service_stopped", "linux", "service_running",
-        ("systemctl", "is-active", "{target}"), "active", ("systemctl", "start", "{target}"),
-    ),
-)  # fmt: skip
-
 RESTARTS = {"windows": ("Restart-Service", "{target}"), "linux": ("systemctl", "restart", "{target}")}
 """What restarts a service, whether it runs or not."""
 
@@ -71,6 +46,7 @@ RESTARTS = {"windows": ("Restart-Service", "{target}"), "linux": ("systemctl", "
 class HealingService:
     def __init__(self, ports: Ports, config: Config) -> None:
         self._ports, self._config = ports, config
+        self._orders = Orders(ports, config)
         self._order_gauge, self._unmatched_gauge, self._fruitless_gauge, self._up_gauge = (
             Gauge(ports.metrics, name)
             for name in (
@@ -80,8 +56,6 @@ class HealingService:
                 "host_up",
             )
         )
-        self._up: dict[tuple[str, ...], int] = {}
-        """Of the hosts with open orders that have been spoken to: whether they answered."""
 
     def jobs(self) -> Sequence[Job]:
         return (Job("healing", "healing", MINUTE_MS, self._due, self._work),)
@@ -91,12 +65,18 @@ class HealingService:
             ("POST", "/api/agent/incidents"): Route(
                 "agent", self._report, "A host's agent reports a check that failed",
                 tuple(Field(name, help) for name, help in _REPORTED.items()),
-            )
+            ),
+            ("POST", "/api/agent/boots"): Route(
+                "agent", self._booted, "A host's agent tells that its host has started", (Field("host", "its own"),),
+            ),
         }  # fmt: skip
+
+    # --- what agents tell --------------------------------------------------------------------------------------------
 
     async def _report(self, request: Request, principal: str) -> Response:
         """An agent reports a failed check of its own host: one open incident per (host, check, target). When it is
-        reported again after its order has ended in vain, a new order is issued."""
+        reported again after its order has ended in vain, a new order is issued; when it is reported before what an
+        order did was looked at again, it came back."""
         body = request.body
         host = str(body.get("host", ""))
         if principal != f"agent:{host}" or host not in self._config.hosts:
@@ -104,6 +84,8 @@ class HealingService:
         missing = [name for name in ("check", "target", "observed") if not body.get(name)]
         if missing:
             return Response(422, {"error": f"missing: {', '.join(missing)}"})
+        if not _WORD.fullmatch(str(body["target"])):
+            return Response(422, {"error": "target: expected one word of letters, digits and . : / \\ = @ _ -"})
         incident = {
             "host": host,
             "check_name": str(body["check"]),
@@ -112,58 +94,74 @@ class HealingService:
         }
 
         def record(tx: Tx) -> str:
-            same = tx.one(
-                "select * from incidents where host = :host and check_name = :check_name"
-                " and target = :target and status = 'OPEN'",
-                {key: incident[key] for key in ("host", "check_name", "target")},
-            )
+            about = {key: incident[key] for key in ("host", "check_name", "target")}
+            same = tx.one(f"{_SAME} and status = 'OPEN'", about)
             if same is not None:
-                if _ended_in_vain(tx, same["incident_id"]):
+                if same["level"] == "L1" and _ended_in_vain(tx, same["incident_id"]):
                     self._issue(tx, same)
-                    tx.notify("healing")
                 return str(same["incident_id"])
-            incident_id = self._ports.ids.new("incident", host, incident["target"], str(tx.now))
+            back = tx.one(f"{_SAME} and status = 'RESOLVED' and {_IN_QUESTION}", {**about, "now": tx.now})
+            rule = healing_rules.served(tx, self._config.hosts[host], incident["check_name"])
+            if back is not None and rule is not None:
+                self._orders.reopen(tx, Context(ACTOR, back["incident_id"]), back["incident_id"], rule)
+                return str(back["incident_id"])
+            incident_id = self._ports.ids.new("incident", *about.values(), str(tx.now))
             row = {
-                "incident_id": incident_id, **incident, "reported_at": tx.now, "status": "OPEN", "resolved_at": None,
+                "incident_id": incident_id, **incident, "reported_at": tx.now, "status": "OPEN",
+                "level": "L2" if rule is None else "L1", "resolved_at": None,
             }  # fmt: skip
             audit.insert(tx, Context(principal.replace("agent:", "system:agent:"), incident_id), "incidents", row,
                          "reported by the host's agent")  # fmt: skip
             self._issue(tx, row)
-            tx.notify("healing")
             return incident_id
 
         return Response(202, {"incident_id": await self._ports.store.transact("healing.report", record)})
 
+    async def _booted(self, request: Request, principal: str) -> Response:
+        host = str(request.body.get("host", ""))
+        if principal != f"agent:{host}" or host not in self._config.hosts:
+            return Response(403, {"error": "an agent reports only its own host"})
+        orders = await self._ports.store.transact("healing.booted", lambda tx: self._orders.booted(tx, host))
+        return Response(202, {"orders": orders})
+
     def _issue(self, tx: Tx, incident: Row) -> None:
-        """Match the incident to a rule and issue its order; without a rule the incident stays open for L2."""
-        rule = self._rule(incident["host"], incident["check_name"])
+        """Match the incident to a rule and issue its order; without a rule it is for ops."""
+        rule = self._rule(tx, incident)
         ctx = Context(ACTOR, incident["incident_id"])
         if rule is None:
             audit.append(tx, ctx, "healing.unmatched", f"incidents/{incident['incident_id']}", reason="no L1 rule")
+            if incident["level"] != "L2":
+                key = {"incident_id": incident["incident_id"]}
+                audit.update(tx, ctx, "incidents", key, {"level": "L2"}, "no L1 rule")
+            tx.notify("healing")
             return
-        self._write_order(tx, ctx, incident, rule, f"matched {rule.id}")
+        self._orders.issue(tx, ctx, incident, rule, f"matched {rule.id}")
+
+    def _rule(self, tx: Tx, incident: Row) -> Rule | None:
+        return healing_rules.served(tx, self._config.hosts[incident["host"]], incident["check_name"])
+
+    # --- what ops asks for -------------------------------------------------------------------------------------------
 
     def issue_again(self, tx: Tx, ctx: Context, incident_id: str, reason: str) -> str | Refusal:
         """Issue another order for an open incident all of whose orders have ended; returns its id."""
-        incident = tx.one("select * from incidents where incident_id = :i", {"i": incident_id})
-        if incident is None:
-            return Refusal(404, f"no incident {incident_id}")
+        incident = _incident(tx, incident_id)
+        if isinstance(incident, Refusal):
+            return incident
         if incident["status"] != "OPEN":
             return Refusal(409, f"incident {incident_id} is {incident['status']}")
-        rule = self._rule(incident["host"], incident["check_name"])
+        rule = self._rule(tx, incident)
         if rule is None:
             return Refusal(409, f"no rule answers {incident['check_name']} on {incident['host']}")
         sql = "select order_id, status from remediation_orders where incident_id = :i order by issued_at, order_id"
         unended = [order for order in tx.all(sql, {"i": incident_id}) if order["status"] in OPEN]
         if unended:
             return Refusal(409, f"order {unended[0]['order_id']} is {unended[0]['status']}")
-        tx.notify("healing")
-        return self._write_order(tx, ctx, incident, rule, reason)
+        return self._orders.issue(tx, ctx, incident, rule, reason)
 
     def resolve_unmatched(self, tx: Tx, ctx: Context, incident_id: str, reason: str) -> bool | Refusal:
         """End an open incident that no rule heals; False: it has ended already. If its check goes on failing, the
         agent's next report opens another."""
-        incident = self._unmatched(tx, incident_id)
+        incident = self._for_ops(tx, incident_id)
         if isinstance(incident, Refusal) or incident["status"] == "RESOLVED":
             return incident if isinstance(incident, Refusal) else False
         changes = {"status": "RESOLVED", "resolved_at": tx.now}
@@ -173,181 +171,131 @@ class HealingService:
 
     def reopen_unmatched(self, tx: Tx, ctx: Context, incident_id: str, reason: str) -> bool | Refusal:
         """Take back that it ended; False: it is open, or another for the same check of the host is."""
-        incident = self._unmatched(tx, incident_id)
+        incident = self._for_ops(tx, incident_id)
         if isinstance(incident, Refusal):
             return incident
-        same = {name: incident[name] for name in ("host", "check_name", "target")}
-        sql = "select 1 from incidents where host = :host and check_name = :check_name and target = :target"
-        if tx.one(f"{sql} and status = 'OPEN'", same) is not None:
+        about = {name: incident[name] for name in ("host", "check_name", "target")}
+        if tx.one(f"{_SAME} and status = 'OPEN'", about) is not None:
             return False
         changes = {"status": "OPEN", "resolved_at": None}
         audit.update(tx, ctx, "incidents", {"incident_id": incident_id}, changes, reason)
         tx.notify("healing")
         return True
 
-    def _unmatched(self, tx: Tx, incident_id: str) -> Row | Refusal:
-        incident = tx.one("select * from incidents where incident_id = :i", {"i": incident_id})
-        if incident is None:
-            return Refusal(404, f"no incident {incident_id}")
-        rule = self._rule(incident["host"], incident["check_name"])
-        if rule is not None:
-            return Refusal(409, f"incident {incident_id} ends with an order of {rule.id}")
-        return incident
+    def _for_ops(self, tx: Tx, incident_id: str) -> Row | Refusal:
+        incident = _incident(tx, incident_id)
+        if isinstance(incident, Refusal) or incident["level"] == "L2":
+            return incident
+        rule = self._rule(tx, incident)
+        named = "its rule" if rule is None else rule.id
+        return Refusal(409, f"incident {incident_id} ends with an order of {named}")
 
-    def _write_order(self, tx: Tx, ctx: Context, incident: Row, rule: Rule, reason: str) -> str:
-        order = {
-            "order_id": self._ports.ids.new("order", incident["incident_id"], str(tx.now)),
-            "incident_id": incident["incident_id"],
-            "rule_id": rule.id,
-            "runbook_id": rule.runbook_id,
-            "host": incident["host"],
-            "status": "ISSUED",
-            "attempts": 0,
-            "issued_at": tx.now,
-            "delivered_at": None,
-            "acknowledged_at": None,
-            "finished_at": None,
-            "expires_at": tx.now + ORDER_LIFE_MS,
-            "detail": None,
-        }
-        audit.insert(tx, ctx, "remediation_orders", order, reason)
-        return str(order["order_id"])
+    def admit_remedy(self, tx: Tx, ctx: Context, incident_id: str) -> dict[str, Any] | Refusal:
+        """Whether ops may try a remedy on an incident: one that is for ops, and for whose check one is known."""
+        incident = self._for_ops(tx, incident_id)
+        if isinstance(incident, Refusal):
+            return incident
+        if incident["status"] != "OPEN":
+            return Refusal(409, f"incident {incident_id} is {incident['status']}")
+        os = self._config.hosts[incident["host"]]
+        if healing_rules.remedy_at_l2(tx, ctx, os, incident["check_name"]) is None:
+            return Refusal(404, f"no remedy is known for {incident['check_name']} on {os}")
+        return {}
 
-    def _rule(self, host: str, check: str) -> Rule | None:
-        os = self._config.hosts[host]
-        return next((rule for rule in RULES if rule.os == os and rule.check == check), None)
+    async def try_remedy(self, act: Act) -> dict[str, Any] | Refusal:
+        """Have the host of an incident look, try the remedy if it is not well, and look again: what helps ends the
+        incident, and what has helped often enough is a rule from then on. Raises PortError when the host does not
+        answer: what ran is unknown then, and asking again looks first."""
+        incident_id, store = act.given["incident_id"], self._ports.store
 
-    # --- carrying out orders -----------------------------------------------------------------------------------------
+        def find(tx: Tx) -> tuple[dict[str, Any], Rule]:
+            incident = _incident(tx, incident_id)
+            assert not isinstance(incident, Refusal), "it has just been admitted"
+            os = self._config.hosts[incident["host"]]
+            rule = healing_rules.remedy_at_l2(tx, act.ctx, os, incident["check_name"])
+            assert rule is not None, "it has just been admitted"
+            return dict(incident), rule
+
+        incident, rule = await store.transact("healing.l2", find)
+        try:
+            well = await self._orders.probe(incident, rule)
+            if not well:
+                await self._orders.remedy(incident, rule)
+                well = await self._orders.probe(incident, rule)
+        except HopelessError as hopeless:
+            return Refusal(409, str(hopeless))
+
+        def record(tx: Tx) -> bool:
+            about = {
+                "telemetry_id": self._ports.ids.new("telemetry", incident_id, act.execution_id, act.step, str(tx.now)),
+                "incident_id": incident_id, "order_id": None, "host": incident["host"], "detail": act.why,
+            }  # fmt: skip
+            healing_rules.tell(tx, act.ctx, rule, "L2", "remedy", "WELL" if well else "NOT_WELL", about)
+            if well:
+                self.resolve_unmatched(tx, act.ctx, incident_id, f"{rule.id} helped")
+            return healing_rules.promote(tx, act.ctx, healing_rules.by_id(tx, rule.id))
+
+        promoted = await store.transact("healing.l2_done", record)
+        return {"incident_id": incident_id, "rule_id": rule.id, "well": well, "promoted": promoted}
+
+    # --- the job -----------------------------------------------------------------------------------------------------
 
     async def _due(self) -> int | None:
-        def standing(tx: Tx) -> tuple[int, dict[tuple[str, ...], int], dict[tuple[str, ...], int], Any]:
+        def standing(tx: Tx) -> tuple[Any, ...]:
+            [(verify_at,)] = tx.tuples(_VERIFIED)
             return (
                 tx.now,
+                verify_at,
                 {(host,): at for host, at in tx.tuples(_OPEN_ORDERS)},
                 {(host, check): at for host, check, at in tx.tuples(_UNMATCHED)},
                 {(rule_id,): at for rule_id, at in tx.tuples(_FRUITLESS)},
             )
 
-        now, orders, unmatched, fruitless = await self._ports.store.transact("healing.due", standing)
+        now, verify_at, orders, unmatched, fruitless = await self._ports.store.transact("healing.due", standing)
         self._order_gauge.tell(orders)
         self._unmatched_gauge.tell(unmatched)
         self._fruitless_gauge.tell(fruitless)
-        self._up = {host: up for host, up in self._up.items() if host in orders}
-        self._up_gauge.tell(self._up)
-        return now if orders else None
+        self._orders.up = {host: up for host, up in self._orders.up.items() if host in orders}
+        self._up_gauge.tell(self._orders.up)
+        due: int | None = now if orders else verify_at
+        return due
 
     async def _work(self) -> None:
-        orders = await self._ports.store.transact(
-            "healing.list",
-            lambda tx: [
-                dict(row)
-                for row in tx.all(
-                    "select o.*, i.target, i.check_name from remediation_orders o"
-                    " join incidents i on i.incident_id = o.incident_id"
-                    " where o.status in ('ISSUED', 'DELIVERED', 'ACKNOWLEDGED') order by o.issued_at, o.order_id"
-                )
-            ],
-        )
-        for order in orders:
-            await self._carry_out(order)
+        await self._orders.work()
+        self._up_gauge.tell(self._orders.up)
 
-    async def _carry_out(self, order: Mapping[str, Any]) -> None:
-        rule = self._rule(order["host"], order["check_name"])
-        assert rule is not None, "an order was issued under a rule"
-        store = self._ports.store
-        if self._ports.runtime.now() >= order["expires_at"]:
-            await store.transact("healing.expire", lambda tx: self._change(tx, order, "EXPIRED", "time is over"))
-            return
-        try:
-            well = await self._probe(order, rule)
-            await store.transact("healing.delivered", lambda tx: self._change(tx, order, "DELIVERED", "host answered"))
-            if not well:
-                result = await self._run(order, rule.remedy)
-                await store.transact(
-                    "healing.acknowledged",
-                    lambda tx: self._change(tx, order, "ACKNOWLEDGED", f"exit {result[0]}"),
-                )
-                well = await self._probe(order, rule)
-        except PortError as error:
-            code = code_of(error)
-            self._answered(order, 0)
-            await store.transact("healing.attempt", lambda tx: self._change(tx, order, None, code))
-            return
-        self._answered(order, 1)
-        if well:
-            await store.transact("healing.done", lambda tx: self._complete(tx, order))
-        else:
-            await store.transact("healing.attempt", lambda tx: self._change(tx, order, None, "not well yet"))
-
-    def _answered(self, order: Mapping[str, Any], up: int) -> None:
-        self._up[order["host"],] = up
-        self._up_gauge.tell(self._up)
-
-    async def _probe(self, order: Mapping[str, Any], rule: Rule) -> bool:
-        _, stdout = await self._run(order, rule.probe)
-        return rule.well in stdout.split()
-
-    async def _run(self, order: Mapping[str, Any], line: Sequence[str]) -> tuple[int, str]:
-        return await self._send(order["host"], order["target"], line)
-
-    async def _send(self, host: str, target: str, line: Sequence[str]) -> tuple[int, str]:
-        command, *args = (part.format(target=target) for part in line)
-        call = self._ports.hosts.run(host=host, command=command, args=args)
-        result = await self._ports.runtime.deadline(call, self._config.host_timeout_ms)
-        return result.exit_code, result.stdout
+    # --- services ----------------------------------------------------------------------------------------------------
 
     async def look(self, host: str, service: str) -> tuple[str, str]:
         """(state, detail) of a service, asked of its host now: running, stopped, or unreachable. Changes nothing."""
-        rule = self._rule(host, "service_running")
-        assert rule is not None, "there is a rule for every operating system"
+        rule = SERVICE_RULES[self._config.hosts[host]]
         try:
-            _, stdout = await self._send(host, service, rule.probe)
+            result = await self._orders.send(host, service, rule.probe)
         except PortError as error:
             return "unreachable", code_of(error)
-        words = stdout.split()
-        return "running" if rule.well in words else "stopped", " ".join(words) or "no output"
+        words = result.stdout.split()
+        return "running" if rule.is_well(result.stdout) else "stopped", " ".join(words) or "no output"
 
     async def restart(self, service: str) -> list[str]:
         """Restart a service on every host on which it runs; which these are. Raises PortError when one of them stops
         answering: whether it restarts is unknown then, and the next have not been asked."""
         found = [host for host in sorted(self._config.hosts) if (await self.look(host, service))[0] == "running"]
         for host in found:
-            await self._send(host, service, RESTARTS[self._config.hosts[host]])
+            await self._orders.send(host, service, RESTARTS[self._config.hosts[host]])
         return found
 
-    def _change(self, tx: Tx, order: Mapping[str, Any], status: str | None, detail: str) -> None:
-        """Move the order on, or (status None) count a failed attempt."""
-        key = {"order_id": order["order_id"]}
-        row = tx.one("select status, attempts from remediation_orders where order_id = :order_id", key)
-        assert row is not None, order["order_id"]
-        changes: dict[str, Any] = {"detail": detail}
-        if status is None:
-            changes["attempts"] = row["attempts"] + 1
-        elif status in OPEN and OPEN.index(status) <= OPEN.index(row["status"]):
-            return
-        else:
-            changes["status"] = status
-            changes[_INSTANTS[status]] = tx.now
-        audit.update(tx, Context(ACTOR, order["incident_id"]), "remediation_orders", key, changes, detail)
 
-    def _complete(self, tx: Tx, order: Mapping[str, Any]) -> None:
-        self._change(tx, order, "COMPLETED", "a probe saw it well")
-        audit.update(
-            tx, Context(ACTOR, order["incident_id"]), "incidents", {"incident_id": order["incident_id"]},
-            {"status": "RESOLVED", "resolved_at": tx.now}, "a probe saw it well",
-        )  # fmt: skip
+_SAME = "select * from incidents i where host = :host and check_name = :check_name and target = :target"
+_IN_QUESTION = """exists (select 1 from remediation_orders o where o.incident_id = i.incident_id and o.verify_at > :now)
+    order by resolved_at desc, incident_id"""
+
+
+def _incident(tx: Tx, incident_id: str) -> Row | Refusal:
+    incident = tx.one("select * from incidents where incident_id = :i", {"i": incident_id})
+    return Refusal(404, f"no incident {incident_id}") if incident is None else incident
 
 
 def _ended_in_vain(tx: Tx, incident_id: str) -> bool:
     """Whether an open incident had orders and all of them have ended."""
     rows = tx.all("select status from remediation_orders where incident_id = :incident", {"incident": incident_id})
     return bool(rows) and all(row["status"] not in OPEN for row in rows)
-
-
-_INSTANTS = {
-    "DELIVERED": "delivered_at",
-    "ACKNOWLEDGED": "acknowledged_at",
-    "COMPLETED": "finished_at",
-    "FAILED": "finished_at",
-    "EXPIRED": "finished_at",
-}

@@ -30,10 +30,14 @@ from contest_platform.statuses import (
     ENTRY_STATUSES,
     EXECUTION_STATUSES,
     INBOX_STATUSES,
+    INCIDENT_STATUSES,
+    LEVELS,
     ORDER_STATUSES,
     PACK_STATUSES,
     PAYMENT_STATUSES,
     REFUND_STATUSES,
+    RULE_SOURCES,
+    RULE_STATUSES,
     TRANSFER_STATUSES,
     VERDICTS,
 )
@@ -52,6 +56,7 @@ APPEND_ONLY = (
     "runbook_execution_steps",
     "config_versions",
     "backups",
+    "healing_telemetry",
 )
 """Tables in which a row, once written, is neither changed nor removed nor replaced."""
 
@@ -491,8 +496,50 @@ _table(
     observed text
     reported_at at
     status text
+    level text
     resolved_at at null
     """,
+    _one_of("status", INCIDENT_STATUSES),
+    _one_of("level", LEVELS),
+)
+_table(
+    "healing_rules",
+    """
+    rule_id
+    rule_id text
+    source text
+    os text
+    check_name text
+    runbook_id text
+    probe text
+    well text
+    remedy text
+    status text
+    created_at at
+    promoted_at at null
+    withdrawn_at at null
+    """,
+    _one_of("source", RULE_SOURCES),
+    _one_of("status", RULE_STATUSES),
+)
+_table(
+    "healing_telemetry",
+    """
+    telemetry_id
+    telemetry_id text
+    at at
+    level text
+    rule_id text
+    runbook_id text
+    incident_id text
+    order_id text null
+    host text
+    check_name text
+    stage text
+    outcome text
+    detail text null
+    """,
+    _one_of("level", LEVELS),
 )
 _table(
     "remediation_orders",
@@ -511,6 +558,9 @@ _table(
     finished_at at null
     expires_at at
     detail text null
+    verify_at at null
+    verified_at at null
+    verifications int
     """,
     _one_of("status", ORDER_STATUSES),
 )

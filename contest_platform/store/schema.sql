@@ -129,6 +129,43 @@ CREATE TABLE golfers (
 )
  WITHOUT ROWID;
 
+CREATE TABLE healing_rules (
+    rule_id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    os TEXT NOT NULL,
+    check_name TEXT NOT NULL,
+    runbook_id TEXT NOT NULL,
+    probe TEXT NOT NULL,
+    well TEXT NOT NULL,
+    remedy TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    promoted_at BIGINT,
+    withdrawn_at BIGINT,
+    PRIMARY KEY (rule_id),
+    CONSTRAINT source_is_known CHECK (source = 'builtin' or source = 'promoted'),
+    CONSTRAINT status_is_known CHECK (status = 'CANDIDATE' or status = 'ACTIVE' or status = 'WITHDRAWN')
+)
+ WITHOUT ROWID;
+
+CREATE TABLE healing_telemetry (
+    telemetry_id TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    level TEXT NOT NULL,
+    rule_id TEXT NOT NULL,
+    runbook_id TEXT NOT NULL,
+    incident_id TEXT NOT NULL,
+    order_id TEXT,
+    host TEXT NOT NULL,
+    check_name TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    detail TEXT,
+    PRIMARY KEY (telemetry_id),
+    CONSTRAINT level_is_known CHECK (level = 'L1' or level = 'L2')
+)
+ WITHOUT ROWID;
+
 CREATE TABLE hole_scores (
     tournament_id TEXT NOT NULL,
     golfer_id TEXT NOT NULL,
@@ -149,8 +186,11 @@ CREATE TABLE incidents (
     observed TEXT NOT NULL,
     reported_at BIGINT NOT NULL,
     status TEXT NOT NULL,
+    level TEXT NOT NULL,
     resolved_at BIGINT,
-    PRIMARY KEY (incident_id)
+    PRIMARY KEY (incident_id),
+    CONSTRAINT status_is_known CHECK (status = 'OPEN' or status = 'RESOLVED'),
+    CONSTRAINT level_is_known CHECK (level = 'L1' or level = 'L2')
 )
  WITHOUT ROWID;
 
@@ -331,6 +371,9 @@ CREATE TABLE remediation_orders (
     finished_at BIGINT,
     expires_at BIGINT NOT NULL,
     detail TEXT,
+    verify_at BIGINT,
+    verified_at BIGINT,
+    verifications INTEGER NOT NULL,
     PRIMARY KEY (order_id),
     CONSTRAINT status_is_known CHECK (status = 'ISSUED' or status = 'DELIVERED' or status = 'ACKNOWLEDGED' or status = 'COMPLETED' or status = 'FAILED' or status = 'EXPIRED')
 )
@@ -577,6 +620,12 @@ begin select raise(abort, 'backups is append-only'); end;
 
 create trigger backups_refuses_delete before delete on backups
 begin select raise(abort, 'backups is append-only'); end;
+
+create trigger healing_telemetry_refuses_update before update on healing_telemetry
+begin select raise(abort, 'healing_telemetry is append-only'); end;
+
+create trigger healing_telemetry_refuses_delete before delete on healing_telemetry
+begin select raise(abort, 'healing_telemetry is append-only'); end;
 
 create trigger access_log_refuses_replace before insert on access_log
 when exists (select 1 from access_log where n = new.n)

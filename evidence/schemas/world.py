@@ -275,6 +275,20 @@ BOOKS: dict[str, BookSchema] = {
         offset_ms=INT,
         state=S,
     ),
+    "hosts.drifts": _book(
+        "hosts",
+        "a change of a setting on a host that has drifted, as the host's own log has it; clocks and services too",
+        "n",
+        n=INT,
+        at=AT,
+        host=S,
+        os=S,
+        setting=S,
+        check_name=S,
+        value=S,
+        state=S,
+        by=S,
+    ),
     # --- access --------------------------------------------------------------------------------------------------
     "identity.events": _book(
         "identity",

@@ -27,7 +27,7 @@ LEAVE_APART_MS = 3 * MINUTE_MS
 
 
 class ClockSkewParams(Parameters):
-    host: Literal["lin-app-1", "win-ingest-1"] = "lin-app-1"
+    host: Literal["lin-settle-1", "lin-app-1", "win-ingest-1"] = "lin-settle-1"
     direction: Literal["ahead", "behind"] = "ahead"
     over: Literal["settlement", "entries"] = "settlement"
     offset_s: int = Field(ge=60, le=900)

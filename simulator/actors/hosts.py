@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from contest_platform.http import Request, Response
-from contest_platform.ports import CommandResult, PortError
+from contest_platform.ports import CommandResult, ConnectionFailed, PortError
 from seams.faults import Action
+from simulator.actors import host_commands, host_shells
 from simulator.actors.context import NoteAction, World
+from simulator.actors.fleet import FLEET, Transport
+from simulator.actors.host_drifts import Drifts
+from simulator.actors.host_settings import CLOCK, SERVICE
+from simulator.actors.host_shells import Verb
+from simulator.actors.host_shells import parse as parse
 
-Transport = Literal["winrm", "ssh"]
-By = Literal["boot", "shutdown", "crash", "kill", "command", "systemd", "deployment"]
-Verb = Literal["query", "start", "stop", "restart", "clock", "sync"]
+By = Literal["boot", "shutdown", "crash", "kill", "command", "systemd", "deployment", "drift"]
 
 HOSTS: dict[str, tuple[Transport, tuple[str, ...]]] = {
-    "win-ingest-1": ("winrm", ("ingestion",)),
-    "lin-app-1": ("ssh", ("app", "settlement")),
+    name: (host.transport, (*host.units, *host.services)) for name, host in FLEET.items()
 }
 """Each host: the transport it listens on (WinRM: Windows, SSH: Linux), and its services in the order of their start."""
 
@@ -34,24 +37,6 @@ REPORT_EVERY_MIN = 5
 REPORT_WITHIN_MS = 30_000
 AGENT = "agent"
 """The service that reports; what it does not report, nobody hears of."""
-
-_VERBS: dict[tuple[Transport, str], Verb] = {
-    ("winrm", "Get-Service"): "query",
-    ("winrm", "Start-Service"): "start",
-    ("winrm", "Stop-Service"): "stop",
-    ("winrm", "Restart-Service"): "restart",
-    ("ssh", "systemctl is-active"): "query",
-    ("ssh", "systemctl start"): "start",
-    ("ssh", "systemctl stop"): "stop",
-    ("ssh", "systemctl restart"): "restart",
-}
-
-_OF_THE_CLOCK: dict[tuple[Transport, str], Verb] = {
-    ("winrm", "[DateTimeOffset]::UtcNow.ToUnixTimeSeconds()"): "clock",
-    ("winrm", "w32tm /resync"): "sync",
-    ("ssh", "date +%s"): "clock",
-    ("ssh", "chronyc makestep"): "sync",
-}
 
 
 class ServiceControl(Protocol):
@@ -66,10 +51,11 @@ class ServiceControl(Protocol):
 
 @dataclass(slots=True)
 class _Service:
-    """`change` is the number of the row that says how it stands."""
+    """`change` is the number of the row that says how it stands. `ours`: a process of the platform."""
 
     host: str
     unit: str
+    ours: bool
     running: bool = False
     incarnation: int = 0
     change: int = 0
@@ -98,7 +84,12 @@ class HostsActor:
         self.on_down: Callable[[str], None] = lambda _: None
         """Told of each host that goes down."""
         self._steps = world.books["hosts.clocks"]
-        self._services = {unit: _Service(host, unit) for host, (_, units) in HOSTS.items() for unit in units}
+        self._services = {
+            unit: _Service(host, unit, unit in FLEET[host].units)
+            for host, (_, units) in HOSTS.items()
+            for unit in units
+        }
+        self.drifts = Drifts(world, self)
 
     def boot(self) -> None:
         """Start every service, host by host."""
@@ -137,6 +128,7 @@ class HostsActor:
     def come_up(self, host: str) -> None:
         self._world.record(f"host:{host}", "host.up", host)
         self._down.discard(host)
+        self.drifts.booted(host)
         for service in self._services.values():
             if service.host == host and not service.running:
                 self._start(service, "boot")
@@ -184,7 +176,36 @@ class HostsActor:
         clock.offset_ms += by_ms
         self._world.record(f"host:{host}", "clock.stepped", host, by_ms=by_ms, offset_ms=clock.offset_ms)
         state = "wrong" if clock.offset_ms else "right"
-        return self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
+        number = self._steps.note(self._world.runtime.now(), host, by_ms, clock.offset_ms, state)
+        self.drifts.told(
+            host, CLOCK, str(clock.offset_ms), not clock.offset_ms, "drift" if clock.offset_ms else "command"
+        )
+        return number
+
+    # --- drifts (host_drifts.Hosts) ----------------------------------------------------------------------------------
+
+    def host_of(self, unit: str) -> str:
+        return self._services[unit].host
+
+    def stop_service(self, unit: str) -> int:
+        """Somebody stops it on purpose."""
+        return self._stop(self._services[unit], "drift")
+
+    def step_clock(self, host: str, offset_ms: int) -> int:
+        return self._step(host, offset_ms - self._clocks[host].offset_ms)
+
+    def is_heard(self, host: str) -> bool:
+        """Whether the agent of the host can report."""
+        return host not in self._silent and host not in self._down
+
+    async def tell(self, host: str, check: str, target: str, observed: str) -> Response | None:
+        """What the platform's edge answered to the agent's report; None if nobody did."""
+        return await self._tell(host, check, target, observed)
+
+    async def tell_boot(self, host: str) -> Response | None:
+        """The agent says that its host has started."""
+        self._world.record(f"agent:{host}", "boot.reported", host)
+        return await self._send(host, "/api/agent/boots", {"host": host})
 
     # --- agents ------------------------------------------------------------------------------------------------------
 
@@ -227,15 +248,22 @@ class HostsActor:
         return self._changes.count + 1
 
     def run(self, host: str, command: str, args: Sequence[str], answered: bool) -> CommandResult:
-        """Run a command that arrived. `answered`: whether the answer will reach who asked."""
+        """Run a command that arrived. `answered`: whether the answer will reach who asked. Raises ConnectionFailed
+        while the host is starting."""
         transport, _ = HOSTS[host]
+        if host in self._down:
+            self.refuse(host, command, args, "refused")
+            raise ConnectionFailed(f"{host} is starting")
+        asked = host_commands.asked(transport, command, args)
         verb, target = parse(transport, command, args)
         service = self._services.get(target)
         if service is not None and service.host != host:
             service = None
         number = self.next_request
         self._world.record(f"host:{host}", "host.command", f"request:{number}", command=command, args=list(args))
-        if verb == "clock" or verb == "sync":
+        if asked is not None:
+            result = self.drifts.run(host, transport, asked)
+        elif verb == "clock" or verb == "sync" or verb == "drift":
             result = self._clock(host, verb)
         else:
             result = self._execute(transport, verb, service, " ".join((command, *args)), target)
@@ -275,21 +303,25 @@ class HostsActor:
         self, transport: Transport, verb: Verb | None, service: _Service | None, line: str, target: str
     ) -> CommandResult:
         if verb is None:
-            return _unknown_command(transport, line)
+            return host_shells.unknown_command(transport, line)
         if service is None:
-            return _unknown_service(transport, line, target)
+            return host_shells.unknown_service(transport, line, target)
         if verb == "restart":
             self.restart(service.unit, "command")
         if verb == "stop" and service.running:
             self._stop(service, "command")
         if verb == "start" and not service.running:
             self._start(service, "command")
-        return _state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
+        return (
+            host_shells.state(transport, service.unit, service.running) if verb == "query" else CommandResult(0, "", "")
+        )
 
-    def _clock(self, host: str, verb: Literal["clock", "sync"]) -> CommandResult:
+    def _clock(self, host: str, verb: Literal["clock", "sync", "drift"]) -> CommandResult:
         clock = self._clocks[host]
         if verb == "clock":
             return CommandResult(0, f"{(self._world.runtime.now() + clock.offset_ms) // 1_000}\n", "")
+        if verb == "drift":
+            return CommandResult(0, host_shells.offset(HOSTS[host][0], clock.offset_ms), "")
         clock.synced += 1
         if clock.offset_ms:
             self._step(host, -clock.offset_ms)
@@ -301,11 +333,12 @@ class HostsActor:
     # --- states ------------------------------------------------------------------------------------------------------
 
     def _start(self, service: _Service, by: By) -> None:
-        service.incarnation = self._control.start(service.unit)
+        service.incarnation = self._control.start(service.unit) if service.ours else service.incarnation + 1
         self._change(service, running=True, by=by)
 
     def _stop(self, service: _Service, by: By, *, reports_once: bool = False) -> int:
-        self._control.kill(service.unit)
+        if service.ours:
+            self._control.kill(service.unit)
         row = self._change(service, running=False, by=by)
         spawn = self._world.runtime.spawn
         if by == "crash" and HOSTS[service.host][0] == "ssh":
@@ -322,6 +355,7 @@ class HostsActor:
         service.change = self._changes.note(
             self._world.runtime.now(), service.host, service.unit, state, by, service.incarnation
         )
+        self.drifts.told(service.host, f"{SERVICE}{service.unit}", state, running, by)
         return service.change
 
     async def _systemd(self, service: _Service, stop: int) -> None:
@@ -345,18 +379,21 @@ class HostsActor:
 
     async def _report(self, service: _Service) -> bool:
         """Whether somebody at the platform's edge took the report."""
-        if service.host in self._silent or service.host in self._down:
+        if not self.is_heard(service.host):
             return False
         answer = await self._tell(service.host, "service_running", service.unit, "stopped")
         return answer is not None and answer.status < 500
 
     async def _tell(self, host: str, check: str, target: str, observed: str) -> Response | None:
         """What the platform's edge answered to the report; None if nobody did."""
+        self._world.record(f"agent:{host}", "incident.reported", target, check=check, observed=observed)
+        body = {"host": host, "check": check, "target": target, "observed": observed}
+        return await self._send(host, "/api/agent/incidents", body)
+
+    async def _send(self, host: str, path: str, body: Mapping[str, str]) -> Response | None:
         world = self._world
-        world.record(f"agent:{host}", "incident.reported", target, check=check, observed=observed)
-        body: Mapping[str, str] = {"host": host, "check": check, "target": target, "observed": observed}
         headers = {"Authorization": f"Bearer {self._agent_token(host)}"}
-        sending = world.call(self._post(Request("POST", "/api/agent/incidents", headers, body)), f"agent post {host}")
+        sending = world.call(self._post(Request("POST", path, headers, body)), f"agent post {host}")
         try:
             return await world.runtime.deadline(sending, REPORT_WITHIN_MS)
         except PortError:
@@ -364,42 +401,3 @@ class HostsActor:
 
     async def _post(self, request: Request) -> Response:
         return await self._world.edge.request(request)
-
-
-# --- the two shells, as far as they are used -----------------------------------------------------------------------
-
-
-def parse(transport: Transport, command: str, args: Sequence[str]) -> tuple[Verb | None, str]:
-    """What a command line would do, and to which service; (None, …) if the host knows no such command."""
-    words = [command, *args]
-    of_the_clock = _OF_THE_CLOCK.get((transport, " ".join(words)))
-    if of_the_clock is not None:
-        return of_the_clock, ""
-    if transport == "ssh":
-        words = [" ".join(words[:2]), *words[2:]]
-    verb = _VERBS.get((transport, words[0]))
-    target = words[1].removesuffix(".service") if len(words) == 2 else ""
-    return (verb if target else None), target
-
-
-def _state(transport: Transport, unit: str, running: bool) -> CommandResult:
-    if transport == "ssh":
-        return CommandResult(0, "active\n", "") if running else CommandResult(3, "inactive\n", "")
-    state = "Running" if running else "Stopped"
-    lines = ("", "Status   Name               DisplayName", "------   ----               -----------")
-    return CommandResult(0, "\r\n".join((*lines, f"{state:<8} {unit:<18} {unit}", "", "")), "")
-
-
-def _unknown_service(transport: Transport, line: str, target: str) -> CommandResult:
-    words = line.split()
-    if transport == "winrm":
-        return CommandResult(1, "", f"{words[0]} : Cannot find any service with service name '{target}'.\r\n")
-    if words[1] == "is-active":
-        return CommandResult(4, "inactive\n", "")
-    return CommandResult(5, "", f"Failed to {words[1]} {target}.service: Unit {target}.service not found.\n")
-
-
-def _unknown_command(transport: Transport, line: str) -> CommandResult:
-    if transport == "winrm":
-        return CommandResult(1, "", f"{line} : The term is not recognized as a cmdlet with one service name.\r\n")
-    return CommandResult(127, "", f"bash: {line}: command not found\n")

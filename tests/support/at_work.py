@@ -295,7 +295,7 @@ def _rule_in_vain() -> Tried:
 def _strange(check: str) -> Callable[[], Tried]:
     def begin() -> Tried:
         world, healing = fleet.strange(check)
-        world.hosts.ahead_s = {"win-1": -400} if check == "time_in_sync" else {}
+        world.hosts.ahead_s = {"win-1": -400} if check == "secure_channel" else {}
         return Tried(world, list(healing.jobs()))
 
     return begin
@@ -377,8 +377,8 @@ CASES: dict[str, tuple[Case, ...]] = {
     "error_budget_low": (_case(_budget_spent),),
     "healing_rule_never_succeeds": (_case(_rule_in_vain, rule_id=fleet.WIN),),
     "host_clock_skew": (_case(_wrong_clock, job="ingestion"),),
-    "host_incident_unmatched": (_case(_strange("disk_free"), host="win-1", check="disk_free"),
-                                _case(_strange("time_in_sync"), host="win-1", check="time_in_sync")),
+    "host_incident_unmatched": (_case(_strange("disk_health"), host="win-1", check="disk_health"),
+                                _case(_strange("secure_channel"), host="win-1", check="secure_channel")),
     "host_unreachable": (_case(_host_away, host="win-1"),),
     "ingestion_lag": (_case(_given_up_ingestion, tournament_id="t1"),
                       _case(lambda: _with_ingestion(ingestion.silent()), tournament_id="t1")),

@@ -1,9 +1,9 @@
 """A whole run, small enough to know by heart: every book of every party, written by hand and consistent to the cent.
 
-One tournament of one round and two holes; contest `c1` runs (u1, u2 and u3 in time, u4 after the lock), `c2` has too
-few entries and is cancelled. u1 is paid although the answer was lost, u2's account is closed, u3 is paid. The
-ingestion worker crashes and is healed; one batch is scrambled; one hole is corrected after the end, and one after the
-cut-off. Somebody forges a webhook.
+One tournament of one round and two holes; contest `c1` runs (u1, u2 and u3 in time, u4 after the lock), `c2` has
+too few entries and is cancelled. u1 is paid although the answer was lost, u2's account is closed, u3 is paid. The
+ingestion worker crashes and is healed, and so is a host that drifts; one batch is scrambled; one hole is corrected
+after the end, and one after the cut-off. Somebody forges a webhook.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from evidence.plan import (
     Tournament,
 )
 from tests.support.fake_evidence import FakeEvidence
+from tests.support.healed import drift, heal, rules
 from tests.support.observed import observe
 from tests.support.operated import begin_watching, look_around, operate
 from tests.support.scribe import Scribe, encode, rechain
@@ -99,6 +100,7 @@ def plan() -> Plan:
                 bite=Bite(book="hosts.services", where={"n": "$victim", "service": "$entity", "by": "crash"}),
                 recovery=Recovery(by="rule", how="healed", within_s=3_600),
             ),
+            drift(),
         ],
     )  # fmt: skip
 
@@ -337,12 +339,8 @@ def _crash(scribe: Scribe) -> None:
         "hosts.shells", opened_at=scribe.now, host="win", user="svc-healing", shell_id="s-1", commands=1,
         used_at=scribe.now + 4_000, closed_at=scribe.now + 4_000, how="deleted",
     )  # fmt: skip
-    scribe.insert("incidents", "system:healing", incident_id="in-1", host="win", status="RESOLVED")
-    order = scribe.insert(
-        "remediation_orders", "system:healing", order_id="or-1", incident_id="in-1", rule_id="L1-1", host="win",
-        status="ISSUED", issued_at=scribe.now, expires_at=scribe.now + HOUR,
-    )  # fmt: skip
-    scribe.update("remediation_orders", "system:healing", order, status="COMPLETED", finished_at=scribe.now + 60_000)
+    rules(scribe)
+    heal(scribe)
 
 
 def _settle(scribe: Scribe, contest: dict[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.support.broken_runs import conduct, money, operations, outside, scores, shells, watching
+from tests.support.broken_runs import conduct, healing, money, operations, outside, scores, shells, watching
 from tests.support.broken_runs.change import BREAKS, ONLY_INCONCLUSIVE
 
-__all__ = ["BREAKS", "ONLY_INCONCLUSIVE", "conduct", "money", "operations", "outside", "scores", "shells", "watching"]
+__all__ = [
+    "BREAKS", "ONLY_INCONCLUSIVE", "conduct", "healing", "money", "operations", "outside", "scores", "shells",
+    "watching",
+]  # fmt: skip

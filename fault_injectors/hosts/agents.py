@@ -64,7 +64,7 @@ class AgentSilent(Fault):
 
 
 class CheckFailedParams(Parameters):
-    check: Literal["disk_free", "time_in_sync", "event_log"] = "disk_free"
+    check: Literal["disk_health", "secure_channel", "event_log"] = "disk_health"
     reports: int = Field(default=1, ge=1, le=1_000)
     """So often is it reported, every five minutes."""
 
@@ -75,8 +75,8 @@ class CheckFailed(Fault):
     seam = "hosts"
     operation = "report"
     imitates = (
-        "Disks fill, logs with errors in them and clocks out of step are what agents warn of, each with a check of its"
-        " own (Nagios plugins: check_disk, check_log, check_ntp_time)."
+        "Disks about to fail, logs with errors in them and trusts that are broken are what agents warn of, each with a"
+        " check of its own (Nagios plugins: check_ide_smart, check_log; nltest /sc_verify)."
     )
     exercises = "An incident that nobody answers because no rule does, and that stays open for ever."
     recovery = RecoverySpec(
