@@ -37,7 +37,6 @@ FAMILIES = (
     "dashboards",
     "healing",
     "recovery",
-    "shells",
 )
 """The order in which families are judged and shown; an unknown family comes last."""
 BROKEN_MAX = 100

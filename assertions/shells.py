@@ -1,4 +1,4 @@
-"""Family shells: what the platform opened on a host it closed, by the host's own book.
+"""Family healing: what the platform opened on a host it closed, by the host's own book.
 
 Invariant: a shell that was left to time out is excused only if the host's books, or the injector's, show what kept
 everybody from closing it: that it was never told of, that it could not be reached, or that its owner died.
@@ -24,7 +24,7 @@ AT_WORK_MS = 600_000
 
 
 @assertion(
-    "shells.none_left",
+    "healing.no_shell_left",
     "Every shell that was opened on a Windows host was closed, unless something kept everybody from it; none outlives "
     "its idle time-out",
 )

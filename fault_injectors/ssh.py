@@ -10,7 +10,7 @@ from fault_injectors.platform.crashes import at_moment
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Call, Effect, Fault, Guarantees, Parameters, RecoverySpec, Refuse
 
-HOST, UNIT = "lin-app-1", "settlement"
+HOST, UNIT = "lin-settle-1", "settlement"
 
 
 class RefusedParams(Parameters):

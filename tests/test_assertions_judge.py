@@ -44,7 +44,7 @@ def test_an_honest_run_passes_in_every_family_there_is() -> None:
     assert verdict.not_exercised == ()
     assert {result.family for result in verdict.results} == {
         "runbooks", "alerts", "dashboards",
-        "audit", "ledger", "absence", "lifecycle", "payouts", "ingestion", "settlement", "recovery", "shells",
+        "audit", "ledger", "absence", "lifecycle", "payouts", "ingestion", "settlement", "recovery", "healing",
     }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ class Fleet:
             ssh=SshWire(self.world, self.actor, self.guard),  # type: ignore[arg-type]
             runtime=self.world.runtime,
             ids=Numbered(),
-            hosts={WIN: "windows", LIN: "linux"},
+            hosts={host: "windows" if how == "winrm" else "linux" for host, (how, _) in HOSTS.items()},
             timeout_ms=60_000,
         )
         self.actor.boot()

@@ -46,7 +46,7 @@ def test_it_is_got_over_with_other_parameters_too(fault: str, params: dict[str, 
     idle = sum(shell.how == "idle" for shell in ours)
     assert bool(idle) is ((fault, params.get("operation", "")) in LEAKS)
     if fault.startswith("winrm."):
-        [seen] = [one for one in run.verdict.results if one.id == "shells.none_left"]
+        [seen] = [one for one in run.verdict.results if one.id == "healing.no_shell_left"]
         assert (seen.saw, seen.owed) == (len(ours), len(ours))
         assert seen.unit == (f"shells, {idle} of them left to time out" if idle else "shells")
 

@@ -60,6 +60,6 @@ def test_no_shell_of_ours_is_left_and_those_that_others_leaked_have_timed_out(ra
     assert {shell.how for shell in shells if shell.shell_id not in told} == {"deleted", "reboot"}
     refused = ran.rows("hosts.exchanges", operation="Create", fault=2_150_859_173)
     assert len(refused) > 30
-    seen = ran.result("shells.none_left")
+    seen = ran.result("healing.no_shell_left")
     assert seen.status.value == "PASS"
     assert seen.saw == seen.owed == len(shells) - len(told)

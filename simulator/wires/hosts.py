@@ -51,7 +51,7 @@ class WsmanWire:
 
     async def _connect(self, host: str, sent_at: int) -> None:
         if self._actor.is_down(host):
-            self._actor.refuse(host, "", (), "down")
+            self._actor.refuse(host, "", (), "refused")
             raise ConnectionFailed(f"{host} is down")
         match self._world.bus.consult("winrm", "connect", host, str(self._actor.next_request)):
             case None:
@@ -129,7 +129,7 @@ class SshWire:
         latency_ms = world.draws.between(*EXEC_MS, "hosts.latency", host, command, sent_at)
         await runtime.sleep_until(sent_at + latency_ms // 2)
         if actor.is_down(host):
-            actor.refuse(host, command, args, "down")
+            actor.refuse(host, command, args, "refused")
             raise ConnectionFailed(f"{host} is down")
         verb, _ = parse("ssh", command, args)
         match world.bus.consult("ssh", "run", f"{host}/{verb}", str(actor.next_request)):

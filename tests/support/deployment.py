@@ -10,18 +10,20 @@ from contest_platform.ports import Ports
 from contest_platform.service import Config
 from contest_platform.store import sqlite
 from contest_platform.store.backup import LogicalBackups
+from contest_platform.transports.hosts import HostTransports
 from contest_platform.units import Unit
 from seams.faults import Fault
 from simulator.actors.database_server import DatabaseServer
-from simulator.actors.hosts import HostsActor
+from simulator.actors.hosts import HOSTS, HostsActor
 from simulator.actors.identity import IdentityActor
 from simulator.actors.monitoring import MonitoringActor
 from simulator.actors.processor import ProcessorActor
 from simulator.actors.provider import ProviderActor
+from simulator.actors.winrm import WinrmService
 from simulator.actors.witnesses import AnchorActor, PagerActor
 from simulator.processes import DrawnEntropy, Process, Processes, ProcessIds, ProcessStore
 from simulator.wires.backups import BackupWire
-from simulator.wires.hosts import HostWire
+from simulator.wires.hosts import SshWire, WsmanWire
 from simulator.wires.identity import IdentityWire
 from simulator.wires.monitoring import MonitoringWire
 from simulator.wires.processor import ProcessorWire
@@ -50,6 +52,7 @@ class Deployment:
         world: Any = self.world
         self._identity = IdentityActor(world, b"k" * 32)
         self._hosts = HostsActor(world, self.processes, lambda _: "token")
+        self._winrm = WinrmService(world, self._hosts)
         self._processor = ProcessorActor(world, opening_balance_cents=100, webhook_secret="whsec")
         self._provider = ProviderActor(world, ())
         self._anchor, self._pager = AnchorActor(world), PagerActor(world)
@@ -67,7 +70,14 @@ class Deployment:
                 entropy=DrawnEntropy(draws),
                 processor=ProcessorWire(world, self._processor, "platform", guard),
                 provider=ProviderWire(world, self._provider, guard),
-                hosts=HostWire(world, self._hosts, guard),
+                hosts=HostTransports(
+                    wsman=WsmanWire(world, self._hosts, self._winrm, guard),
+                    ssh=SshWire(world, self._hosts, guard),
+                    runtime=driver.runtime_of(process.life),
+                    ids=ProcessIds(draws, process),
+                    hosts={host: "windows" if how == "winrm" else "linux" for host, (how, _) in HOSTS.items()},
+                    timeout_ms=60_000,
+                ),
                 auth=IdentityWire(world, self._identity, guard),
                 pager=PagerWire(world, self._pager, guard),
                 anchor=AnchorWire(world, self._anchor, guard),

@@ -23,12 +23,12 @@ def _leaked(evidence: FakeEvidence, opened_after: int, **answer: Any) -> None:
         closed_at=opened_at + MINUTE + 2 * HOUR, how="idle")  # fmt: skip
 
 
-@breaks("shells.none_left")
+@breaks("healing.no_shell_left")
 def a_shell_was_left_though_its_answer_had_come(evidence: FakeEvidence) -> None:
     _leaked(evidence, HOUR)
 
 
-@breaks("shells.none_left")
+@breaks("healing.no_shell_left")
 def a_shell_was_left_after_a_receive_that_failed(evidence: FakeEvidence) -> None:
     _leaked(evidence, HOUR)
     shell = evidence.books["hosts.shells"][-1]
@@ -36,12 +36,12 @@ def a_shell_was_left_after_a_receive_that_failed(evidence: FakeEvidence) -> None
         soap=False, related=True, answered=True)  # fmt: skip
 
 
-@breaks("shells.none_left")
+@breaks("healing.no_shell_left")
 def a_shell_is_open_that_its_host_should_have_ended(evidence: FakeEvidence) -> None:
     _leaked(evidence, HOUR, answered=False)
     evidence.books["hosts.shells"][-1].update(closed_at=None, how="open")
 
 
-@breaks("shells.none_left", Status.INCONCLUSIVE)
+@breaks("healing.no_shell_left", Status.INCONCLUSIVE)
 def the_host_tells_nothing_of_a_shell_that_it_opened(evidence: FakeEvidence) -> None:
     remove(evidence, "hosts.shells")
