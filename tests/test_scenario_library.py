@@ -49,6 +49,7 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "provider": (PASS, set()),
     "small": (PASS, set()),
     "thirty_days": (PASS, set()),
+    "two_daemons": (PASS, set()),
     "violation_dashboard_payout": (FAIL, set()),
     "violation_founder_login": (FAIL, set()),
     "violation_row_edited": (FAIL, set()),
