@@ -180,7 +180,7 @@ def test_one_in_the_set_that_is_healed_is_none_the_worse(tmp_path: Path) -> None
 def test_with_nobody_on_call_what_stays_unhealed_is_silently_pending_and_fails(tmp_path: Path) -> None:
     ran = run_of(WINRM.replace("operations: true\n", ""), tmp_path)
     assert ran.exit_code == 10
-    given_up, silent = broken(ran, "healing.drifts_healed")
+    silent, given_up = broken(ran, "healing.drifts_healed")
     assert given_up.startswith("hosts.dc_time_drift#1 "), "its rule has given it up, and there is nobody to take it"
     assert silent.endswith("no alert and no escalation is on record")
 
