@@ -129,7 +129,7 @@ def test_the_first_broken_promise_is_the_earliest_of_all_with_its_money_and_the_
     assert first is not None
     assert (first.assertion, first.at, first.money_cents) == ("absence.identity", at, 0)
     assert first.message.startswith("founder:ada got past the identity provider at 2026-06-04 11:01:00 UTC")
-    assert [fault.fault_id for fault in first.active_faults] == ["f2"]
+    assert [fault.fault_id for fault in first.active_faults] == ["f2", "f3"]
 
 
 def test_once_rows_were_altered_by_hand_nothing_that_they_say_of_before_comes_first() -> None:
@@ -158,7 +158,7 @@ def test_a_promise_broken_at_no_known_instant_comes_last_and_names_every_fault_t
     first = judged(evidence).first_broken
     assert first is not None
     assert (first.assertion, first.at) == ("audit.rows_match_images", None)
-    assert [fault.fault_id for fault in first.active_faults] == ["f2", "f1"]
+    assert [fault.fault_id for fault in first.active_faults] == ["f2", "f3", "f1"]
     conduct.a_founder_logged_in(evidence)
     later = judged(_with(evidence)).first_broken
     assert later is not None
@@ -216,7 +216,7 @@ def test_what_was_not_exercised_is_named_with_its_numbers() -> None:
     told = [item.what for item in verdict.not_exercised if item.assertion == "recovery.every_fault_bit"]
     assert told == [
         "f2 (The worker dies) never acted",
-        "saw 1 faults where there had to be 2",
+        "saw 2 faults where there had to be 3",
     ]
 
 
@@ -240,7 +240,7 @@ def test_the_instants_of_a_journal_are_those_of_its_events_whatever_an_actor_is_
 
 
 def test_a_fault_extends_a_bound_to_the_end_of_its_own_and_chains_with_the_next() -> None:
-    [lost, crash] = plan().faults
+    [lost, crash, _] = plan().faults
     bites = [(lost.id, 1_000), (lost.id, 5_000)]
     found = spans([lost], bites)
     assert [(span.from_at, span.until_at, span.over_at) for span in found] == [(1_000, 5_000, 5_000 + 7_200_000)]

@@ -400,7 +400,7 @@ def test_a_full_disk_is_no_bug_of_ours(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_disk_that_fills_up_under_the_platform_is_no_crash_of_the_platform(tmp_path: Path) -> None:
     most = 300_000
     """Bytes in a file: enough for the plan, too few for the database."""
-    large = "from simulator import world; world.ENTRIES_IN_MEMORY_MAX = 0; from absence.main import main; main()"
+    large = "from simulator import opening; opening.ENTRIES_IN_MEMORY_MAX = 0; from absence.main import main; main()"
     told = subprocess.run(
         [sys.executable, "-c", large, "run", "small", "--out", tmp_path],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
