@@ -19,6 +19,8 @@ from simulator.actors.host_settings import CLOCK, CLOCK_CHECK, REFRESH_MS, SERVI
 MINUTE_MS = 60_000
 REPORT_EVERY_MIN = 5
 BOOTED_MS = 5_000
+SHUTDOWN_MS = 5_000
+"""From the command to restart, which is answered, until the host lets nobody in any more."""
 FULL = 100
 FORKS = 3
 """One in so many connections finds no room for its process, where the kernel allows too few."""
@@ -144,7 +146,7 @@ class Drifts:
     def run(self, host: str, transport: Transport, asked: Asked) -> CommandResult:
         line = asked.line
         if line.does == "boot":
-            self._hosts.reboot(host)
+            self._world.runtime.spawn(self._shut_down(host), f"shutdown {host}")
             return CommandResult(0, "", "")
         if line.does == "set" and not self._ignored(host, line.setting):
             self._put(host, line.setting, asked.value, "command")
@@ -152,6 +154,10 @@ class Drifts:
             self._put(host, SETTINGS[line.setting].feeds, self.value(host, line.setting), "command")
         value = self.value(host, line.setting)
         return CommandResult(line.exits(value), line.prints(value), "")
+
+    async def _shut_down(self, host: str) -> None:
+        await self._world.runtime.sleep_until(self._world.runtime.now() + SHUTDOWN_MS)
+        self._hosts.reboot(host)
 
     def _ignored(self, host: str, setting: str) -> bool:
         """Whether the host lets nobody set it: with tamper protection on, a change of Defender is dropped unsaid
