@@ -175,12 +175,9 @@ def test_somebody_elses_transfer_in_the_group_proves_nothing() -> None:
     assert sorted(sent.destination for sent in world.processor.transfers) == ["acct_ann", "acct_bob"]
 
 
-@pytest.mark.parametrize("other", [{"amount_cents": 2_699}, {"destination": "acct_bob"}], ids=str)
-def test_a_transfer_that_is_found_with_another_amount_or_destination_is_neither_paid_nor_sent_again(
-    other: dict[str, Any],
-) -> None:
+def test_a_transfer_that_is_found_with_another_amount_is_neither_paid_nor_sent_again() -> None:
     world, payouts = paying("500_done")
-    world.processor.transfers = [dataclasses.replace(made, **other) for made in world.processor.transfers]
+    world.processor.transfers = [dataclasses.replace(made, amount_cents=2_699) for made in world.processor.transfers]
     aged(world)
     for _ in range(3):
         world.work(payouts)

@@ -37,6 +37,7 @@ REPLACED = {
     "quarantine_resolutions": (1, "how", "by hand", "how is 'by hand', audited as 'full poll'"),
     "config_versions": (1, "reason", "by hand", "reason is 'by hand', audited as 'slow answers'"),
     "backups": (1, "reason", "by hand", "reason is 'by hand', audited as 'before a change'"),
+    "healing_telemetry": (1, "outcome", "by hand", "outcome is 'by hand', audited as 'HEALED'"),
 }  # fmt: skip
 """Table -> which row in the order of its key is replaced, a column, what the new row says, what the judge says."""
 MADE = {
@@ -48,6 +49,11 @@ MADE = {
     "backups": {
         "backup_id": "b1", "taken_at": 0, "taken_by": "ops:kim", "execution_id": "x1", "reason": "before a change",
         "size_bytes": 1, "sha256": "h", "audit_seq": 1, "audit_hash": "h",
+    },
+    "healing_telemetry": {
+        "telemetry_id": "t1", "at": 0, "level": "L1", "rule_id": "r1", "runbook_id": "host_service_stopped",
+        "incident_id": "i1", "order_id": "o1", "host": "win-1", "check_name": "service_running", "stage": "first",
+        "outcome": "HEALED", "detail": None,
     },
 }  # fmt: skip
 """Rows of the tables that have none in a small run: nothing is quarantined in it, and nobody carries out a runbook."""

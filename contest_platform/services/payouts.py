@@ -199,8 +199,8 @@ class PayoutsService:
 
     async def _look_up(self, transfer: Row) -> None:
         """Search the processor's books for a transfer that was made under any of our keys: asking moves no money, so it
-        is no attempt. What it finds is paid; finding nothing proves that a new key is safe. Finding another amount or
-        another destination proves neither: the transfer stays in conflict, and monitoring tells of it."""
+        is no attempt. What it finds is paid, to whichever account the winner had then; finding nothing proves that a
+        new key is safe. Another amount proves neither: the transfer stays in conflict, and monitoring tells of it."""
         ports, transfer_id = self._ports, transfer["transfer_id"]
         listing = ports.processor.list_transfers(transfer_group=transfer["contest_id"])
         try:
@@ -210,8 +210,7 @@ class PayoutsService:
             await ports.store.transact("payouts.not_found_out", lambda tx: self._ask_again(tx, transfer_id, code))
             return
         found = next((made for made in listed if made.metadata.get("transfer_id") == transfer_id), None)
-        owed = transfer["amount_cents"], transfer["destination"]
-        if found is not None and (found.amount_cents, found.destination) != owed:
+        if found is not None and found.amount_cents != transfer["amount_cents"]:
             await ports.store.transact("payouts.conflict", lambda tx: self._ask_again(tx, transfer_id, CONFLICT))
         elif found is not None:
             await ports.store.transact(

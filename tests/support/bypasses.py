@@ -69,9 +69,9 @@ def _of_sqlite() -> list[Attempt]:
     )
     return [
         *made,
-        Attempt("sqlite", "platform", "an ended pack replaced by one that waits", (pending,), "are not deleted"),
+        Attempt("sqlite", "platform", "an ended pack replaced by one that waits", (pending,), "are not replaced"),
         Attempt("sqlite", "platform", "replace", (replace("audit_log"),), "is append-only"),
-        Attempt("sqlite", "anybody", "an ended pack replaced by one that waits", (pending,), "", frozenset({IMAGES})),
+        Attempt("sqlite", "anybody", "an ended pack replaced by one that waits", (pending,), "are not replaced"),
         Attempt("sqlite", "anybody", "replace of a posting", (other,), "", frozenset({IMAGES})),
         Attempt("sqlite", "anybody", "a trigger dropped", (drop("audit_log"),), "", frozenset({SCHEMA})),
         Attempt("sqlite", "anybody", "a trigger dropped, a row edited", (drop("audit_log"), reason), "",
