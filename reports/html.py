@@ -138,7 +138,7 @@ def _troubled(story: Story, contests: list[Life]) -> frozenset[str]:
 
 
 def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Figure]:
-    """The run in six numbers."""
+    """The run in six numbers, and a seventh where hosts have drifted."""
     bitten = sum(1 for fault in story.faults if fault.bites)
     paid_out = sum(1 for life in contests if life.status == "PAID_OUT")
     cancelled = sum(1 for life in contests if life.status == "CANCELLED")
@@ -147,6 +147,8 @@ def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Fig
     held = len(story.of(Status.PASS))
     judged = len(story.results) - len(story.of(Status.NOT_APPLICABLE))
     differing = len(accounts.differing)
+    healed, drifted = sum(one.healed for one in story.lab.told), len(story.lab.told)
+    hosts = [Figure("Hosts healed", f"{healed:,} of {drifted:,}", bad=healed < drifted)] if drifted else []
     return [
         Figure("Promises kept", f"{held:,} of {judged:,}"),
         Figure(
@@ -159,6 +161,7 @@ def _figures(story: Story, accounts: Accounts, contests: list[Life]) -> list[Fig
         ),
         Figure("Prizes paid out", words.dollars(paid)),
         Figure("Faults that bit", f"{bitten:,} of {len(story.faults):,}"),
+        *hosts,
         Figure(
             "Lines that differ",
             f"{differing:,} of {len(accounts.lines):,}",

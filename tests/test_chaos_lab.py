@@ -142,6 +142,8 @@ def test_a_degraded_score_is_explained_and_is_still_a_pass_where_the_scenario_sa
     assert (
         "hosts.ws_registry_run win-ws-1: not healed: the order under L1-WIN-REGISTRY-RUN-KEY is EXPIRED" in ran.stdout
     )
+    page = (ran.path / "report.html").read_text()
+    assert '<dt>Hosts healed</dt><dd class="differs">15 of 16</dd>' in page, "on the first screen, PASS or not"
 
 
 def test_while_the_domain_controller_is_out_of_reach_no_scores_come(runs: SharedRuns) -> None:
