@@ -83,11 +83,14 @@ def test_a_run_leaves_nothing_on_the_server(server: str, tmp_path: Path) -> None
     assert schemas(server) == []
 
 
-def test_a_run_that_is_stopped_leaves_nothing_on_the_server(server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("later_ms", [0, 4, 12, 40])
+def test_a_run_that_is_stopped_leaves_nothing_on_the_server(server: str, tmp_path: Path, later_ms: int) -> None:
+    """Whether it is still making its tables then, or in the middle of a statement, or between two."""
     process = start("run", "default", "--out", tmp_path, "--store", server)
     while not schemas(server):
         assert process.poll() is None
-        time.sleep(0.02)
+        time.sleep(0.002)
+    time.sleep(later_ms / 1000)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -77,8 +78,7 @@ class PostgresDatabase:
         try:
             return self._again(begin, now, cause, fn)
         finally:
-            if not self.connection.closed:
-                self._cursor.execute(f"select pg_advisory_unlock({_TURN}, hashtext($1))", [self.schema])
+            self._end(f"select pg_advisory_unlock({_TURN}, hashtext($1))", [self.schema])
 
     def _again(self, begin: str, now: int, cause: str, fn: Callable[[PostgresTx], T]) -> tuple[T, PostgresTx]:
         twice = 0
@@ -103,10 +103,17 @@ class PostgresDatabase:
             control.execute("commit")
         except BaseException:
             self.forget()
-            if not self.connection.closed:
-                control.execute("rollback")
+            self._end("rollback")
             raise
         return result, tx
+
+    def _end(self, statement: str, values: Values = ()) -> None:
+        """Execute what ends something, whatever has befallen it: where the answer of another command was given up on
+        (Ctrl-C), the connection ends instead, and with it at the server all that was begun on it."""
+        if self.connection.info.transaction_status == pq.TransactionStatus.ACTIVE:
+            self.connection.close()
+        if not self.connection.closed:
+            self._cursor.execute(statement, values or None)
 
     # --- whoever deploys, backs up and reads the books ----------------------------------------------------------------
 
@@ -118,7 +125,7 @@ class PostgresDatabase:
             while rows := self._cursor.execute(f"fetch {SCANNED} from scanned").fetchall():
                 yield from rows
         finally:
-            self._cursor.execute("commit")
+            self._end("commit")
 
     def schema_differences(self) -> list[str]:
         return schema_differences(self._cursor)
@@ -131,11 +138,12 @@ class PostgresDatabase:
     def close(self) -> None:
         for database in self.beside:
             database.close()
-        if self._made and not self.connection.closed:
-            with told(self.url):
-                self._control.execute("reset role")
-                drop(self._control, self.schema)
+        made, gone, self._made = self._made, self.connection.closed, False
         self.connection.close()
+        if made:
+            # Where the server itself is gone, who comes next takes away what is there.
+            with suppress(DatabaseRefused) if gone else nullcontext(), told(self.url):
+                _take_away(self.url, self.schema)
 
     def failed(self, error: BaseException) -> bool:
         """The server is gone, or has no more room: what it has answered is no failure of its machine."""
@@ -216,11 +224,23 @@ def create(url: str, schema: str, tables: Rows = (), *, alone: bool = True) -> P
     """
     connection = connect(url)
     cursor = psycopg.RawCursor(connection)
-    with told(url):
-        sweep(cursor)
-        occupy(cursor, schema, alone)
-        make(cursor, schema, tables)
-    return PostgresDatabase(connection, url, schema, made=True, alone=alone)
+    try:
+        with told(url):
+            sweep(cursor)
+            occupy(cursor, schema, alone)
+            make(cursor, schema, tables)
+        return PostgresDatabase(connection, url, schema, made=True, alone=alone)
+    except BaseException:  # whoever is stopped here has nothing yet that could be closed
+        connection.close()
+        with suppress(psycopg.Error, DatabaseRefused):  # which is not what this is about
+            _take_away(url, schema)
+        raise
+
+
+def _take_away(url: str, schema: str) -> None:
+    """Drop a schema, if it is there, on a connection that is in the middle of nothing."""
+    with connect(url) as connection:
+        drop(psycopg.RawCursor(connection), schema)
 
 
 def attach(url: str, schema: str) -> PostgresDatabase:
