@@ -56,6 +56,7 @@ EXPECTED: dict[str, tuple[ExitCode, set[str]]] = {
     "violations": (FAIL, set()),
     "violations_of_ops": (FAIL, set()),
     "webhooks": (PASS, set()),
+    "winrm": (PASS, set()),
     "winrm_storm": (PASS, {"host_unreachable", "remediation_order_stuck"}),
 }  # fmt: skip
 """Scenario -> how it has to end, and the runbooks that ops has to open and bring to their end in it."""

@@ -30,7 +30,8 @@ class _Leaked(Fault):
     seam, operation = "winrm", "leak"
     shells: ClassVar[int]
     commands: ClassVar[int]
-    recovery = RecoverySpec("rule", "The order is tried again until the leaked shells have been idle too long.", 7_200)
+    recovery = RecoverySpec("rule", "The order is tried again until the leaked shells have been idle too long.", 7_800)
+    """Two hours until they have; then the next attempt, the start of the worker and its next poll."""
     Params: ClassVar[type[Parameters]] = LeakedParams
     params: LeakedParams
 
