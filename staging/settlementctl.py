@@ -59,7 +59,7 @@ class FileStore:
         self._count += 1
         cause = f"settlementctl:{os.getpid()}:{self._count}:{operation}"
         try:
-            return sqlite.transact(self._connection, self._now(), cause, fn)[0]
+            return self._connection.transact(self._now(), cause, fn)[0]
         except apsw.BusyError as error:
             raise StoreBusy(str(error)) from error
 

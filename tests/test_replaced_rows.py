@@ -12,7 +12,6 @@ from assertions.judge import Verdict, judge
 from contest_platform import audit
 from contest_platform.audit import Context
 from contest_platform.ports import Tx
-from contest_platform.store import sqlite
 from contest_platform.store.schema import APPEND_ONLY, IRREPLACEABLE
 from contest_platform.store.tables import TABLES
 from evidence.journal import JournalWriter
@@ -83,7 +82,7 @@ def replaced(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
         world = World(plan, kernel, writer.books)
         world.runtime.spawn(begin(world), "preflight")
         kernel.run(until=plan.recovery_until_at)
-        sqlite.transact(world.connection, world.runtime.now(), "", _make)
+        world.connection.transact(world.runtime.now(), "", _make)
         world.connection.execute("pragma recursive_triggers = off")
         for table, (number, column, value, _) in REPLACED.items():
             replace_row(world.connection, table, number, column, value)

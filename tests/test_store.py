@@ -458,7 +458,7 @@ def test_rows_of_another_width_are_refused_however_many_they_are() -> None:
     short_and_long = [rows[0][:3], (*rows[1], "active"), *rows[2:]]
     columns = TABLES["golfers"].columns
     with pytest.raises(ValueError, match="golfers: expected rows of 4 values"):
-        sqlite.transact(connection, 0, "", lambda tx: tx.insert_many("golfers", columns, short_and_long))
+        connection.transact(0, "", lambda tx: tx.insert_many("golfers", columns, short_and_long))
     assert sqlite.query(connection, "select * from golfers") == []
 
 
@@ -512,7 +512,7 @@ def test_a_process_that_dies_within_a_transaction_leaves_nothing(path: str) -> N
 
 def test_what_was_committed_is_there_after_a_restart(path: str) -> None:
     connection = sqlite.connect(path)
-    sqlite.transact(connection, NOW, "ev-1", checkpoint)
+    connection.transact(NOW, "ev-1", checkpoint)
     connection.close()
     assert [row["name"] for row in rows(sqlite.connect(path), "checkpoints")] == ["a"]
 
@@ -566,7 +566,7 @@ def test_a_transaction_that_outgrew_the_page_cache_is_rolled_back_whole(tmp_path
 
 def test_an_unnamed_database_is_nowhere_to_be_found(tmp_path: Path) -> None:
     connection = sqlite.connect_unnamed(tmp_path)
-    sqlite.transact(connection, NOW, "ev-1", checkpoint)
+    connection.transact(NOW, "ev-1", checkpoint)
     assert list(tmp_path.iterdir()) == []
     assert [row["name"] for row in rows(connection, "checkpoints")] == ["a"]
 
@@ -588,9 +588,9 @@ def test_two_writers_do_not_interleave(path: str) -> None:
     def fn(tx: sqlite.SqliteTx) -> None:
         checkpoint(tx)
         with pytest.raises(apsw.BusyError):
-            sqlite.transact(second, NOW, "ev-2", lambda other: checkpoint(other, "b"))
+            second.transact(NOW, "ev-2", lambda other: checkpoint(other, "b"))
 
-    sqlite.transact(first, NOW, "ev-1", fn)
+    first.transact(NOW, "ev-1", fn)
     assert [row["name"] for row in rows(second, "checkpoints")] == ["a"]
 
 
@@ -615,7 +615,7 @@ NOTES = ("note:", "note;")
 
 
 def read(connection: Any, name: str = "a") -> Any:
-    return sqlite.transact(connection, NOW, "ev-1", lambda tx: checkpoints.read(tx, name))[0]
+    return connection.transact(NOW, "ev-1", lambda tx: checkpoints.read(tx, name))[0]
 
 
 def save(connection: Any, value: int | None, name: str = "a", fails: bool = False) -> None:
@@ -627,21 +627,21 @@ def save(connection: Any, value: int | None, name: str = "a", fails: bool = Fals
         if fails:
             raise RuntimeError
 
-    sqlite.transact(connection, NOW, "ev-1", fn)
+    connection.transact(NOW, "ev-1", fn)
 
 
 def has_notes(connection: Any) -> bool:
-    return not sqlite.transact(connection, NOW, "ev-1", lambda tx: checkpoints.none_between(tx, *NOTES))[0]
+    return not connection.transact(NOW, "ev-1", lambda tx: checkpoints.none_between(tx, *NOTES))[0]
 
 
 def test_what_is_known_is_not_read_again_until_somebody_else_writes(path: str) -> None:
     first, second = sqlite.connect(path), sqlite.connect(path)
     save(first, 1)
     assert read(first) == 1
-    _, tx = sqlite.transact(first, NOW, "ev-1", lambda tx: checkpoints.read(tx, "a"))
+    _, tx = first.transact(NOW, "ev-1", lambda tx: checkpoints.read(tx, "a"))
     assert tx.statements == 0
     save(second, 2)
-    _, tx = sqlite.transact(first, NOW, "ev-1", lambda tx: checkpoints.read(tx, "a"))
+    _, tx = first.transact(NOW, "ev-1", lambda tx: checkpoints.read(tx, "a"))
     assert tx.statements == 1
 
 

@@ -310,7 +310,3 @@ class SqliteTx:
             self.insert_many(table, TABLES[table].columns, rows)
         self._execute("commit")
         self._connection.version = self._connection.data_version()
-
-
-def transact(connection: Connection, now: int, cause: str, fn: Callable[[SqliteTx], T]) -> tuple[T, SqliteTx]:
-    return connection.transact(now, cause, fn)

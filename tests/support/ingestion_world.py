@@ -72,7 +72,7 @@ class Store:
         failure = world.store_fails(operation)
         if failure == "before":
             raise ConnectionLost(operation)
-        result, tx = sqlite.transact(world.db, world.runtime.now(), world.kernel.cause() or "", fn)
+        result, tx = world.db.transact(world.runtime.now(), world.kernel.cause() or "", fn)
         if "audit.head" in tx.memo:
             world.record("system:ingestion", "commit", operation, audit_seq=tx.memo["audit.head"][0])
         for topic in tx.topics:

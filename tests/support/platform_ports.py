@@ -106,7 +106,7 @@ class FakeStore:
 
         if failing:
             self.fail_next[operation] = failing - 1
-        result, tx = sqlite.transact(self.connection, self._runtime.at, "ev-1", run)
+        result, tx = self.connection.transact(self._runtime.at, "ev-1", run)
         for topic in tx.topics:
             self._signals.notify(topic)
         return result
