@@ -22,10 +22,10 @@ def main() -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only packs columns here: it needs no threads for matrices
     try:
         if "--bisect" in sys.argv:
-            from absence.bisecting import answer
-
             # A checkout in the second in which a module was compiled can pass for what was compiled: nothing is.
             sys.dont_write_bytecode = True
+            from absence.bisecting import answer
+
             code = answer(_command, any(argument.partition("=")[0] == "--expect" for argument in sys.argv))
         else:
             code = _command()

@@ -1,7 +1,7 @@
 """A repository of thirty-two commits, made for `git bisect`: one breaks the ledger, and from there on it stays broken.
 
-Another bug comes and, in some arrangements, goes again; at one commit the platform cannot be imported. Where they lie is
-drawn from a seed. What the commits hold is a real copy of this house, of which they change a line.
+Another bug comes and, in some arrangements, goes again; at one commit the platform cannot be imported. Where they lie
+is drawn from a seed. What the commits hold is a real copy of this house, of which they change a line.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from tests.support.command import ROOT
 COMMITS = 32
 MIDDLE = 15
 """The commit that git tries first."""
-PACKAGES = (
-    "absence", "assertions", "closure", "contest_platform", "evidence", "fault_injectors", "operations", "reports", "scenarios",
-    "seams", "simulator", "staging",
-)  # fmt: skip
+PACKAGES = [
+    pattern.rstrip("*")
+    for pattern in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"][
+        "include"
+    ]
+]
 EXPECTED = "ledger.reconciles"
 """As a user types it: the beginning of ledger.reconciles_with_processor."""
 
@@ -80,6 +83,8 @@ IMPORT_BREAKS = Edit(
     "from __future__ import annotations\n",
     "from __future__ import annotations\n\nfrom contest_platform import what_is_not_there\n",
 )
+CLI_BREAKS = Edit("absence/cli.py", "\nimport click\n", "\nimport click\n\nfrom absence import what_is_not_there\n")
+"""No command can be had; the entry point can."""
 START_BREAKS = Edit("absence/__init__.py", "__version__", "not even Python, __version__")
 """Then `absence` cannot be started at all."""
 
@@ -106,23 +111,22 @@ class History:
 
 def drawn(seed: int) -> History:
     """Seeds take turns: the other bug lies before the one looked for, after it, around it, or from before it to the
-    end; and every other seed has its unbuildable commit where git looks first.
+    end; and four of eight have their unbuildable commit where git looks first.
 
     The commit looked for can be built, and so can the one before it: of two that nothing tells apart none is the first.
     """
     draws = Random(f"history {seed}")
     breaks_at = draws.randrange(3, COMMITS - 3)
-    begins, ends = {
-        0: (draws.randrange(1, breaks_at), breaks_at),
-        1: (draws.randrange(breaks_at + 1, COMMITS - 1), COMMITS),
-        2: (draws.randrange(1, breaks_at), draws.randrange(breaks_at + 1, COMMITS)),
-        3: (draws.randrange(1, breaks_at), COMMITS),
-    }[seed % 4]
-    if seed % 4 == 0:
-        ends = draws.randrange(begins + 1, breaks_at + 1)
+    before, after = draws.randrange(1, breaks_at), draws.randrange(breaks_at + 1, COMMITS - 1)
+    other = (
+        range(before, draws.randrange(before, breaks_at) + 1),
+        range(after, COMMITS),
+        range(before, after),
+        range(before, COMMITS),
+    )[seed % 4]
     free = [commit for commit in range(1, COMMITS - 1) if commit not in (breaks_at, breaks_at - 1)]
-    is_in_the_way = seed % 4 in (1, 2) and MIDDLE in free
-    return History(breaks_at, range(begins, ends), MIDDLE if is_in_the_way else draws.choice(free))
+    is_in_the_way = seed // 4 % 2 == 0 and MIDDLE in free
+    return History(breaks_at, other, MIDDLE if is_in_the_way else draws.choice(free))
 
 
 @dataclass(frozen=True)
@@ -230,9 +234,7 @@ def build(folder: Path, house: Path, history: History, unbuildable: Edit = IMPOR
 
 def _stream(house: Path, history: History, unbuildable: Edit) -> bytes:
     """The commits from the second on, as git fast-import reads them."""
-    originals = {
-        edit.path: (house / edit.path).read_text() for edit in (LEDGER_BREAKS, HASH_BREAKS, IMPORT_BREAKS, START_BREAKS)
-    }
+    originals = {edit.path: (house / edit.path).read_text() for edit in (LEDGER_BREAKS, HASH_BREAKS, unbuildable)}
     lines: list[bytes] = []
     for commit in range(1, COMMITS):
         texts = {**originals, "notes.txt": f"commit {commit}\n"}
