@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from absence import __version__, bisecting, collecting
+from absence import __version__, bisecting, collecting, publishing
 from absence.cli_coverage import coverage
 from absence.cli_runbooks import runbooks
 from absence.errors import reported
@@ -228,8 +228,11 @@ def replay(run_dir: Path, store: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report files here.")
+@click.option(
+    "--ci", type=click.Choice(publishing.SYSTEMS), help="Also tell GitHub (summary, annotations) or GitLab (in --out)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
-def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
+def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> None:
     """Judge the evidence of RUN_DIR anew, with today's assertions, and print the summary; --out renders every report.
 
     The evidence is verified first: what is not as it was written is not judged (exit 30).
@@ -237,7 +240,10 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
     \b
     absence report runs/default-s1-0123456789
     absence report runs/default-s1-0123456789 --out judged-again
+    absence report runs/default-s1-0123456789 --ci github
     """
+    if ci == "gitlab" and out is None:
+        raise click.UsageError("--ci gitlab writes files: say where with --out.")
     with reported(as_json):
         from absence.coverage import of_run
         from absence.pipeline import replay_command
@@ -257,14 +263,19 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
             target = out
             out.mkdir(parents=True, exist_ok=True)
             write_all(
-                evidence, story, lambda name, content: _write(out / name, content), replay_command=replay,
-                coverage=of_run(evidence),
+                evidence, story, lambda name, content: _write(target / name, content), replay_command=replay,
+                run_name=run_dir.resolve().name, coverage=of_run(evidence),
             )  # fmt: skip
             _write(out / "verdict.json", verdict.to_json().encode())
         if as_json:
             click.echo(verdict.to_json(), nl=False)
         else:
-            _print_summary(story, replay, target / "report.html")
+            with publishing.muted(ci):
+                _print_summary(story, replay, target / "report.html")
+        if ci is not None:
+            publishing.story_to(
+                ci, story, run_dir, replay, lambda name, content: _write(target / name, content), err=as_json
+            )
         sys.exit(BY_STATUS[verdict.status.value])
 
 
