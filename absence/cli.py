@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from absence import __version__, collecting
+from absence import __version__, bisecting, collecting, publishing
 from absence.cli_coverage import coverage
 from absence.cli_runbooks import runbooks
 from absence.errors import reported
@@ -74,6 +75,8 @@ def cli() -> None:
 @click.option(
     "--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Seconds after which to give up."
 )
+@click.option("--bisect", is_flag=True, help="End in what `git bisect run` expects: 0 good, 1 bad, 125 cannot tell.")
+@click.option("--expect", metavar="ASSERTION", help="With --bisect: bad is only what breaks this promise.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
     scenario: str,
@@ -87,6 +90,8 @@ def run(
     no_faults: bool,
     field: int,
     budget_s: int,
+    bisect: bool,
+    expect: str | None,
     as_json: bool,
 ) -> None:
     """Simulate SCENARIO (a shipped name or a YAML file), judge it, and write its run directory.
@@ -97,7 +102,10 @@ def run(
     absence run --only webhooks.lost --json
     absence run --feed masters2026_feed_deltas.csv --seed 7
     absence run --store postgresql://me@localhost/test
+    git bisect run absence run small --bisect --expect ledger.reconciles
     """
+    if expect and not bisect:
+        raise click.UsageError("--expect says what --bisect asks about: give both.")
     with reported(as_json):
         opener = opener_of(store)
         with collecting.to_stay():
@@ -113,22 +121,24 @@ def run(
                 plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
         with Bar(shown=not as_json) as bar:
             outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener)
-        _conclude(outcome, as_json)
+        _conclude(outcome, as_json, lambda verdict: bisecting.of(verdict, expect) if bisect else None)
 
 
-def _conclude(outcome: Any, as_json: bool) -> None:
-    """Print what a run came to and exit with its code."""
+def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer | None]) -> None:
+    """Print what a run came to and exit with its code, or with the answer to a question that was asked of it."""
     from absence.pipeline import replay_command
 
     story, path = outcome.story, outcome.published.path
     verdict = story.verdict
-    code = BY_STATUS[verdict.status.value]
+    answer = ask(verdict)
+    code: int = BY_STATUS[verdict.status.value] if answer is None else answer.tell
     if as_json:
         first = verdict.first_broken
         print_json(
             {
                 "verdict": verdict.status.value,
                 "exit_code": int(code),
+                **({"bisect": answer.why} if answer else {}),
                 "run_dir": str(path),
                 "report": str(path / "report.html"),
                 "digest": story.digest,
@@ -152,6 +162,8 @@ def _conclude(outcome: Any, as_json: bool) -> None:
         _print_summary(story, replay_command(path), path / "report.html")
         if outcome.published.existed:
             click.echo("This run existed already, the same in every fact: nothing was written.")
+        if answer:
+            click.echo(answer.sentence())
     sys.exit(code)
 
 
@@ -216,8 +228,11 @@ def replay(run_dir: Path, store: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report files here.")
+@click.option(
+    "--ci", type=click.Choice(publishing.SYSTEMS), help="Also tell GitHub (summary, annotations) or GitLab (in --out)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
-def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
+def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> None:
     """Judge the evidence of RUN_DIR anew, with today's assertions, and print the summary; --out renders every report.
 
     The evidence is verified first: what is not as it was written is not judged (exit 30).
@@ -225,7 +240,10 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
     \b
     absence report runs/default-s1-0123456789
     absence report runs/default-s1-0123456789 --out judged-again
+    absence report runs/default-s1-0123456789 --ci github
     """
+    if ci == "gitlab" and out is None:
+        raise click.UsageError("--ci gitlab writes files: say where with --out.")
     with reported(as_json):
         from absence.coverage import of_run
         from absence.pipeline import replay_command
@@ -245,14 +263,19 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
             target = out
             out.mkdir(parents=True, exist_ok=True)
             write_all(
-                evidence, story, lambda name, content: _write(out / name, content), replay_command=replay,
-                coverage=of_run(evidence),
+                evidence, story, lambda name, content: _write(target / name, content), replay_command=replay,
+                run_name=run_dir.resolve().name, coverage=of_run(evidence),
             )  # fmt: skip
             _write(out / "verdict.json", verdict.to_json().encode())
         if as_json:
             click.echo(verdict.to_json(), nl=False)
         else:
-            _print_summary(story, replay, target / "report.html")
+            with publishing.muted(ci):
+                _print_summary(story, replay, target / "report.html")
+        if ci is not None:
+            publishing.story_to(
+                ci, story, run_dir, replay, lambda name, content: _write(target / name, content), err=as_json
+            )
         sys.exit(BY_STATUS[verdict.status.value])
 
 

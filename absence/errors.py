@@ -70,6 +70,13 @@ def _server(error: Exception) -> _Handled:
     ]
 
 
+def _memory(error: MemoryError) -> _Handled:
+    return ExitCode.USAGE, [
+        "The machine has no memory left. Nothing half-written was left behind.",
+        "Make the field smaller (--field), or run it where there is more memory.",
+    ]
+
+
 def _database(error: Exception) -> _Handled:
     """The database of a large run's platform lies on the disk of the run."""
     return ExitCode.USAGE, [
@@ -106,6 +113,7 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.covering.RunFailed": lambda e: (e.code, e.lines),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),
+    "builtins.MemoryError": _memory,
     "builtins.OSError": _system,
     "contest_platform.store.database.DatabaseRefused": lambda e: (ExitCode.USAGE, [f"--store: {e}"]),
     "psycopg.OperationalError": _server,

@@ -1,6 +1,7 @@
 """The entry point of `absence`. What needs nothing of us is answered before anything of ours is imported.
 
-However early Ctrl-C comes, it ends in one line and the exit code that shells expect of it.
+However early Ctrl-C comes, it ends in one line and the exit code that shells expect of it. However broken the commit is
+that `git bisect run` asks about, the answer is in git's own codes.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ def main() -> None:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # no plugin has a say in a run, and looking for some takes time
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only packs columns here: it needs no threads for matrices
     try:
-        from absence import collecting
-        from absence.cli import invoke
+        if "--bisect" in sys.argv:
+            # A checkout in the second in which a module was compiled can pass for what was compiled: nothing is.
+            sys.dont_write_bytecode = True
+            from absence.bisecting import answer
 
-        collecting.rarely()
-        code = invoke()
+            code = answer(_command, any(argument.partition("=")[0] == "--expect" for argument in sys.argv))
+        else:
+            code = _command()
     except KeyboardInterrupt:
         from absence.exit_codes import INTERRUPTED
 
@@ -34,3 +38,11 @@ def main() -> None:
     finally:
         gc.freeze()  # the interpreter would look for garbage in what ends with it
     sys.exit(code)
+
+
+def _command() -> int:
+    from absence import collecting
+    from absence.cli import invoke
+
+    collecting.rarely()
+    return invoke()

@@ -125,7 +125,7 @@ def execute(
             story = tell(evidence, verdict)
             write_all(
                 evidence, story, writer.write, replay_command=replay_command(writer.target),
-                coverage=coverage.of_run(evidence),
+                run_name=writer.target.name, coverage=coverage.of_run(evidence),
             )  # fmt: skip
         writer.write("log.jsonl", stages.log(writer.target.name))
         with stages.measure("publish"):

@@ -25,7 +25,8 @@ Occasion = Literal["page", "drill", "due"]
 
 
 class Sent(NamedTuple):
-    """A step's command as it was sent, `times` in a row until its output fitted; the last output stands for all."""
+    """A step's command as it was sent, `times` in a row until its output fitted; the last output stands for all. `line`
+    is that of the step in the runbook."""
 
     at: int
     step: str
@@ -35,6 +36,7 @@ class Sent(NamedTuple):
     output: str
     matched: str
     ok: bool
+    line: int
 
 
 class Execution(NamedTuple):
@@ -153,7 +155,7 @@ def attended(evidence: Evidence, end_at: int) -> Attended:
         acknowledged += action == "acknowledge"
         if action == "trigger":
             paged.setdefault(key, []).append(at)
-    noted = ("execution_id", "at", "principal", "action", "incident", "runbook", "step", "sent", "exit_status",
+    noted = ("execution_id", "at", "principal", "action", "incident", "runbook", "step", "line", "sent", "exit_status",
              "output", "matched", "ok", "detail")  # fmt: skip
     notes: dict[str, list[Row]] = {}
     for execution_id, *note in evidence.rows("operator.notebook", *noted):
@@ -190,10 +192,10 @@ def _sent(notes: Iterable[Row]) -> Iterable[Sent]:
     steps = [(at, *rest) for at, _, action, _, _, *rest, _ in notes if action == "step"]
     for _, group in groupby(steps, key=lambda step: step[1]):
         *_, last = of = list(group)
-        at, step, command, exit_status, output, matched, ok = last
+        at, step, line, command, exit_status, output, matched, ok = last
         shown = output.rstrip("\n")
         cut = shown if len(shown) <= OUTPUT_MAX else shown[:OUTPUT_MAX] + "…"
-        yield Sent(at, step, command, len(of), exit_status, cut, matched, ok)
+        yield Sent(at, step, command, len(of), exit_status, cut, matched, ok, line)
 
 
 def _routine(runbook: str, of: Sequence[Execution]) -> Routine:

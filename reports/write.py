@@ -24,17 +24,18 @@ def write_all(
     write: Callable[[str, bytes], None],
     *,
     replay_command: str,
+    run_name: str = "",
     coverage: Coverage | None = None,
 ) -> None:
     """Hand each file to `write(name, content)`: report.html, report.md, junit.xml, trace.json, ledger.beancount and,
     unless the verdict is PASS, postmortem.md. `replay_command` is printed as the command that replays the run;
-    `coverage` is told if operations were on call."""
+    `run_name` is its directory's name; `coverage` is told if operations were on call."""
     contests = lives(evidence, story.end_at)
     events = timeline(evidence, story, contests)
     accounts = account_for(evidence, story.end_at)
     write("report.html", html.render(story, accounts, contests, events, replay_command, coverage))
     write("report.md", markdown.render(story, accounts, events, replay_command, coverage))
-    write("junit.xml", junit.render(story, replay_command))
+    write("junit.xml", junit.render(story, replay_command, run_name))
     write("trace.json", trace.render(evidence, story, contests))
     write("ledger.beancount", beancount.render(evidence))
     explained = postmortem.render(evidence, story, events, replay_command)

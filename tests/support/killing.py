@@ -24,9 +24,11 @@ class Stopped:
     written_s: float
 
 
-def stop(out: Path, after_s: float | None, by: signal.Signals = signal.SIGKILL, scenario: str = "small") -> Stopped:
+def stop(
+    out: Path, after_s: float | None, by: signal.Signals = signal.SIGKILL, scenario: str = "small", *options: str
+) -> Stopped:
     """Run `scenario` into `out` and send `by` so long after it began to write (None: let it end)."""
-    process = start("run", scenario, "--out", out)
+    process = start("run", scenario, "--out", out, *options)
     while process.poll() is None and not list(out.glob(f"{STAGING_PREFIX}*")):
         time.sleep(_POLL_S)
     begun = time.monotonic()
