@@ -10,19 +10,15 @@ import click
 
 from absence import __version__, collecting
 from absence.cli_coverage import coverage
+from absence.cli_replay import replay
 from absence.cli_runbooks import runbooks
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
-from absence.opening import opener_of
+from absence.opening import RUN_DIR, STORE, open_run, opener_of
 from absence.output import print_json, print_lines, wants_markup
 
 SEED = click.IntRange(0, 2**64 - 1)
-RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 DEFAULT_OUT = Path("runs")
-STORE = click.option(
-    "--store", default="sqlite", show_default=True, metavar="URL",
-    help="The platform's database: sqlite, or postgresql://… where the run makes a schema, and takes it away again.",
-)  # fmt: skip
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
 
 
@@ -168,53 +164,6 @@ def _print_summary(story: Any, replay: str, report: Path) -> None:
 
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
-@STORE
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(run_dir: Path, store: str, as_json: bool) -> None:
-    """Run the plan of RUN_DIR again and compare, event by event. Exit 0: the same digest; 30: it differs, and where.
-
-    \b
-    absence replay runs/default-s1-0123456789
-    absence replay runs/default-s1-0123456789 --store postgresql://me@localhost/test
-    """
-    with reported(as_json):
-        opener = opener_of(store)
-        from absence import replaying
-        from absence.progress import Bar
-
-        _open(run_dir)
-        try:
-            with Bar(shown=not as_json) as bar:
-                same = replaying.replay(run_dir, bar.day, opener)
-        except replaying.Diverged as diverged:
-            told = replaying.describe(diverged)
-            if as_json:
-                print_json({"reproduced": False, "event": f"e{diverged.line}", "difference": told})
-            else:
-                click.echo(f"DIVERGED at {told}")
-            sys.exit(ExitCode.STATE_CORRUPT)
-        if as_json:
-            print_json(
-                {
-                    "reproduced": not same.differing_books,
-                    "digest": same.digest,
-                    "events": same.events,
-                    "same_code": same.same_code,
-                    "differing_books": list(same.differing_books),
-                }
-            )
-        else:
-            click.echo(f"REPRODUCED {same.events:,} events, digest {same.digest}")
-            if not same.same_code:
-                click.echo("The code has changed since the run; what it did has not.")
-            for book in same.differing_books:
-                click.echo(f"but the book {book} holds other rows than it did")
-        if same.differing_books:
-            sys.exit(ExitCode.STATE_CORRUPT)
-
-
-@cli.command()
-@click.argument("run_dir", type=RUN_DIR)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
@@ -233,7 +182,7 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
         from evidence.run import Evidence
         from reports import tell, write_all
 
-        _open(run_dir)
+        open_run(run_dir)
         if not _verified(run_dir, None, as_json, evidence_only=True):
             sys.exit(ExitCode.STATE_CORRUPT)
         evidence = Evidence.open(run_dir)
@@ -271,20 +220,9 @@ def verify(run_dir: Path, anchor: str | None, as_json: bool) -> None:
     absence verify runs/default-s1-0123456789
     """
     with reported(as_json):
-        _open(run_dir)
+        open_run(run_dir)
         if not _verified(run_dir, anchor, as_json):
             sys.exit(ExitCode.STATE_CORRUPT)
-
-
-def _open(run_dir: Path) -> None:
-    """Raise NotARun when nothing in `run_dir` is of a run, and say which runs lie below it, if any do."""
-    from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
-    from evidence.run import NotARun
-
-    if any((run_dir / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY)):
-        return
-    runs = sorted(path.parent for path in run_dir.glob(f"[!.]*/{MANIFEST}"))
-    raise NotARun(f"{run_dir} is not a run directory" + (f"; did you mean {runs[-1]}?" if runs else ""))
 
 
 def _verified(run_dir: Path, anchor: str | None, as_json: bool, evidence_only: bool = False) -> bool:
@@ -436,4 +374,5 @@ def faults_list(as_json: bool) -> None:
 
 
 cli.add_command(coverage)
+cli.add_command(replay)
 cli.add_command(runbooks)

@@ -27,6 +27,7 @@ from reports.story import Story
 from simulator.opening import Opener, embedded
 from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
+from simulator.snapshots import Snapshots
 
 PACKAGES = (
     "absence",
@@ -91,8 +92,11 @@ def simulate_into(
     operations = shipped() if plan.operations else NONE
     for path, content in operations.documents.items():
         writer.write(path, content)
-    with stages.measure("simulate"):
-        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations, opener)
+    with stages.measure("simulate"), (writer.path / manifest.SNAPSHOTS).open("wb") as lines:
+        snapshots = Snapshots(plan.starts_at, lines.write)
+        work = simulate(
+            plan, JournalWriter(writer.journal), writer.books, progress, operations, opener, [snapshots]
+        )  # fmt: skip
     with stages.measure("seal"):
         digest = writer.seal({"code": code_fingerprint()}).digest
     return work, digest
