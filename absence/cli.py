@@ -70,6 +70,10 @@ def cli() -> None:
 @click.option(
     "--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Seconds after which to give up."
 )
+@click.option(
+    "--halt-on-anomaly", is_flag=True,
+    help="End the run early: ledger out of balance, audit chain broken, contest in ERROR without a runbook (exit 60).",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
     scenario: str,
@@ -83,6 +87,7 @@ def run(
     no_faults: bool,
     field: int,
     budget_s: int,
+    halt_on_anomaly: bool,
     as_json: bool,
 ) -> None:
     """Simulate SCENARIO (a shipped name or a YAML file), judge it, and write its run directory.
@@ -91,6 +96,7 @@ def run(
     absence run
     absence run scenarios/default.yaml --seed 7 --days 30
     absence run --only webhooks.lost --json
+    absence run --halt-on-anomaly
     absence run --feed masters2026_feed_deltas.csv --seed 7
     absence run --store postgresql://me@localhost/test
     """
@@ -108,7 +114,7 @@ def run(
                     loaded = loaded.with_faults(only)
                 plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
         with Bar(shown=not as_json) as bar:
-            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener)
+            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener, halt_on_anomaly)
         _conclude(outcome, as_json)
 
 
@@ -118,7 +124,8 @@ def _conclude(outcome: Any, as_json: bool) -> None:
 
     story, path = outcome.story, outcome.published.path
     verdict = story.verdict
-    code = BY_STATUS[verdict.status.value]
+    halt = story.halt
+    code = BY_STATUS[verdict.status.value] if halt is None else ExitCode.ANOMALY_HALT
     if as_json:
         first = verdict.first_broken
         print_json(
@@ -129,6 +136,7 @@ def _conclude(outcome: Any, as_json: bool) -> None:
                 "report": str(path / "report.html"),
                 "digest": story.digest,
                 "existed": outcome.published.existed,
+                **({} if halt is None else {"halted": {"at": halt.at, "saw": dict(halt.saw)}}),
                 "first_broken": None
                 if first is None
                 else {

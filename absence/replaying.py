@@ -18,6 +18,7 @@ from evidence.manifest import JOURNAL, PLAN, SNAPSHOTS, file_sha256
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from reports.words import instant
+from simulator.guard import Guard
 from simulator.kernel import Kernel
 from simulator.onlookers import Calls, Onlooker
 from simulator.opening import Opener, embedded
@@ -179,6 +180,8 @@ def _replay(run_dir: Path, until: Until | None, progress: Progress | None, opene
     onlookers: list[Onlooker] = [Snapshots(plan.starts_at, kept_snapshots.compare)]
     if until is not None:
         onlookers.append(_Stop(until))
+    if evidence.halt is not None:
+        onlookers.append(Guard(plan.starts_at, operations))
     code = code_fingerprint()
     same_code = recorded.fingerprints["code"] == code
     with (

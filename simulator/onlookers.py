@@ -23,8 +23,10 @@ Calls = Callable[[int, str], bool]
 class Onlooker(Protocol):
     next_at: int
     """When he looks next, whether he is called or not: what was due before has happened, and nothing since (ms)."""
-    calls: Calls | None
-    """None: no event calls him. Whoever wrote the event has done for now when he looks."""
+
+    @property
+    def calls(self) -> Calls | None:
+        """None: no event calls him. Whoever wrote the event has done for now when he looks."""
 
     def look(self, world: World, kernel: Kernel) -> bool:
         """Look, and set `next_at` to later than now; whether the run goes on."""
