@@ -11,19 +11,15 @@ import click
 
 from absence import __version__, bisecting, collecting, publishing
 from absence.cli_coverage import coverage
+from absence.cli_replay import replay
 from absence.cli_runbooks import runbooks
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
-from absence.opening import opener_of
+from absence.opening import RUN_DIR, STORE, open_run, opener_of
 from absence.output import print_json, print_lines, wants_markup
 
 SEED = click.IntRange(0, 2**64 - 1)
-RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 DEFAULT_OUT = Path("runs")
-STORE = click.option(
-    "--store", default="sqlite", show_default=True, metavar="URL",
-    help="The platform's database: sqlite, or postgresql://… where the run makes a schema, and takes it away again.",
-)  # fmt: skip
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
 
 
@@ -77,6 +73,10 @@ def cli() -> None:
 )
 @click.option("--bisect", is_flag=True, help="End in what `git bisect run` expects: 0 good, 1 bad, 125 cannot tell.")
 @click.option("--expect", metavar="ASSERTION", help="With --bisect: bad is only what breaks this promise.")
+@click.option(
+    "--halt-on-anomaly", is_flag=True,
+    help="End the run early: ledger out of balance, audit chain broken, contest in ERROR without a runbook (exit 60).",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
     scenario: str,
@@ -92,6 +92,7 @@ def run(
     budget_s: int,
     bisect: bool,
     expect: str | None,
+    halt_on_anomaly: bool,
     as_json: bool,
 ) -> None:
     """Simulate SCENARIO (a shipped name or a YAML file), judge it, and write its run directory.
@@ -100,6 +101,7 @@ def run(
     absence run
     absence run scenarios/default.yaml --seed 7 --days 30
     absence run --only webhooks.lost --json
+    absence run --halt-on-anomaly
     absence run --feed masters2026_feed_deltas.csv --seed 7
     absence run --store postgresql://me@localhost/test
     git bisect run absence run small --bisect --expect ledger.reconciles
@@ -120,7 +122,7 @@ def run(
                     loaded = loaded.with_faults(only)
                 plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
         with Bar(shown=not as_json) as bar:
-            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener)
+            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener, halt_on_anomaly)
         _conclude(outcome, as_json, lambda verdict: bisecting.of(verdict, expect) if bisect else None)
 
 
@@ -130,8 +132,10 @@ def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer
 
     story, path = outcome.story, outcome.published.path
     verdict = story.verdict
-    answer = ask(verdict)
-    code: int = BY_STATUS[verdict.status.value] if answer is None else answer.tell
+    answer, halt = ask(verdict), story.halt
+    code: int = BY_STATUS[verdict.status.value] if halt is None else ExitCode.ANOMALY_HALT
+    if answer is not None:
+        code = answer.tell
     if as_json:
         first = verdict.first_broken
         print_json(
@@ -143,6 +147,7 @@ def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer
                 "report": str(path / "report.html"),
                 "digest": story.digest,
                 "existed": outcome.published.existed,
+                **({} if halt is None else {"halted": {"at": halt.at, "saw": dict(halt.saw)}}),
                 "first_broken": None
                 if first is None
                 else {
@@ -180,53 +185,6 @@ def _print_summary(story: Any, replay: str, report: Path) -> None:
 
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
-@STORE
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(run_dir: Path, store: str, as_json: bool) -> None:
-    """Run the plan of RUN_DIR again and compare, event by event. Exit 0: the same digest; 30: it differs, and where.
-
-    \b
-    absence replay runs/default-s1-0123456789
-    absence replay runs/default-s1-0123456789 --store postgresql://me@localhost/test
-    """
-    with reported(as_json):
-        opener = opener_of(store)
-        from absence import replaying
-        from absence.progress import Bar
-
-        _open(run_dir)
-        try:
-            with Bar(shown=not as_json) as bar:
-                same = replaying.replay(run_dir, bar.day, opener)
-        except replaying.Diverged as diverged:
-            told = replaying.describe(diverged)
-            if as_json:
-                print_json({"reproduced": False, "event": f"e{diverged.line}", "difference": told})
-            else:
-                click.echo(f"DIVERGED at {told}")
-            sys.exit(ExitCode.STATE_CORRUPT)
-        if as_json:
-            print_json(
-                {
-                    "reproduced": not same.differing_books,
-                    "digest": same.digest,
-                    "events": same.events,
-                    "same_code": same.same_code,
-                    "differing_books": list(same.differing_books),
-                }
-            )
-        else:
-            click.echo(f"REPRODUCED {same.events:,} events, digest {same.digest}")
-            if not same.same_code:
-                click.echo("The code has changed since the run; what it did has not.")
-            for book in same.differing_books:
-                click.echo(f"but the book {book} holds other rows than it did")
-        if same.differing_books:
-            sys.exit(ExitCode.STATE_CORRUPT)
-
-
-@cli.command()
-@click.argument("run_dir", type=RUN_DIR)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report files here.")
 @click.option(
     "--ci", type=click.Choice(publishing.SYSTEMS), help="Also tell GitHub (summary, annotations) or GitLab (in --out)."
@@ -251,7 +209,7 @@ def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> No
         from evidence.run import Evidence
         from reports import tell, write_all
 
-        _open(run_dir)
+        open_run(run_dir)
         if not _verified(run_dir, None, as_json, evidence_only=True):
             sys.exit(ExitCode.STATE_CORRUPT)
         evidence = Evidence.open(run_dir)
@@ -294,20 +252,9 @@ def verify(run_dir: Path, anchor: str | None, as_json: bool) -> None:
     absence verify runs/default-s1-0123456789
     """
     with reported(as_json):
-        _open(run_dir)
+        open_run(run_dir)
         if not _verified(run_dir, anchor, as_json):
             sys.exit(ExitCode.STATE_CORRUPT)
-
-
-def _open(run_dir: Path) -> None:
-    """Raise NotARun when nothing in `run_dir` is of a run, and say which runs lie below it, if any do."""
-    from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
-    from evidence.run import NotARun
-
-    if any((run_dir / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY)):
-        return
-    runs = sorted(path.parent for path in run_dir.glob(f"[!.]*/{MANIFEST}"))
-    raise NotARun(f"{run_dir} is not a run directory" + (f"; did you mean {runs[-1]}?" if runs else ""))
 
 
 def _verified(run_dir: Path, anchor: str | None, as_json: bool, evidence_only: bool = False) -> bool:
@@ -459,4 +406,5 @@ def faults_list(as_json: bool) -> None:
 
 
 cli.add_command(coverage)
+cli.add_command(replay)
 cli.add_command(runbooks)

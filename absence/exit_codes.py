@@ -35,6 +35,7 @@ MEANING: dict[int, str] = {
     ExitCode.DATA_INVALID: "a scenario, feed, plan or runbook cannot be used",
     ExitCode.STATE_CORRUPT: "evidence does not verify, or a replay differs",
     ExitCode.INTERNAL_ERROR: "a bug of ours",
+    ExitCode.ANOMALY_HALT: "--halt-on-anomaly ended the run early; what there was of it is judged and kept",
     INTERRUPTED: "stopped by Ctrl-C; nothing half-written is left",
 }
 """The codes that today's commands end with, as `absence --help` lists them."""

@@ -24,9 +24,12 @@ from evidence.run import Evidence
 from evidence.writer import Published, RunWriter
 from reports import tell, write_all
 from reports.story import Story
+from simulator.guard import Guard
+from simulator.onlookers import Onlooker
 from simulator.opening import Opener, embedded
 from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
+from simulator.snapshots import Snapshots
 
 PACKAGES = (
     "absence",
@@ -84,15 +87,24 @@ def code_fingerprint() -> str:
 
 
 def simulate_into(
-    writer: RunWriter, plan: Plan, stages: Stages, progress: Progress | None, opener: Opener = embedded
+    writer: RunWriter,
+    plan: Plan,
+    stages: Stages,
+    progress: Progress | None,
+    opener: Opener = embedded,
+    halt_on_anomaly: bool = False,
 ) -> tuple[Work, str]:
     """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest."""
     writer.write_plan(plan)
     operations = shipped() if plan.operations else NONE
     for path, content in operations.documents.items():
         writer.write(path, content)
-    with stages.measure("simulate"):
-        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations, opener)
+    with stages.measure("simulate"), (writer.path / manifest.SNAPSHOTS).open("wb") as lines:
+        onlookers: list[Onlooker] = [Snapshots(plan.starts_at, lines.write)]
+        if halt_on_anomaly:
+            onlookers.append(Guard(plan.starts_at, operations))
+        journal = JournalWriter(writer.journal)
+        work = simulate(plan, journal, writer.books, progress, operations, opener, onlookers)
     with stages.measure("seal"):
         digest = writer.seal({"code": code_fingerprint()}).digest
     return work, digest
@@ -106,15 +118,17 @@ def execute(
     stages: Stages | None = None,
     announce: Callable[[str], None] = lambda _: None,
     opener: Opener = embedded,
+    halt_on_anomaly: bool = False,
 ) -> RunOutcome:
-    """Run `plan` on the database that `opener` opens, and publish its run directory under `out`.
+    """Run `plan` on the database that `opener` opens, and publish its run directory under `out`. `halt_on_anomaly`: a
+    guard looks on, and may end it before its time; what there is of it by then is judged and published as ever.
 
     Raises OutputRefused before anything is run, DatabaseRefused, PreflightFailed, IdentityConflict. Stopped at any
     instant, it leaves no half-written run.
     """
     stages = stages or Stages()
     with RunWriter(out, name) as writer:
-        work, _ = simulate_into(writer, plan, stages, progress, opener)
+        work, _ = simulate_into(writer, plan, stages, progress, opener, halt_on_anomaly)
         evidence = Evidence.open(writer.path)
         announce("judging")
         with stages.measure("judge"):

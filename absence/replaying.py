@@ -1,4 +1,5 @@
-"""Replay: run a plan again and compare with its journal event by event, stopping at the first difference."""
+"""Replay: run a plan again and compare with its journal event by event, and with its snapshots day by day, stopping at
+the first difference, or at an instant."""
 
 from __future__ import annotations
 
@@ -7,15 +8,24 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from absence.operations import ALERTS, RUNBOOKS, in_force
 from absence.pipeline import code_fingerprint
+from absence.until import Until
 from evidence.journal import JournalWriter
-from evidence.manifest import JOURNAL, PLAN, file_sha256
+from evidence.manifest import JOURNAL, PLAN, SNAPSHOTS, file_sha256
 from evidence.run import Evidence
 from evidence.writer import RunWriter
+from reports.words import instant
+from simulator.guard import Guard
+from simulator.kernel import Kernel
+from simulator.onlookers import Calls, Onlooker
 from simulator.opening import Opener, embedded
 from simulator.run import Progress, simulate
+from simulator.snapshots import Snapshots
+from simulator.standing import standing
+from simulator.world import World
 
 
 class Diverged(BaseException):
@@ -28,6 +38,14 @@ class Diverged(BaseException):
     def __init__(self, line: int, recorded: str, replayed: str) -> None:
         super().__init__(line, recorded, replayed)
         self.line, self.recorded, self.replayed = line, recorded, replayed
+
+
+class SnapshotDiffers(Exception):
+    """The events agree so far, and the platform does not stand as it did. The message says where first."""
+
+
+class NotReached(Exception):
+    """The replay agreed to its end, and never was where it was to stop."""
 
 
 class PlanAltered(Exception):
@@ -64,19 +82,89 @@ class _Comparing(io.RawIOBase):
         return self._line
 
 
+class _Recorded:
+    """The snapshots of a run, each compared with that of the replay. A run of an older version has none."""
+
+    def __init__(self, path: Path, starts_at: int) -> None:
+        self._lines = path.read_bytes().splitlines(keepends=True) if path.exists() else None
+        self._starts_at = starts_at
+        self.compared = 0
+
+    def compare(self, replayed: bytes) -> None:
+        """Raises SnapshotDiffers."""
+        if self._lines is None:
+            return
+        recorded = self._lines[self.compared] if self.compared < len(self._lines) else b""
+        if recorded != replayed:
+            raise SnapshotDiffers(_difference(self.compared + 1, recorded, replayed, self._starts_at))
+        self.compared += 1
+
+    def finish(self) -> None:
+        """Raises SnapshotDiffers when the run has taken more of them."""
+        if self._lines is not None and self.compared < len(self._lines):
+            raise SnapshotDiffers(_difference(self.compared + 1, self._lines[self.compared], b"", self._starts_at))
+
+
+class _Reached(Exception):
+    """The replay is there. `state`: see simulator.standing."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        super().__init__()
+        self.state = state
+
+
+class _Stop:
+    """Ends a replay where it was to go, before the books are closed."""
+
+    def __init__(self, until: Until) -> None:
+        self.next_at, self._event = until.at, until.event
+        self.calls: Calls | None = None if until.event is None else self._called
+
+    def _called(self, number: int, _: str) -> bool:
+        return number == self._event
+
+    def look(self, world: World, kernel: Kernel) -> bool:
+        raise _Reached(standing(world, kernel))
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A replay that agreed. `same_books` says whether every book agreed too, by its canonical rows."""
+    """A replay that agreed. `snapshots`: how many of them were compared."""
 
     events: int
     digest: str
     same_code: bool
     differing_books: tuple[str, ...]
+    snapshots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A replay that agreed as far as it went. `state`: see simulator.standing."""
+
+    events: int
+    snapshots: int
+    same_code: bool
+    state: dict[str, Any]
 
 
 def replay(run_dir: Path, progress: Progress | None = None, opener: Opener = embedded) -> Replayed:
-    """Replay the plan of `run_dir` on the database that `opener` opens. Raises DatabaseRefused, Diverged, PlanAltered,
-    NotARun, and ManifestBroken when nothing tells what the run was."""
+    """Replay the plan of `run_dir` on the database that `opener` opens. Raises DatabaseRefused, Diverged,
+    SnapshotDiffers, PlanAltered, NotARun, and ManifestBroken when nothing tells what the run was."""
+    done = _replay(run_dir, None, progress, opener)
+    assert isinstance(done, Replayed)
+    return done
+
+
+def replay_until(run_dir: Path, until: Until, progress: Progress | None = None, opener: Opener = embedded) -> Stopped:
+    """The same, only as far as `until`; raises the same."""
+    done = _replay(run_dir, until, progress, opener)
+    if isinstance(done, Replayed):
+        raise NotReached(f"e{until.event} is written as the run ends: replay all of it, without --until")
+    return done
+
+
+def _replay(run_dir: Path, until: Until | None, progress: Progress | None, opener: Opener) -> Replayed | Stopped:
     evidence = Evidence.open(run_dir)
     recorded = evidence.manifest
     found = file_sha256(run_dir / PLAN)
@@ -88,19 +176,56 @@ def replay(run_dir: Path, progress: Progress | None = None, opener: Opener = emb
     plan = evidence.plan
     kept = [(place, evidence.documents(place)) for place in (RUNBOOKS, ALERTS)]
     operations = in_force({f"{place}/{name}": text.encode() for place, texts in kept for name, text in texts.items()})
-    comparing = _Comparing(run_dir / JOURNAL)
+    comparing, kept_snapshots = _Comparing(run_dir / JOURNAL), _Recorded(run_dir / SNAPSHOTS, plan.starts_at)
+    onlookers: list[Onlooker] = [Snapshots(plan.starts_at, kept_snapshots.compare)]
+    if until is not None:
+        onlookers.append(_Stop(until))
+    if evidence.halt is not None:
+        onlookers.append(Guard(plan.starts_at, operations))
+    code = code_fingerprint()
+    same_code = recorded.fingerprints["code"] == code
     with (
         tempfile.TemporaryDirectory(prefix="absence-replay-") as scratch,
         RunWriter(Path(scratch), "replay") as writer,
     ):
         journal = JournalWriter(_Tee(comparing, writer))  # type: ignore[arg-type]
-        simulate(plan, journal, writer.books, progress, operations, opener)
+        try:
+            simulate(plan, journal, writer.books, progress, operations, opener, onlookers)
+        except _Reached as reached:
+            return Stopped(journal.count, kept_snapshots.compared, same_code, reached.state)
         events = comparing.finish()
+        kept_snapshots.finish()
         writer.write_plan(plan)
-        code = code_fingerprint()
         seal = writer.seal({"code": code})
-    differing = [name for name, book in seal.books.items() if recorded.books[name].sha256 != book.sha256]
-    return Replayed(events, seal.digest, recorded.fingerprints["code"] == code, tuple(sorted(differing)))
+    differing = sorted(name for name, book in seal.books.items() if recorded.books[name].sha256 != book.sha256)
+    return Replayed(events, seal.digest, same_code, tuple(differing), kept_snapshots.compared)
+
+
+def _difference(number: int, recorded: bytes, replayed: bytes, starts_at: int) -> str:
+    """The first value in which two snapshots differ, in words."""
+    told = [_flat(json.loads(side)) if side else None for side in (recorded, replayed)]
+    at = next((side["at"] for side in told if side is not None), starts_at)
+    where = f"snapshot {number} (line {number} of {SNAPSHOTS}, {instant(at, starts_at)})"
+    was, became = told
+    if was is None:
+        return f"{where}: the recorded run had ended before it"
+    if became is None:
+        return f"{where}: the replay has ended before it"
+    names = sorted(name for name in {*was, *became} if was.get(name) != became.get(name))
+    if not names:
+        return f"{where} says the same in other bytes"
+    more = f" ({len(names) - 1} more values differ)" if len(names) > 1 else ""
+    return f"{where}: {names[0]} was {was.get(names[0])!r}, and is {became.get(names[0])!r} in the replay{more}"
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """`{"rows": {"entries": 3}}` as `{"rows.entries": 3}`."""
+    if not isinstance(value, dict):
+        return {path: value}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        found |= _flat(inner, f"{path}.{name}" if path else name)
+    return found
 
 
 class _Tee:

@@ -28,6 +28,8 @@ from evidence.schemas import READABLE, VERSION
 CODE_SUFFIXES = (".py", ".yaml", ".sql")
 PACKAGES = ("simpy", "pydantic", "pyarrow", "apsw", "orjson")
 PLAN, JOURNAL, BOOK_DIRECTORY, MANIFEST = "plan.json", "journal.jsonl", "books", "manifest.json"
+SNAPSHOTS = "snapshots.jsonl"
+"""How the platform stood at each midnight: for people, and for a replay to compare; no part of a run's identity."""
 
 
 class ManifestBroken(Exception):

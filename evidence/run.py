@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from evidence import journal
 from evidence.books import BookDamaged, Row, book_path, open_parquet, read_chunks, read_columns
+from evidence.halts import Halt, halt_of
 from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest
 from evidence.plan import Plan
 from evidence.schemas import BOOKS, BookSchema
@@ -82,6 +83,11 @@ class Evidence:
     def manifest(self) -> Manifest:
         """Raises ManifestBroken; there is none before the run is published."""
         return Manifest.read(self.path / MANIFEST)
+
+    @cached_property
+    def halt(self) -> Halt | None:
+        """Why the run was ended before its time, if it was."""
+        return halt_of(self.path / JOURNAL)
 
     def journal(self, verify: bool = True) -> Iterator[journal.Event]:
         """The events in order. Raises JournalBroken at the first that does not hold, unless `verify` is off."""

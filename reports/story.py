@@ -18,6 +18,7 @@ from reports.lab import Lab, lab_of
 
 if TYPE_CHECKING:
     from assertions.judge import FirstBroken, Verdict
+    from evidence.halts import Halt
     from evidence.plan import FaultPlan, Plan
     from evidence.run import Evidence
 
@@ -95,6 +96,8 @@ class Story(NamedTuple):
     """What ops did; of a run with nobody on call nothing."""
     lab: Lab
     """What became of hosts that drifted; of a run without nothing."""
+    halt: Halt | None
+    """Why the run was ended before its time, if it was."""
     end_at: int
     """The last instant of the run that anybody recorded."""
     events: int
@@ -188,6 +191,7 @@ def tell(evidence: Evidence, verdict: Verdict) -> Story:
         [Step(*row) for row in evidence.rows("platform.remediation_orders", *columns)],
         attended(evidence, facts(evidence).ended_at),
         lab_of(evidence),
+        evidence.halt,
         facts(evidence).ended_at,
         len(facts(evidence).event_instants),
         _digest(evidence),

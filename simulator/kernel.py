@@ -73,19 +73,19 @@ class Kernel(Environment):
         queue = self._queue
         return not queue or queue[0][0] > self._now or queue[0][1] > priority
 
-    def run(self, until: float | Event | None = None) -> Any:
+    def run(self, until: float | Event | None = None, unless: Event | None = None) -> Any:
         """Have everything happen that is due before the instant `until`, or until that event has; None: everything.
-        Returns the event's value."""
-        queue, awaited = self._queue, until if isinstance(until, Event) else None
+        Returns the event's value. Once `unless` has happened nothing more does, and time stands where it has."""
+        queue, awaited = self._queue, until if isinstance(until, Event) else unless
         end = inf if until is None or isinstance(until, Event) else until
         while queue and queue[0][0] < end and (awaited is None or awaited.callbacks is not None):
             self._now, _, event = heappop(queue)
             callbacks, event.callbacks = event.callbacks, None
             for callback in callbacks or ():
                 callback(event)
-        if awaited is not None:
-            return awaited.value
-        if end != inf:
+        if isinstance(until, Event):
+            return until.value
+        if end != inf and (awaited is None or awaited.callbacks is not None):
             self._now = int(end)
         return None
 

@@ -21,6 +21,7 @@ from simulator.actors.hosts import HOSTS
 from simulator.actors.identity import ABSENT, PROBED_PATH, web_token
 from simulator.driver import Life
 from simulator.kernel import Kernel
+from simulator.onlookers import Onlooker, Passage
 from simulator.opening import Opener, embedded
 from simulator.operations import NONE, Operations
 from simulator.world import TOKEN_LIFE_S, World
@@ -57,18 +58,19 @@ def simulate(
     progress: Progress | None = None,
     operations: Operations = NONE,
     opener: Opener = embedded,
+    onlookers: Sequence[Onlooker] = (),
 ) -> Work:
-    """Run `plan` in virtual time, writing `journal` and `books`; the platform's database is what `opener` opens.
-    Raises PreflightFailed, DatabaseRefused."""
+    """Run `plan` in virtual time, writing `journal` and `books`; the platform's database is what `opener` opens. One of
+    `onlookers` may end it before its time. Raises PreflightFailed, DatabaseRefused."""
     kernel = Kernel(Draws(plan.root_key), journal, plan.starts_at)
     kernel.record(
         "harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed, operations=operations.sha256
     )
     with closing(opener(plan, books.directory)) as store:
-        return _simulated(World(plan, kernel, books, operations, store), kernel, progress)
+        return _simulated(World(plan, kernel, books, operations, store), kernel, progress, onlookers)
 
 
-def _simulated(world: World, kernel: Kernel, progress: Progress | None) -> Work:
+def _simulated(world: World, kernel: Kernel, progress: Progress | None, onlookers: Sequence[Onlooker]) -> Work:
     plan, books = world.plan, world.books
 
     def failed(life: Life, error: Exception) -> None:
@@ -80,8 +82,10 @@ def _simulated(world: World, kernel: Kernel, progress: Progress | None) -> Work:
     kernel.on_failure = failed
     world.runtime.spawn(begin(world), "preflight")
     days = -(-(plan.recovery_until_at - plan.starts_at) // DAY_MS)
+    passage = Passage(world, kernel, onlookers)
     for day in range(1, days + 1):
-        kernel.run(until=min(plan.starts_at + day * DAY_MS, plan.recovery_until_at))
+        if not passage.to(min(plan.starts_at + day * DAY_MS, plan.recovery_until_at)):
+            break
         if progress is not None:
             progress(day, days)
     finish(world)

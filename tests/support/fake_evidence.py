@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evidence.halts import Halt
 from evidence.journal import Event
 from evidence.plan import Plan
 from evidence.schemas import BOOKS
@@ -28,6 +29,7 @@ class FakeEvidence:
         self.books: dict[str, list[dict[str, Any]]] = {name: [] for name in BOOKS}
         self.events = events or []
         self.path = Path("nowhere")
+        self.halt: Halt | None = None
         self.texts: dict[str, dict[str, str]] = {}
         """Documents of the run, by directory and name."""
         for name, rows in (books or {}).items():
