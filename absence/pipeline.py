@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import absence
 from absence import coverage
+from absence.fingerprint import code_fingerprint
 from absence.operations import shipped
 from assertions.judge import judge
-from evidence import manifest
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
 from evidence.run import Evidence
@@ -27,19 +26,6 @@ from reports.story import Story
 from simulator.opening import Opener, embedded
 from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
-
-PACKAGES = (
-    "absence",
-    "assertions",
-    "contest_platform",
-    "evidence",
-    "fault_injectors",
-    "operations",
-    "reports",
-    "scenarios",
-    "seams",
-    "simulator",
-)
 
 
 @dataclass(slots=True)
@@ -74,13 +60,6 @@ class RunOutcome:
     published: Published
     work: Work
     stages: Stages
-
-
-@cache
-def code_fingerprint() -> str:
-    """Of the code that this process runs: what is edited under it later is not that."""
-    root = Path(absence.__file__).parent.parent
-    return manifest.code_sha256([root / package for package in PACKAGES])
 
 
 def simulate_into(

@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from absence.fingerprint import code_fingerprint
 from absence.operations import ALERTS, RUNBOOKS, in_force
-from absence.pipeline import code_fingerprint
 from evidence.journal import JournalWriter
 from evidence.manifest import JOURNAL, PLAN, file_sha256
 from evidence.run import Evidence

@@ -98,7 +98,7 @@ def judge_one(assertion: Assertion, evidence: Evidence) -> Result:
         found = assertion.check(evidence)
     except Exception as error:
         found = Finding("nothing", missing=[f"the assertion itself failed: {type(error).__name__}: {error}"])
-    status = _status(found)
+    status = status_of(found)
     if evidence.lacked:
         status = _without(found, status, sorted(evidence.lacked))
     return Result(
@@ -115,7 +115,7 @@ def judge_one(assertion: Assertion, evidence: Evidence) -> Result:
     )
 
 
-def _status(found: Finding) -> Status:
+def status_of(found: Finding) -> Status:
     if found.broken:
         return Status.FAIL
     if found.missing or found.saw < found.owed:

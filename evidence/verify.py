@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
@@ -30,6 +30,8 @@ class Problem:
     file: str
     where: str
     message: str
+    unread: bool = field(default=False, compare=False)
+    """Records of the evidence could not be read because of it: there is nothing to judge."""
 
     def __str__(self) -> str:
         return f"{self.file}{', ' if self.where else ''}{self.where}: {self.message}"
@@ -65,13 +67,13 @@ def verify(run_dir: Path, *, anchor: str | None = None) -> list[Problem]:
         try:
             problems.extend(found())
         except Exception as error:  # Whatever stands there, it is told and not raised.
-            problems.append(Problem(file, "", f"cannot be checked: {type(error).__name__}: {error}"))
+            problems.append(Problem(file, "", f"cannot be checked: {type(error).__name__}: {error}", unread=True))
 
     stated = None
     try:
-        stated = _manifest(run_dir)
+        stated = manifest_of(run_dir)
     except ManifestBroken as error:
-        problems.append(Problem(MANIFEST, "", str(error)))
+        problems.append(Problem(MANIFEST, "", str(error), unread=True))
     if stated is not None:
         known = stated
         if anchor is not None and anchor not in anchors(stated).values():
@@ -98,7 +100,8 @@ def is_plain(path: Path) -> bool:
 
 def _printable(problem: Problem) -> Problem:
     """With what no terminal should be sent, and no text can hold, escaped."""
-    return Problem(*(printable(text) for text in (problem.file, problem.where, problem.message)))
+    file, where, message = map(printable, (problem.file, problem.where, problem.message))
+    return replace(problem, file=file, where=where, message=message)
 
 
 def printable(text: str) -> str:
@@ -107,7 +110,8 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def _manifest(run_dir: Path) -> Manifest:
+def manifest_of(run_dir: Path) -> Manifest:
+    """Raises ManifestBroken, also for what is no plain file."""
     path = run_dir / MANIFEST
     if os.path.lexists(path) and not is_plain(path):
         raise ManifestBroken("is not a plain file")
@@ -158,18 +162,19 @@ def _plan(run_dir: Path) -> Iterator[Problem]:
         written = canonical(plan.model_dump(mode="json", exclude_unset=True))
     except ValidationError as error:
         first = error.errors()[0]
-        yield Problem(name, ".".join(map(str, first["loc"])), first["msg"])
+        yield Problem(name, ".".join(map(str, first["loc"])), first["msg"], unread=True)
     except json.JSONDecodeError as error:
-        yield Problem(name, f"line {error.lineno}, column {error.colno}", error.msg)
+        yield Problem(name, f"line {error.lineno}, column {error.colno}", error.msg, unread=True)
     except (OSError, TypeError, ValueError, RecursionError) as error:
-        yield Problem(name, "", f"is not a plan: {error}")
+        yield Problem(name, "", f"is not a plan: {error}", unread=True)
     else:
         if written != raw:
             yield Problem(name, "", "is not in its canonical form")
 
 
 def _no_plain(run_dir: Path, name: str) -> Problem:
-    return Problem(name, "", "is not a plain file" if os.path.lexists(run_dir / name) else "is missing")
+    what = "is not a plain file" if os.path.lexists(run_dir / name) else "is missing"
+    return Problem(name, "", what, unread=True)
 
 
 def _journal(run_dir: Path, stated: Manifest | None) -> Iterator[Problem]:
@@ -183,16 +188,17 @@ def _journal(run_dir: Path, stated: Manifest | None) -> Iterator[Problem]:
             events += 1
         head = journal.tail(run_dir / name)[1]
     except journal.JournalBroken as error:
-        yield Problem(name, f"line {error.line}, event {error.event_id}", error.why)
+        yield Problem(name, f"line {error.line}, event {error.event_id}", error.why, unread=True)
         return
     except OSError as error:
-        yield Problem(name, "", f"cannot be read: {error.strerror}")
+        yield Problem(name, "", f"cannot be read: {error.strerror}", unread=True)
         return
     if stated is None:
         return
     if events != stated.journal_events:
         where = f"event e{min(events, stated.journal_events) + 1}"
-        yield Problem(name, where, f"holds {events} events, the manifest says {stated.journal_events}")
+        message = f"holds {events} events, the manifest says {stated.journal_events}"
+        yield Problem(name, where, message, unread=True)
     elif head != stated.journal_head:
         yield Problem(name, "", f"ends in the hash {head[:12]}…, the manifest says {stated.journal_head[:12]}…")
 
@@ -213,17 +219,17 @@ def _books(run_dir: Path, stated: Manifest | None, digests: dict[str, BookDigest
             version, columns = described(path, schema)
             found = digests[book] = canonical_digest(path, schema)
         except BookDamaged as error:
-            yield Problem(name, error.where, error.message)
+            yield Problem(name, error.where, error.message, unread=True)
             continue
         except Exception as error:  # A damaged Parquet file may raise anything.
-            yield Problem(name, "", f"cannot be read: {type(error).__name__}: {error}")
+            yield Problem(name, "", f"cannot be read: {type(error).__name__}: {error}", unread=True)
             continue
         if found.shared_key is not None:
             yield Problem(name, f"key {found.shared_key!r}", "two rows share this key")
         promised = books_of(version).get(book)
         for column in promised.columns if promised else ():
             if column not in columns:
-                yield Problem(name, f"column {column}", "is missing")
+                yield Problem(name, f"column {column}", "is missing", unread=True)
         if stated is None:
             continue
         if version != stated.schema_version:
@@ -241,7 +247,7 @@ def _books(run_dir: Path, stated: Manifest | None, digests: dict[str, BookDigest
 def _seal(run_dir: Path, stated: Manifest, digests: dict[str, BookDigest]) -> Iterator[Problem]:
     """The hashes that bind the rest together, once the rest is whole."""
     found = Seal.of(run_dir, lambda: digests, stated.fingerprints.get("code", ""))
-    for field in ("plan_sha256", "digest", "identity"):
-        actual, said = getattr(found, field), getattr(stated, field)
+    for name in ("plan_sha256", "digest", "identity"):
+        actual, said = getattr(found, name), getattr(stated, name)
         if actual != said:
-            yield Problem(MANIFEST, field, f"says {said[:12]}…, the evidence makes {actual[:12]}…")
+            yield Problem(MANIFEST, name, f"says {said[:12]}…, the evidence makes {actual[:12]}…")
