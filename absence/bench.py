@@ -29,8 +29,9 @@ from typing import Any
 import click
 
 from absence import collecting
+from absence.fingerprint import PACKAGES
 from absence.opening import opener_of
-from absence.pipeline import PACKAGES, Stages, simulate_into
+from absence.pipeline import Stages, simulate_into
 from assertions.judge import Verdict, judge
 from contest_platform import checkpoints
 from contest_platform.store.tables import DDL

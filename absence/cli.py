@@ -13,9 +13,10 @@ from absence import __version__, bisecting, collecting, publishing
 from absence.cli_coverage import coverage
 from absence.cli_replay import replay
 from absence.cli_runbooks import runbooks
+from absence.cli_verify import print_checked, verify
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
-from absence.opening import RUN_DIR, STORE, open_run, opener_of
+from absence.opening import RUN_DIR, STORE, opener_of
 from absence.output import print_json, print_lines, wants_markup
 
 SEED = click.IntRange(0, 2**64 - 1)
@@ -205,12 +206,16 @@ def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> No
     with reported(as_json):
         from absence.coverage import of_run
         from absence.pipeline import replay_command
+        from absence.verifying import Checked, expect_run
         from assertions.judge import judge
         from evidence.run import Evidence
+        from evidence.verify import verify as problems_of
         from reports import tell, write_all
 
-        open_run(run_dir)
-        if not _verified(run_dir, None, as_json, evidence_only=True):
+        expect_run(run_dir)
+        problems = [problem for problem in problems_of(run_dir) if problem.of_evidence]
+        if problems:
+            print_checked([Checked(run_dir, problems, [], {})], as_json)
             sys.exit(ExitCode.STATE_CORRUPT)
         evidence = Evidence.open(run_dir)
         verdict = judge(evidence)
@@ -239,46 +244,6 @@ def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> No
 
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-
-
-@cli.command()
-@click.argument("run_dir", type=RUN_DIR)
-@click.option("--anchor", metavar="HASH", help="Digest, identity or manifest hash, as noted elsewhere.")
-@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
-def verify(run_dir: Path, anchor: str | None, as_json: bool) -> None:
-    """Check that RUN_DIR is what was written: every file, the journal's chain, every book. Exit 30 names what is not.
-
-    \b
-    absence verify runs/default-s1-0123456789
-    """
-    with reported(as_json):
-        open_run(run_dir)
-        if not _verified(run_dir, anchor, as_json):
-            sys.exit(ExitCode.STATE_CORRUPT)
-
-
-def _verified(run_dir: Path, anchor: str | None, as_json: bool, evidence_only: bool = False) -> bool:
-    """Whether the run is as it was written; what is not is printed. `evidence_only`: never mind reports and verdict,
-    and print nothing if all is well."""
-    from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
-    from evidence.verify import verify as check
-
-    problems = check(run_dir, anchor=anchor)
-    if evidence_only:
-        problems = [p for p in problems if p.file.partition("/")[0] in (PLAN, JOURNAL, BOOK_DIRECTORY, MANIFEST)]
-        if not problems:
-            return True
-    if as_json:
-        told = [{"file": p.file, "where": p.where, "message": p.message} for p in problems]
-        print_json({"verified": not problems, "problems": told})
-    elif problems:
-        click.echo(f"{run_dir} does not verify:")
-        for problem in problems:
-            click.echo(f"  {problem}")
-        click.echo("It is not what was written: take it from a copy, or run it again.")
-    else:
-        click.echo(f"{run_dir} verifies: every file, the journal's chain and every book are as written.")
-    return not problems
 
 
 # --- what there is -------------------------------------------------------------------------------------------------
@@ -405,6 +370,7 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
+cli.add_command(verify)
 cli.add_command(coverage)
 cli.add_command(replay)
 cli.add_command(runbooks)

@@ -10,7 +10,7 @@ import click
 
 from absence.errors import reported
 from absence.exit_codes import ExitCode
-from absence.opening import RUN_DIR, STORE, open_run, opener_of
+from absence.opening import RUN_DIR, STORE, opener_of
 from absence.output import print_json
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
         opener = opener_of(store)
         from absence import replaying
         from absence.progress import Bar
+        from absence.verifying import expect_run
         from evidence.run import Evidence
 
-        open_run(run_dir)
+        expect_run(run_dir)
         evidence = Evidence.open(run_dir)
         until = None if until_text is None else _until(evidence, until_text)
         try:

@@ -34,14 +34,3 @@ def opener_of(store: str) -> Opener:
             f"{store!r} is neither {EMBEDDED} nor {SCHEMES[0]}USER@HOST/DATABASE", param_hint="--store"
         )
     return opening.postgresql(store, f"absence_{uuid4().hex[:16]}")
-
-
-def open_run(run_dir: Path) -> None:
-    """Raise NotARun when nothing in `run_dir` is of a run, and say which runs lie below it, if any do."""
-    from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
-    from evidence.run import NotARun
-
-    if any((run_dir / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY)):
-        return
-    runs = sorted(path.parent for path in run_dir.glob(f"[!.]*/{MANIFEST}"))
-    raise NotARun(f"{run_dir} is not a run directory" + (f"; did you mean {runs[-1]}?" if runs else ""))

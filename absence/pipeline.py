@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import absence
 from absence import coverage
+from absence.fingerprint import code_fingerprint
 from absence.operations import shipped
 from assertions.judge import judge
-from evidence import manifest
 from evidence.journal import JournalWriter
+from evidence.manifest import SNAPSHOTS
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import Published, RunWriter
@@ -30,19 +30,6 @@ from simulator.opening import Opener, embedded
 from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
 from simulator.snapshots import Snapshots
-
-PACKAGES = (
-    "absence",
-    "assertions",
-    "contest_platform",
-    "evidence",
-    "fault_injectors",
-    "operations",
-    "reports",
-    "scenarios",
-    "seams",
-    "simulator",
-)
 
 
 @dataclass(slots=True)
@@ -79,13 +66,6 @@ class RunOutcome:
     stages: Stages
 
 
-@cache
-def code_fingerprint() -> str:
-    """Of the code that this process runs: what is edited under it later is not that."""
-    root = Path(absence.__file__).parent.parent
-    return manifest.code_sha256([root / package for package in PACKAGES])
-
-
 def simulate_into(
     writer: RunWriter,
     plan: Plan,
@@ -99,7 +79,7 @@ def simulate_into(
     operations = shipped() if plan.operations else NONE
     for path, content in operations.documents.items():
         writer.write(path, content)
-    with stages.measure("simulate"), (writer.path / manifest.SNAPSHOTS).open("wb") as lines:
+    with stages.measure("simulate"), (writer.path / SNAPSHOTS).open("wb") as lines:
         onlookers: list[Onlooker] = [Snapshots(plan.starts_at, lines.write)]
         if halt_on_anomaly:
             onlookers.append(Guard(plan.starts_at, operations))

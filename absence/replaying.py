@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from absence.fingerprint import code_fingerprint
 from absence.operations import ALERTS, RUNBOOKS, in_force
-from absence.pipeline import code_fingerprint
 from absence.until import Until
 from evidence.journal import JournalWriter
 from evidence.manifest import JOURNAL, PLAN, SNAPSHOTS, file_sha256

@@ -109,7 +109,7 @@ def _tell_changes(evidence: Evidence, found: Finding, table: str, keys: list[str
     wanted = {f"{table}/{key}": key for key in keys[:KEPT_MAX]}
     images = trail(evidence).final_images(wanted)
     schema = BOOKS[f"platform.{table}"]
-    names = tuple(schema.columns)
+    names = evidence.columns(f"platform.{table}")
     for row in evidence.rows(f"platform.{table}", *names):
         values = dict(zip(names, row, strict=True))
         subject = f"{table}/" + "/".join(str(values[name]) for name in schema.key)

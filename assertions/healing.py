@@ -153,8 +153,8 @@ def looked_at_again(evidence: Evidence) -> Finding:
         seen[host].append(at)
     known = facts(evidence)
     found = Finding("orders healed", 0, _owed(evidence))
-    for order, host, status, finished in evidence.rows(
-        "platform.remediation_orders", "order_id", "host", "status", "finished_at"
+    for order, host, status, finished, verified in evidence.rows(
+        "platform.remediation_orders", "order_id", "host", "status", "finished_at", "verified_at"
     ):
         if status != "COMPLETED" or finished is None:
             continue
@@ -165,7 +165,7 @@ def looked_at_again(evidence: Evidence) -> Finding:
         elif until_at < known.ended_at:
             found.breaks(
                 f"the order {order} to {host} ended well at {instant(finished)}, and nobody looked again by "
-                f"{instant(until_at)}",
+                f"{instant(until_at)}" + (f", though the platform says {instant(verified)}" if verified else ""),
                 f"remediation_orders/{order}", until_at,
             )  # fmt: skip
     return found

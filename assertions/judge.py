@@ -19,6 +19,7 @@ from assertions.facts import facts
 from assertions.model import REGISTRY, Broken, Result, Status, judge_one, merge
 from assertions.windows import Span
 from assertions.words import dollars
+from evidence.schemas import VERSION as EVIDENCE_VERSION
 
 if TYPE_CHECKING:
     from evidence.run import Evidence
@@ -108,11 +109,15 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Run every assertion there is. An assertion that crashes is INCONCLUSIVE; it never stops the others."""
+    """Run every assertion there is. An assertion that crashes is INCONCLUSIVE; it never stops the others.
+
+    What they work out together is worked out once; in a run of an older version each does it for itself, so that it is
+    known which of them asked for what that version did not have."""
     discover()
     ordered = sorted(REGISTRY.values(), key=lambda known: (family_order(known.family), known.id))
+    is_older = evidence.version < EVIDENCE_VERSION
     with _no_collections():
-        results = tuple(_shortened(judge_one(known, evidence)) for known in ordered)
+        results = tuple(_shortened(judge_one(known, evidence.afresh() if is_older else evidence)) for known in ordered)
     plan = evidence.plan
     return Verdict(
         plan.scenario,

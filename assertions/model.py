@@ -1,7 +1,7 @@
 """An assertion: a small function of the evidence that says what it saw, what it had to see, and what broke.
 
 Green without exercise does not exist: seen less than owed is INCONCLUSIVE, owed nothing and seen nothing
-NOT_APPLICABLE.
+NOT_APPLICABLE. What asked for a book or a column that the version of the run did not have is one of the two.
 """
 
 from __future__ import annotations
@@ -92,17 +92,21 @@ def assertion(id: str, claim: str, kind: Kind = "always") -> Callable[[Check], C
 
 
 def judge_one(assertion: Assertion, evidence: Evidence) -> Result:
-    """Run one assertion. One that crashes proves nothing: INCONCLUSIVE, with the error as what is missing."""
+    """Run one assertion. One that crashes proves nothing: INCONCLUSIVE, with the error as what is missing. Of a run of
+    an older version, `evidence` is one that nobody has read yet: what it lacked is then what this assertion lacked."""
     try:
         found = assertion.check(evidence)
     except Exception as error:
         found = Finding("nothing", missing=[f"the assertion itself failed: {type(error).__name__}: {error}"])
+    status = status_of(found)
+    if evidence.lacked:
+        status = _without(found, status, sorted(evidence.lacked))
     return Result(
         assertion.id,
         assertion.family,
         assertion.claim,
         assertion.kind,
-        _status(found),
+        status,
         found.unit,
         found.saw,
         found.owed,
@@ -111,7 +115,7 @@ def judge_one(assertion: Assertion, evidence: Evidence) -> Result:
     )
 
 
-def _status(found: Finding) -> Status:
+def status_of(found: Finding) -> Status:
     if found.broken:
         return Status.FAIL
     if found.missing or found.saw < found.owed:
@@ -119,6 +123,14 @@ def _status(found: Finding) -> Status:
     if found.saw == 0:
         return Status.NOT_APPLICABLE
     return Status.PASS
+
+
+def _without(found: Finding, status: Status, lacked: list[str]) -> Status:
+    """What can be said without `lacked`: neither that a promise was kept nor that it was broken. `found` says why."""
+    looks = [f"without it {len(found.broken)} would be broken: {first.message}" for first in found.broken[:1]]
+    found.missing[:0] = [f"the version of that run did not have {', '.join(lacked)}", *looks]
+    found.broken.clear()
+    return Status.NOT_APPLICABLE if status is Status.NOT_APPLICABLE else Status.INCONCLUSIVE
 
 
 def merge(statuses: list[Status]) -> Status:

@@ -235,19 +235,21 @@ class Trail:
 
     @cached_property
     def differences(self) -> dict[str, Differences]:
-        """Each row-audited table, and the batches, against their images. The images are used up."""
+        """Each row-audited table, and the batches, against their images, in the columns that the run's version has. The
+        images are used up."""
         return {table: self._compare(table) for table in self.images}
 
     def _compare(self, table: str) -> Differences:
         evidence = self._evidence()
         assert evidence is not None
-        schema = BOOKS[f"platform.{table}"]
+        schema, held = BOOKS[f"platform.{table}"], evidence.columns(f"platform.{table}")
+        kinds = {name: schema.columns[name] for name in held}
         images, rows = self.images[table], 0
         unaudited, changed = [], []
-        for chunk in evidence.chunks(f"platform.{table}"):
-            columns = dict(zip(schema.columns, chunk, strict=True))
+        for chunk in evidence.chunks(f"platform.{table}", *held) if held else ():
+            columns = dict(zip(held, chunk, strict=True))
             keys = map("/".join, zip(*(map(str, columns[name]) for name in schema.key), strict=True))
-            for key, actual in zip(keys, fingerprints(schema.columns, chunk), strict=True):
+            for key, actual in zip(keys, fingerprints(kinds, chunk), strict=True):
                 rows += 1
                 audited = images.pop(key, None)
                 if audited is None:

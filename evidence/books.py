@@ -359,6 +359,12 @@ def open_parquet(path: Path, schema: BookSchema) -> Iterator[Any]:
         raise BookDamaged(f"is not a readable Parquet file: {str(error).splitlines()[0]}") from error
 
 
+def described(path: Path, schema: BookSchema) -> tuple[int, tuple[str, ...]]:
+    """The version of the contract that a book was written in, and the columns that it has. Raises BookDamaged."""
+    with open_parquet(path, schema) as file:
+        return int(file.metadata.metadata[b"version"]), tuple(file.schema_arrow.names)
+
+
 def _check_columns(file: Any, schema: BookSchema) -> None:
     stated = (file.metadata.metadata or {}).get(b"version", b"").decode(errors="replace")
     known = list(map(str, READABLE))

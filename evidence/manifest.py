@@ -111,7 +111,7 @@ class Manifest(Model):
             raise ManifestBroken(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         except OSError as error:
             raise ManifestBroken(f"cannot be read: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ManifestBroken(f"is not a manifest: {error}") from None
         if actual != found.self_sha256:
             raise ManifestBroken(f"hashes to {actual}, says {found.self_sha256}")

@@ -1,6 +1,7 @@
 """What an assertion sees of a run: its plan, its journal and every party's book, read from the files and nothing else.
 
 Books that fit are read once and kept column by column; larger ones stream on every call, so memory stays bounded.
+What the version of a run did not have yet reads as empty (a book) or null (a column), and is noted.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from pydantic import ValidationError
 
 from evidence import journal
 from evidence.books import BookDamaged, Row, book_path, open_parquet, read_chunks, read_columns
+from evidence.columns import arrow_schema
 from evidence.halts import Halt, halt_of
-from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest
+from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest, ManifestBroken
 from evidence.plan import Plan
-from evidence.schemas import BOOKS, BookSchema
+from evidence.schemas import BOOKS, VERSION, BookSchema, since
 
 if TYPE_CHECKING:
     import pandas
@@ -48,6 +50,8 @@ class Evidence:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lacked: set[str] = set()
+        """Books, and columns as `book.column`, that were asked for and that the version of this run did not have."""
         self._kept: dict[str, _Kept] = {}
 
     @classmethod
@@ -89,6 +93,18 @@ class Evidence:
         """Why the run was ended before its time, if it was."""
         return halt_of(self.path / JOURNAL)
 
+    @cached_property
+    def version(self) -> int:
+        """The version of the contract in which the run was written; today's before it is published."""
+        try:
+            return self.manifest.schema_version if (self.path / MANIFEST).exists() else VERSION
+        except ManifestBroken:
+            return VERSION
+
+    def afresh(self) -> Evidence:
+        """The same run, of which nothing has been read and nothing was lacked."""
+        return Evidence(self.path)
+
     def journal(self, verify: bool = True) -> Iterator[journal.Event]:
         """The events in order. Raises JournalBroken at the first that does not hold, unless `verify` is off."""
         return journal.read(self.path / JOURNAL, verify)
@@ -105,8 +121,12 @@ class Evidence:
 
     def count(self, book: str) -> int:
         """How many rows a book holds. Raises BookDamaged, as everything that reads a book."""
-        kept = self._kept.get(book)
-        return kept.rows if kept else self._load(book).rows
+        return self._asked(book).rows
+
+    def columns(self, book: str) -> tuple[str, ...]:
+        """The columns that a book of this run has, in order: none, for a book that its version did not have. To ask
+        is not to lack."""
+        return (self._kept.get(book) or self._load(book)).held
 
     def rows(self, book: str, *columns: str) -> Iterator[Row]:
         """The rows of a book in key order, as tuples of the columns asked for (all, if none is named). Instants are
@@ -121,6 +141,8 @@ class Evidence:
         for name in wanted:
             if name not in kept.schema.columns:
                 raise UnknownName(f"column of {book}", name, list(kept.schema.columns))
+        if kept.lacks:
+            self._asked(book, wanted)
         if not kept.rows:
             return iter(())
         if kept.table is None:
@@ -137,9 +159,11 @@ class Evidence:
         import pandas as pd
         import pyarrow as pa
 
-        kept = self._kept.get(book) or self._load(book)
+        kept = self._asked(book, tuple(BOOKS[book].columns) if book in BOOKS else ())
         table = kept.table
-        if table is None:
+        if table is None and not kept.held:
+            table = arrow_schema(kept.schema).empty_table()
+        elif table is None:
             with open_parquet(book_path(self.path / BOOK_DIRECTORY, book), kept.schema) as file:
                 table = file.read(use_threads=False)
         nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -152,21 +176,31 @@ class Evidence:
         schema, path = BOOKS[book], book_path(self.path / BOOK_DIRECTORY, book)
         try:
             with open_parquet(path, schema) as file:
-                rows = file.metadata.num_rows
+                rows, held = file.metadata.num_rows, file.schema_arrow.names
                 table = file.read(use_threads=False) if 0 < rows <= KEPT_ROWS_MAX else None
         except BookDamaged as damaged:
-            raise BookDamaged(str(damaged), str(path)) from None
-        kept = self._kept[book] = _Kept(schema, rows, table)
+            if path.exists() or since(book) <= self.version or book in self.manifest.books:
+                raise BookDamaged(str(damaged), str(path)) from None
+            rows, held, table = 0, [], None
+        kept = self._kept[book] = _Kept(schema, rows, table, tuple(held))
+        return kept
+
+    def _asked(self, book: str, columns: tuple[str, ...] = ()) -> _Kept:
+        """A book, of which `columns` are asked for: what it lacks of them is noted."""
+        kept = self._kept.get(book) or self._load(book)
+        if kept.lacks:
+            self.lacked.update([f"{book}.{name}" for name in columns if name not in kept.held] if kept.held else [book])
         return kept
 
 
 class _Kept:
-    """A book held in memory: as Arrow, and as a list for each column that was asked for."""
+    """A book held in memory: as Arrow, and as a list for each column that was asked for. `held`: the columns it has."""
 
-    __slots__ = ("_columns", "rows", "schema", "table")
+    __slots__ = ("_columns", "held", "lacks", "rows", "schema", "table")
 
-    def __init__(self, schema: BookSchema, rows: int, table: Any) -> None:
-        self.schema, self.rows, self.table = schema, rows, table
+    def __init__(self, schema: BookSchema, rows: int, table: Any, held: tuple[str, ...]) -> None:
+        self.schema, self.rows, self.table, self.held = schema, rows, table, held
+        self.lacks = len(held) < len(schema.columns)
         self._columns: dict[str, list[Any]] = {}
 
     def column(self, name: str) -> list[Any]:

@@ -291,16 +291,6 @@ def test_report_of_a_failed_run_ends_in_10(runs: SharedRuns) -> None:
     assert "First broken promise" in told.stdout
 
 
-def test_verify_as_json_lists_the_problems(small_run: Ran, tmp_path: Path) -> None:
-    assert absence("verify", small_run.path, "--json").json == {"verified": True, "problems": []}
-    (tmp_path / "journal.jsonl").write_text("{}\n")
-    told = absence("verify", tmp_path, "--json")
-    assert told.exit_code == 30
-    assert told.json["verified"] is False
-    assert all(set(problem) == {"file", "where", "message"} for problem in told.json["problems"])
-    assert any(problem["file"] == "journal.jsonl" and "e1" in problem["where"] for problem in told.json["problems"])
-
-
 @pytest.mark.parametrize("command", ["verify", "replay", "report"])
 def test_a_directory_that_holds_no_run_is_told_from_a_damaged_one(command: str, small_run: Ran, tmp_path: Path) -> None:
     told = absence(command, tmp_path)

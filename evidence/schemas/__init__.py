@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from evidence.schemas import platform, world
 from evidence.schemas.types import BookSchema, Column
+from evidence.schemas.versions import BOOKS, READABLE, VERSION, books_of, fingerprint, since
 
-VERSION = 1
-READABLE = tuple(version for version in (VERSION - 1, VERSION) if version)
-BOOKS: dict[str, BookSchema] = {**platform.BOOKS, **world.BOOKS}
-
-__all__ = ["BOOKS", "READABLE", "VERSION", "BookSchema", "Column"]
+__all__ = ["BOOKS", "READABLE", "VERSION", "BookSchema", "Column", "books_of", "fingerprint", "since"]

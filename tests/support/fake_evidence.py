@@ -13,7 +13,7 @@ from typing import Any
 from evidence.halts import Halt
 from evidence.journal import Event
 from evidence.plan import Plan
-from evidence.schemas import BOOKS
+from evidence.schemas import BOOKS, VERSION
 
 CHUNK_ROWS = 5
 """So few that what belongs together is often in two chunks, as it can be in a large run."""
@@ -30,6 +30,8 @@ class FakeEvidence:
         self.events = events or []
         self.path = Path("nowhere")
         self.halt: Halt | None = None
+        self.version = VERSION
+        self.lacked: set[str] = set()
         self.texts: dict[str, dict[str, str]] = {}
         """Documents of the run, by directory and name."""
         for name, rows in (books or {}).items():
@@ -54,6 +56,9 @@ class FakeEvidence:
     @property
     def plan_sha256(self) -> str:
         return self.plan.sha256()
+
+    def columns(self, book: str) -> tuple[str, ...]:
+        return tuple(BOOKS[book].columns)
 
     def count(self, book: str) -> int:
         return len(self.books[book])
