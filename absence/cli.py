@@ -11,14 +11,16 @@ import click
 from absence import __version__, collecting
 from absence.cli_coverage import coverage
 from absence.cli_runbooks import runbooks
+from absence.cli_runs import runs
+from absence.command_line import DEFAULT_ROOT, Remembering
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
+from absence.locking import TTL_S, Wanted, lock_options, writing
 from absence.opening import opener_of
 from absence.output import print_json, print_lines, wants_markup
 
 SEED = click.IntRange(0, 2**64 - 1)
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
-DEFAULT_OUT = Path("runs")
 STORE = click.option(
     "--store", default="sqlite", show_default=True, metavar="URL",
     help="The platform's database: sqlite, or postgresql://… where the run makes a schema, and takes it away again.",
@@ -38,7 +40,9 @@ def invoke(arguments: list[str] | None = None) -> int:
     return code or 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_CODES)
+@click.group(
+    cls=Remembering, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_CODES
+)
 @click.version_option(__version__, prog_name="absence", message="%(prog)s %(version)s")
 def cli() -> None:
     """Can this platform run fourteen days with its founder gone, and how do we know?
@@ -64,7 +68,7 @@ def cli() -> None:
     help="A recorded feed (CSV) in the place of the first tournament.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, help="Where run directories go."
+    "--out", type=click.Path(path_type=Path), default=DEFAULT_ROOT, show_default=True, help="Where run directories go."
 )
 @click.option("--name", help="Name of the run directory; by default SCENARIO-sSEED-IDENTITY.")
 @click.option("--only", multiple=True, metavar="FAULT", help="Of the scenario's faults, only this one (repeatable).")
@@ -74,6 +78,7 @@ def cli() -> None:
 @click.option(
     "--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Seconds after which to give up."
 )
+@lock_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
     scenario: str,
@@ -87,6 +92,7 @@ def run(
     no_faults: bool,
     field: int,
     budget_s: int,
+    lock: Wanted,
     as_json: bool,
 ) -> None:
     """Simulate SCENARIO (a shipped name or a YAML file), judge it, and write its run directory.
@@ -111,7 +117,7 @@ def run(
                 if only or no_faults:
                     loaded = loaded.with_faults(only)
                 plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
-        with Bar(shown=not as_json) as bar:
+        with writing(out, lock, max(TTL_S, 2 * budget_s)), Bar(shown=not as_json) as bar:
             outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener)
         _conclude(outcome, as_json)
 
@@ -133,6 +139,7 @@ def _conclude(outcome: Any, as_json: bool) -> None:
                 "report": str(path / "report.html"),
                 "digest": story.digest,
                 "existed": outcome.published.existed,
+                "same_as": list(outcome.published.others),
                 "first_broken": None
                 if first is None
                 else {
@@ -152,6 +159,8 @@ def _conclude(outcome: Any, as_json: bool) -> None:
         _print_summary(story, replay_command(path), path / "report.html")
         if outcome.published.existed:
             click.echo("This run existed already, the same in every fact: nothing was written.")
+        for name in outcome.published.others:
+            click.echo(f"The same run stands in {path.with_name(name)} too.")
     sys.exit(code)
 
 
@@ -179,7 +188,7 @@ def replay(run_dir: Path, store: str, as_json: bool) -> None:
     """
     with reported(as_json):
         opener = opener_of(store)
-        from absence import replaying
+        from absence import incidents, replaying
         from absence.progress import Bar
 
         _open(run_dir)
@@ -188,6 +197,7 @@ def replay(run_dir: Path, store: str, as_json: bool) -> None:
                 same = replaying.replay(run_dir, bar.day, opener)
         except replaying.Diverged as diverged:
             told = replaying.describe(diverged)
+            incidents.remember([f"DIVERGED at {told}"])
             if as_json:
                 print_json({"reproduced": False, "event": f"e{diverged.line}", "difference": told})
             else:
@@ -210,6 +220,7 @@ def replay(run_dir: Path, store: str, as_json: bool) -> None:
             for book in same.differing_books:
                 click.echo(f"but the book {book} holds other rows than it did")
         if same.differing_books:
+            incidents.remember([f"the book {book} holds other rows than it did" for book in same.differing_books])
             sys.exit(ExitCode.STATE_CORRUPT)
 
 
@@ -230,6 +241,7 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
         from absence.coverage import of_run
         from absence.pipeline import replay_command
         from assertions.judge import judge
+        from evidence import atomic
         from evidence.run import Evidence
         from reports import tell, write_all
 
@@ -243,12 +255,11 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
         target = run_dir
         if out is not None:
             target = out
-            out.mkdir(parents=True, exist_ok=True)
             write_all(
-                evidence, story, lambda name, content: _write(out / name, content), replay_command=replay,
+                evidence, story, lambda name, content: atomic.write(out / name, content), replay_command=replay,
                 coverage=of_run(evidence),
             )  # fmt: skip
-            _write(out / "verdict.json", verdict.to_json().encode())
+            atomic.write(out / "verdict.json", verdict.to_json().encode())
         if as_json:
             click.echo(verdict.to_json(), nl=False)
         else:
@@ -256,23 +267,22 @@ def report(run_dir: Path, out: Path | None, as_json: bool) -> None:
         sys.exit(BY_STATUS[verdict.status.value])
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
 @cli.command()
 @click.argument("run_dir", type=RUN_DIR)
 @click.option("--anchor", metavar="HASH", help="Digest, identity or manifest hash, as noted elsewhere.")
+@click.option("--no-freeze", is_flag=True, help="Let its root be written to though it does not verify: for copies.")
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
-def verify(run_dir: Path, anchor: str | None, as_json: bool) -> None:
+def verify(run_dir: Path, anchor: str | None, no_freeze: bool, as_json: bool) -> None:
     """Check that RUN_DIR is what was written: every file, the journal's chain, every book. Exit 30 names what is not.
+
+    What does not verify freezes the root that it stands in: nothing is written there until `absence runs thaw`.
 
     \b
     absence verify runs/default-s1-0123456789
     """
     with reported(as_json):
         _open(run_dir)
-        if not _verified(run_dir, anchor, as_json):
+        if not _verified(run_dir, anchor, as_json, freeze=not no_freeze):
             sys.exit(ExitCode.STATE_CORRUPT)
 
 
@@ -287,9 +297,12 @@ def _open(run_dir: Path) -> None:
     raise NotARun(f"{run_dir} is not a run directory" + (f"; did you mean {runs[-1]}?" if runs else ""))
 
 
-def _verified(run_dir: Path, anchor: str | None, as_json: bool, evidence_only: bool = False) -> bool:
-    """Whether the run is as it was written; what is not is printed. `evidence_only`: never mind reports and verdict,
-    and print nothing if all is well."""
+def _verified(
+    run_dir: Path, anchor: str | None, as_json: bool, evidence_only: bool = False, freeze: bool = True
+) -> bool:
+    """Whether the run is as it was written; what is not is printed, and with `freeze` freezes its root.
+    `evidence_only`: never mind reports and verdict, and print nothing if all is well."""
+    from absence import incidents
     from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
     from evidence.verify import verify as check
 
@@ -308,6 +321,8 @@ def _verified(run_dir: Path, anchor: str | None, as_json: bool, evidence_only: b
         click.echo("It is not what was written: take it from a copy, or run it again.")
     else:
         click.echo(f"{run_dir} verifies: every file, the journal's chain and every book are as written.")
+    if problems:
+        incidents.corrupt(run_dir, [str(problem) for problem in problems], freeze)
     return not problems
 
 
@@ -437,3 +452,4 @@ def faults_list(as_json: bool) -> None:
 
 cli.add_command(coverage)
 cli.add_command(runbooks)
+cli.add_command(runs)

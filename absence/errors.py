@@ -28,13 +28,25 @@ def reported(as_json: bool) -> Iterator[None]:
         yield
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code >= ExitCode.DATA_INVALID:
+            click.echo(_incident(ended.code), err=True)
+        raise
     except Exception as error:
         code, lines = explain(error)
+        trace = "".join(traceback.format_exception(error)) if code is ExitCode.INTERNAL_ERROR else None
+        incident = [_incident(code, lines, trace)] if code >= ExitCode.DATA_INVALID else []
         if as_json:
             print_json({"error": lines, "exit_code": int(code)})
-        for line in lines:
+        for line in (*lines, *incident):
             click.echo(line, err=True)
         sys.exit(code)
+
+
+def _incident(code: int, lines: list[str] | None = None, trace: str | None = None) -> str:
+    from absence.incidents import note
+
+    return note(code, lines, trace)
 
 
 def explain(error: Exception) -> _Handled:
@@ -94,6 +106,10 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ExitCode.INTERNAL_ERROR,
         [f"A fault is not declared as it must be: {e}"],
     ),
+    "absence.locking.LockSkipped": lambda e: (ExitCode.BUSINESS_SKIP, e.lines),
+    "absence.locking.LockTimeout": lambda e: (ExitCode.LOCK_TIMEOUT, e.lines),
+    "evidence.freezing.RootFrozen": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "evidence.store.RecordUnreadable": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "evidence.writer.OutputRefused": lambda e: (ExitCode.USAGE, [str(e)]),
     "evidence.writer.IdentityConflict": lambda e: (
         ExitCode.USAGE,

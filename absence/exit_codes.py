@@ -31,9 +31,11 @@ MEANING: dict[int, str] = {
     ExitCode.SUCCESS: "PASS; or what was asked for is so",
     ExitCode.USAGE: "wrong usage, or nothing can be written there",
     ExitCode.BUSINESS_REJECT: "FAIL: a promise was broken",
+    ExitCode.BUSINESS_SKIP: "another command is writing to the run root, and was not waited for",
     ExitCode.INCONCLUSIVE: "INCONCLUSIVE: nothing broke, but something was not exercised",
     ExitCode.DATA_INVALID: "a scenario, feed, plan or runbook cannot be used",
-    ExitCode.STATE_CORRUPT: "evidence does not verify, or a replay differs",
+    ExitCode.STATE_CORRUPT: "evidence does not verify, a replay differs, or the run root is frozen for it",
+    ExitCode.LOCK_TIMEOUT: "the lock of the run root was waited for in vain, or is stale",
     ExitCode.INTERNAL_ERROR: "a bug of ours",
     INTERRUPTED: "stopped by Ctrl-C; nothing half-written is left",
 }
