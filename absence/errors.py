@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS
+from pathlib import Path
 from typing import Any
 
 import click
@@ -30,20 +31,20 @@ def reported(as_json: bool) -> Iterator[None]:
         raise
     except SystemExit as ended:
         if isinstance(ended.code, int) and ended.code >= ExitCode.DATA_INVALID:
-            click.echo(_incident(ended.code), err=True)
+            click.echo(_noted(ended.code)[1], err=True)
         raise
     except Exception as error:
         code, lines = explain(error)
         trace = "".join(traceback.format_exception(error)) if code is ExitCode.INTERNAL_ERROR else None
-        incident = [_incident(code, lines, trace)] if code >= ExitCode.DATA_INVALID else []
+        incident, where = _noted(code, lines, trace) if code >= ExitCode.DATA_INVALID else (None, None)
         if as_json:
-            print_json({"error": lines, "exit_code": int(code)})
-        for line in (*lines, *incident):
+            print_json({"error": lines, "exit_code": int(code), "incident": incident and str(incident)})
+        for line in lines if where is None else [*lines, where]:
             click.echo(line, err=True)
         sys.exit(code)
 
 
-def _incident(code: int, lines: list[str] | None = None, trace: str | None = None) -> str:
+def _noted(code: int, lines: list[str] | None = None, trace: str | None = None) -> tuple[Path | None, str]:
     from absence.incidents import note
 
     return note(code, lines, trace)

@@ -49,16 +49,18 @@ def corrupt(run_dir: Path, problems: list[str], freeze: bool) -> None:
         click.echo(f'{root} is frozen. To write there again: absence runs thaw {root} --reason "…"', err=True)
 
 
-def note(code: int, lines: list[str] | None = None, trace: str | None = None) -> str:
-    """Write the incident file of a command that ends with `code`; the line that says where it is, or why it is not."""
+def note(code: int, lines: list[str] | None = None, trace: str | None = None) -> tuple[Path | None, str]:
+    """Write the incident file of a command that ends with `code`. Returns its path, None if it could not be written,
+    and the line that says so. `lines` is what was told; by default what was remembered."""
     context = click.get_current_context(silent=True)
     if lines is None:
         lines = list(context.meta.get(_TOLD, ())) if context else []
     root, run_dir = _places(command_line.parameters())
     try:
-        return f"Incident: {_write(root, run_dir, code, lines, trace)}"
+        path = _write(root, run_dir, code, lines, trace)
     except OSError as error:
-        return f"No incident file could be written to {root / INCIDENTS}: {error.strerror or error}"
+        return None, f"No incident file could be written to {root / INCIDENTS}: {error.strerror or error}"
+    return path, f"Incident: {path}"
 
 
 def _places(given: dict[str, Any]) -> tuple[Path, Path | None]:

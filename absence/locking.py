@@ -136,9 +136,9 @@ def _give_back(root: Path, ours: Owner, taken: bool) -> None:
 
 
 def _given_up(found: LockHeld, lock: Wanted) -> LockRefused:
-    lines = [f"{found} ({_ago(found)}).", f"To wait for it: {given()} --wait 600"]
+    lines = [f"{found} ({_since(found)}).", f"To wait for it: {given()} --wait 600"]
     if lock.wait_s:
-        lines = [f"Waited {lock.wait_s:g} s in vain: {found} ({_ago(found)}).", f"To try again: {given()}"]
+        lines = [f"Waited {lock.wait_s:g} s in vain: {found} ({_since(found)}).", f"To try again: {given()}"]
     if lock.break_stale:
         lines.insert(1, "Its owner is at work, as far as can be told from here: such a lock is never broken.")
     return LockSkipped(lines) if lock.on_held == SKIP else LockTimeout(lines)
@@ -151,8 +151,9 @@ def _told_stale(found: LockHeld, stale: Stale) -> list[str]:
     ]
 
 
-def _ago(found: LockHeld) -> str:
-    assert found.owner is not None
+def _since(found: LockHeld) -> str:
+    if found.owner is None:
+        return "its file cannot be read"
     past = datetime.now(UTC) - datetime.fromisoformat(found.owner.started_at)
     return f"{max(0, round(past.total_seconds())):,} s ago"
 

@@ -20,14 +20,17 @@ _ESCAPED = "backslashreplace"
 """A file name that is no UTF-8 stands in JSON by its escapes."""
 
 
-def write(path: Path, content: bytes) -> None:
-    """Put a file in its place, over whatever file stood there; its directory is made if need be. Raises OSError."""
+def write(path: Path, content: bytes, lasting: bool = True) -> None:
+    """Put a file in its place, over whatever file stood there; its directory is made if need be. What need not outlast
+    a loss of power (`lasting` false) is not waited for. Raises OSError."""
     make_directory(path.parent)
     with _temporary(path.parent) as (descriptor, name):
         _write_all(descriptor, content)
-        os.fsync(descriptor)
+        if lasting:
+            os.fsync(descriptor)
         os.rename(name, path)
-    flush(path.parent)
+    if lasting:
+        flush(path.parent)
 
 
 def append(path: Path, line: bytes) -> None:
@@ -46,9 +49,9 @@ def append(path: Path, line: bytes) -> None:
         flush(path.parent)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, lasting: bool = True) -> None:
     """As `write`, for people and programs to read. Raises OSError."""
-    write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors=_ESCAPED))
+    write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors=_ESCAPED), lasting)
 
 
 def append_json(path: Path, content: Any) -> None:

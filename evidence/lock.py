@@ -98,7 +98,7 @@ def take(root: Path, ours: Owner, break_stale: bool = False) -> Broken | None:
                 raise held
             broken = Broken(held.owner, held.stale.why)
             _note(root, broken, ours)
-        atomic.write_json(root / LOCK, asdict(ours))
+        atomic.write_json(root / LOCK, asdict(ours), lasting=False)  # another boot makes it stale anyway
     return broken
 
 
@@ -109,7 +109,7 @@ def release(root: Path, ours: Owner) -> bool:
             theirs = found(root)
             if theirs is None or theirs.owner is None or theirs.owner.token != ours.token:
                 return False
-            atomic.remove(root / LOCK)
+            (root / LOCK).unlink()
             return True
     except FileNotFoundError:  # the root is no more
         return False
@@ -121,6 +121,8 @@ def found(root: Path) -> LockHeld | None:
         owner = _read(root)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:  # whoever it is may be at work
+        return LockHeld(root, None, None)
     if owner is not None and not owner.active:
         return None
     return LockHeld(root, owner, judge(owner))
@@ -129,7 +131,7 @@ def found(root: Path) -> LockHeld | None:
 def judge(owner: Owner | None) -> Stale | None:
     """Whether a lock may be broken, and why."""
     if owner is None:
-        return Stale(f"{LOCK} cannot be read", gone=True)
+        return Stale(f"{LOCK} is torn", gone=True)
     if owner.host == os.uname().nodename:
         if owner.boot != boot_id():
             return Stale(f"{owner.host} has been started anew since", gone=True)
@@ -145,14 +147,12 @@ def judge(owner: Owner | None) -> Stale | None:
 
 
 def _read(root: Path) -> Owner | None:
-    """Whoever the lock file names; None if it does not tell. Raises FileNotFoundError."""
+    """Whoever the lock file names; None if it was torn. Raises OSError."""
     try:
         told = json.loads((root / LOCK).read_bytes())
         owner = Owner(**{name: kind(told[name]) for name, kind in _FIELDS.items()})
         return owner if owner.pid > 0 and owner.expires_at.tzinfo else None
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -13,6 +13,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,15 @@ def references(root: Path, decisions: Iterable[Path] = ()) -> References:
                     "pruned. Put it right from a copy, or move it away if it is none of ours."
                 ) from None
     return References(by_identity, by_name)
+
+
+def record(root: Path, decision: str) -> Path:
+    """Keep a decision of the gate (JSON) in `root`, under its hash: the same again is the same file. Raises OSError."""
+    content = decision.encode()
+    path = root / DECISIONS / f"{sha256(content).hexdigest()[:16]}.json"
+    if not path.exists():
+        atomic.write(path, content)
+    return path
 
 
 def _decided_on(decision: dict[str, Any]) -> Iterator[Any]:
