@@ -23,6 +23,7 @@ from absence.pipeline import execute
 from absence.progress import Bar, Budget, OverBudget
 from fault_injectors import registry
 from scenarios import load, make_plan, shipped
+from tests.support.after_kills import remains_of, told_of
 from tests.support.command import ROOT, Ran, SharedRuns, absence, process, run_into
 from tests.support.killing import RECOVER, half_written, stop
 from tests.support.terminal import in_terminal
@@ -197,9 +198,11 @@ def test_killed_at_any_instant_it_leaves_no_half_written_run_and_the_next_run_wo
         stopped = stop(out, whole_s * (twelfth + random.random()) / 12)
         killed += stopped.returncode == -signal.SIGKILL
         assert half_written(out) == [], f"killed after {stopped.written_s:.3f} of {whole_s:.3f} s"
+        remains = remains_of(out)
     assert killed >= 6, "the kills came too late to mean anything"
     told = absence("run", "small", "--out", out, *RECOVER)
     assert told.exit_code == 0
+    told_of(remains, told)
     [run_dir] = [path for path in out.iterdir() if path.is_dir()]
     assert absence("verify", run_dir).exit_code == 0
 

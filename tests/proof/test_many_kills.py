@@ -36,8 +36,11 @@ def test_no_kill_leaves_a_half_written_run_and_the_next_run_cleans_up(
         stopped = stop(tmp_path, whole_s * random.random())
         killed += stopped.returncode == -signal.SIGKILL
         assert half_written(tmp_path) == [], f"killed after {stopped.written_s:.3f} of {whole_s:.3f} s"
+        remains = after_kills.remains_of(tmp_path)
     assert killed, "every kill came too late"
-    assert absence("run", "small", "--out", tmp_path, *RECOVER).exit_code == 0
+    told = absence("run", "small", "--out", tmp_path, *RECOVER)
+    assert told.exit_code == 0
+    after_kills.told_of(remains, told)
     [run_dir] = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert absence("verify", run_dir).exit_code == 0
 

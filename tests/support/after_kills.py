@@ -6,12 +6,13 @@ import json
 import shlex
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from click.testing import CliRunner
 
 from evidence import lock
-from evidence.sweeping import DECISIONS, leftovers
+from evidence.sweeping import DECISIONS, Leftover, leftovers
 from tests.support.command import Told, absence
 from tests.support.killed_commands import COMMANDS, arguments, killed
 from tests.support.killing import RECOVER
@@ -19,13 +20,13 @@ from tests.support.stored_runs import decide, names, put, whole
 
 
 def template(root: Path) -> Path:
-    """Six runs of which a decision keeps two: to prune but the last takes three."""
-    runs = [put(root, seed, name=f"run-{seed}") for seed in range(1, 7)]
-    decide(root, [runs[0]], baseline=runs[2])
+    """Four runs, of which a decision keeps the first: to prune all but the last takes two."""
+    runs = [put(root, seed, name=f"run-{seed}") for seed in range(1, 5)]
+    decide(root, [runs[0]])
     return root
 
 
-KEPT, GONE = {"run-1", "run-3", "run-6"}, {"run-2", "run-4", "run-5"}
+KEPT, GONE = {"run-1", "run-4"}, {"run-2", "run-3"}
 
 
 def check_all(name: str, like: Path, base: Path, points: int, seed: int) -> dict[str, int]:
@@ -48,28 +49,46 @@ def check(name: str, root: Path, like: Path) -> Iterator[str]:
         if name == "prune"
         else ("done" if len(decided) == 2 else "untouched")
     )
+    remains = remains_of(root)
+    yield from ["leftovers"] * bool(remains.leftovers)
+    if remains.lock is not None:
+        yield "stale"
+        _told_how_to_go_on(again(name, root), name, root)
+    after = again(name, root, *RECOVER)
+    assert after.exit_code == 0, after.stderr
+    told_of(remains, after)
+    _whole(root, like)
+    assert names(root) == (KEPT if name == "prune" else KEPT | GONE)
+    assert len(list((root / DECISIONS).iterdir())) == (1 if name == "prune" else 2)
+    assert not [path for path in root.iterdir() if path.name.startswith(".")]
+
+
+@dataclass(frozen=True)
+class Remains:
+    leftovers: list[Leftover]
+    lock: lock.LockHeld | None
+
+
+def remains_of(root: Path) -> Remains:
+    """What a killed command left beside runs and records, as `absence runs list` has to say too."""
     left, held = leftovers(root), lock.found(root)
     assert not [one for one in left if one.in_use]
     listed = absence("runs", "list", root)
     assert listed.exit_code == 0
     for one in left:
-        yield "leftovers"
         assert f"No run: {one.path}: {one.what} when its command died" in listed.stdout
     if held is not None:
-        yield "stale"
         assert held.stale is not None
         assert held.stale.gone
         assert held.stale.why in listed.stdout
-        _told_how_to_go_on(again(name, root), name, root)
-    after = again(name, root, *RECOVER)
-    assert after.exit_code == 0, after.stderr
+    return Remains(left, held)
+
+
+def told_of(remains: Remains, after: Told) -> None:
+    """The next command that wrote there has said what of it it made good."""
     swept = {line for line in after.stderr.splitlines() if line.startswith("Swept ")}
-    assert swept == {f"Swept {one.path}: {one.what} when its command died." for one in left}
-    assert ("Broke the lock of " in after.stderr) is (held is not None)
-    _whole(root, like)
-    assert names(root) == (KEPT if name == "prune" else KEPT | GONE)
-    assert len(list((root / DECISIONS).iterdir())) == (1 if name == "prune" else 2)
-    assert not [path for path in root.iterdir() if path.name.startswith(".")]
+    assert swept == {f"Swept {one.path}: {one.what} when its command died." for one in remains.leftovers}
+    assert ("Broke the lock of " in after.stderr) is (remains.lock is not None)
 
 
 def _told_how_to_go_on(told: Told, name: str, root: Path) -> None:

@@ -1,8 +1,8 @@
 """Commands on copies of a run root, each in a child that kills itself (SIGKILL) at a chosen call of Python's.
 
 As a script, `killed_commands.py COMMAND TEMPLATE BASE POINTS SEED` makes a copy of TEMPLATE for each point under BASE
-and prints, a line each, the point and the signal that ended the child (0: it was done before). Half of the points lie
-anywhere, the other half where the command holds the lock.
+and prints, a line each, the point and the signal that ended the child (0: it was done before). A third of the points
+lie anywhere, the others before calls of the system that change something: those are what a kill can fall between.
 """
 
 from __future__ import annotations
@@ -61,15 +61,25 @@ def killed(name: str, template: Path, base: Path, points: int, seed: int) -> dic
     return {base / f"point-{point}": int(by) for point, by in lines}
 
 
-def _call(name: str, root: Path, at_call: int | None) -> tuple[int, int]:
-    """Run the command, but die at a call. Returns at which call it first used a lock, and how many there were."""
-    calls, locked = 0, 0
+CHANGES = {
+    os.open, os.close, os.write, os.fsync, os.rename, os.unlink, os.rmdir, os.mkdir, fcntl.flock,
+}  # fmt: skip
+
+
+def _call(name: str, root: Path, at_call: int = 0, at_change: int = 0) -> tuple[int, int]:
+    """Run the command, but die at a call, or before a call that changes something. Returns how many there were."""
+    calls, changes = 0, 0
 
     def count(_: FrameType, event: str, argument: Any) -> None:
-        nonlocal calls, locked
-        calls += event in ("call", "c_call")
-        if not locked and event == "c_call" and argument is fcntl.flock:
-            locked = calls
+        nonlocal calls, changes
+        if event == "call":
+            calls += 1
+        elif event == "c_call":
+            calls += 1
+            if argument.__module__ in ("posix", "fcntl") and argument in CHANGES:
+                changes += 1
+                if changes == at_change:
+                    os.kill(os.getpid(), signal.SIGKILL)
         if calls == at_call:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -78,24 +88,24 @@ def _call(name: str, root: Path, at_call: int | None) -> tuple[int, int]:
         COMMANDS[name][0].main(list(arguments(name, root)), standalone_mode=False)
     finally:
         sys.setprofile(None)
-    return locked, calls
+    return calls, changes
 
 
 def main(name: str, template: Path, base: Path, points: int, seed: int) -> None:
     silent, told = os.open(os.devnull, os.O_WRONLY), os.dup(1)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    _call(name, shutil.copytree(template, base / "warm-up"), None)
-    locked, whole = _call(name, shutil.copytree(template, base / "whole"), None)
+    _call(name, shutil.copytree(template, base / "warm-up"))
+    calls, changes = _call(name, shutil.copytree(template, base / "whole"))
     random = Random(seed)
-    half = points // 2
-    chosen = [random.randrange(1, whole) for _ in range(half)]
-    chosen += [random.randrange(locked, whole) for _ in range(points - half)]
-    for number, at_call in enumerate(chosen):
+    third = points // 3
+    chosen = [{"at_call": random.randrange(1, calls)} for _ in range(third)]
+    chosen += [{"at_change": 1 + random.randrange(changes)} for _ in range(points - third)]
+    for number, point in enumerate(chosen):
         root = shutil.copytree(template, base / f"point-{number}")
         child = os.fork()
         if not child:
-            _call(name, root, at_call)
+            _call(name, root, **point)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
