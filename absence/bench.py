@@ -35,6 +35,7 @@ from absence.pipeline import Stages, simulate_into
 from assertions.judge import Verdict, judge
 from contest_platform import checkpoints
 from contest_platform.store.tables import DDL
+from evidence import atomic
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.schemas import BOOKS
@@ -348,7 +349,7 @@ def main(scenario: str, out: Path, quick: bool, url: str | None, alone: int | No
     result["cold_run_s"] = measure_cold("run", scenario)
     print(f"absence --version    {result['cold_version_s']:.3f} s cold")
     print(f"absence run          {result['cold_run_s']:.3f} s cold")
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    atomic.write_json(out, result)
     print(f"written to {out}")
 
 

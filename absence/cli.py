@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from absence import __version__, bisecting, collecting, publishing
+from absence import __version__
 from absence.cli_coverage import coverage
 from absence.cli_replay import replay
+from absence.cli_report import report
+from absence.cli_run import run
 from absence.cli_runbooks import runbooks
-from absence.cli_verify import print_checked, verify
+from absence.cli_runs import runs
+from absence.cli_verify import verify
+from absence.command_line import Remembering
 from absence.errors import reported
-from absence.exit_codes import BY_STATUS, MEANING, ExitCode
-from absence.opening import RUN_DIR, STORE, opener_of
-from absence.output import print_json, print_lines, wants_markup
+from absence.exit_codes import MEANING
+from absence.opening import SEED
+from absence.output import print_json
 
-SEED = click.IntRange(0, 2**64 - 1)
-DEFAULT_OUT = Path("runs")
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
 
 
@@ -36,7 +35,9 @@ def invoke(arguments: list[str] | None = None) -> int:
     return code or 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_CODES)
+@click.group(
+    cls=Remembering, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_CODES
+)
 @click.version_option(__version__, prog_name="absence", message="%(prog)s %(version)s")
 def cli() -> None:
     """Can this platform run fourteen days with its founder gone, and how do we know?
@@ -47,203 +48,6 @@ def cli() -> None:
     absence replay runs/default-s1-…     does it happen again, event by event?
     absence verify runs/default-s1-…     is the evidence what was written?
     """
-
-
-# --- run -----------------------------------------------------------------------------------------------------------
-
-
-@cli.command()
-@click.argument("scenario", default="default")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Random seed of the plan.")
-@click.option("--days", type=click.IntRange(1, 366), help="Length of the absence; the scenario's own by default.")
-@click.option(
-    "--feed",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A recorded feed (CSV) in the place of the first tournament.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, show_default=True, help="Where run directories go."
-)
-@click.option("--name", help="Name of the run directory; by default SCENARIO-sSEED-IDENTITY.")
-@click.option("--only", multiple=True, metavar="FAULT", help="Of the scenario's faults, only this one (repeatable).")
-@STORE
-@click.option("--no-faults", is_flag=True, help="Leave every fault of the scenario out.")
-@click.option("--field", type=click.IntRange(1, 1000), default=1, help="Multiply customers and entries by this.")
-@click.option(
-    "--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Seconds after which to give up."
-)
-@click.option("--bisect", is_flag=True, help="End in what `git bisect run` expects: 0 good, 1 bad, 125 cannot tell.")
-@click.option("--expect", metavar="ASSERTION", help="With --bisect: bad is only what breaks this promise.")
-@click.option(
-    "--halt-on-anomaly", is_flag=True,
-    help="End the run early: ledger out of balance, audit chain broken, contest in ERROR without a runbook (exit 60).",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def run(
-    scenario: str,
-    seed: int,
-    days: int | None,
-    feed: Path | None,
-    out: Path,
-    name: str | None,
-    only: tuple[str, ...],
-    store: str,
-    no_faults: bool,
-    field: int,
-    budget_s: int,
-    bisect: bool,
-    expect: str | None,
-    halt_on_anomaly: bool,
-    as_json: bool,
-) -> None:
-    """Simulate SCENARIO (a shipped name or a YAML file), judge it, and write its run directory.
-
-    \b
-    absence run
-    absence run scenarios/default.yaml --seed 7 --days 30
-    absence run --only webhooks.lost --json
-    absence run --halt-on-anomaly
-    absence run --feed masters2026_feed_deltas.csv --seed 7
-    absence run --store postgresql://me@localhost/test
-    git bisect run absence run small --bisect --expect ledger.reconciles
-    """
-    if expect and not bisect:
-        raise click.UsageError("--expect says what --bisect asks about: give both.")
-    with reported(as_json):
-        opener = opener_of(store)
-        with collecting.to_stay():
-            from absence.pipeline import Stages, execute
-            from absence.progress import Bar, Budget
-            from scenarios import load, make_plan
-
-            stages = Stages()
-            with stages.measure("plan"):
-                loaded = load(scenario)
-                if only or no_faults:
-                    loaded = loaded.with_faults(only)
-                plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
-        with Bar(shown=not as_json) as bar:
-            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener, halt_on_anomaly)
-        _conclude(outcome, as_json, lambda verdict: bisecting.of(verdict, expect) if bisect else None)
-
-
-def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer | None]) -> None:
-    """Print what a run came to and exit with its code, or with the answer to a question that was asked of it."""
-    from absence.pipeline import replay_command
-
-    story, path = outcome.story, outcome.published.path
-    verdict = story.verdict
-    answer, halt = ask(verdict), story.halt
-    code: int = BY_STATUS[verdict.status.value] if halt is None else ExitCode.ANOMALY_HALT
-    if answer is not None:
-        code = answer.tell
-    if as_json:
-        first = verdict.first_broken
-        print_json(
-            {
-                "verdict": verdict.status.value,
-                "exit_code": int(code),
-                **({"bisect": answer.why} if answer else {}),
-                "run_dir": str(path),
-                "report": str(path / "report.html"),
-                "digest": story.digest,
-                "existed": outcome.published.existed,
-                **({} if halt is None else {"halted": {"at": halt.at, "saw": dict(halt.saw)}}),
-                "first_broken": None
-                if first is None
-                else {
-                    "assertion": first.assertion,
-                    "message": first.message,
-                    "at": first.at,
-                    "money_cents": first.money_cents,
-                },
-                "not_exercised": [{"assertion": n.assertion, "what": n.what} for n in verdict.not_exercised],
-                **({"lab": story.lab.json()} if story.lab.told else {}),
-                "assertions": {result.id: result.status.value for result in verdict.results},
-                "work": {name: getattr(outcome.work, name) for name in outcome.work.__slots__},
-                "seconds": {stage: round(s, 4) for stage, s in outcome.stages.seconds.items()},
-            }
-        )
-    else:
-        _print_summary(story, replay_command(path), path / "report.html")
-        if outcome.published.existed:
-            click.echo("This run existed already, the same in every fact: nothing was written.")
-        if answer:
-            click.echo(answer.sentence())
-    sys.exit(code)
-
-
-def _print_summary(story: Any, replay: str, report: Path) -> None:
-    from reports.console import lab, summary
-
-    markup = wants_markup()
-    print_lines(summary(story, replay_command=replay, report_path=str(report), markup=markup), markup)
-    print_lines(lab(story, markup=markup), markup)
-
-
-# --- what is done with a run ---------------------------------------------------------------------------------------
-
-
-@cli.command()
-@click.argument("run_dir", type=RUN_DIR)
-@click.option("--out", type=click.Path(path_type=Path), help="Write the report files here.")
-@click.option(
-    "--ci", type=click.Choice(publishing.SYSTEMS), help="Also tell GitHub (summary, annotations) or GitLab (in --out)."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
-def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> None:
-    """Judge the evidence of RUN_DIR anew, with today's assertions, and print the summary; --out renders every report.
-
-    The evidence is verified first: what is not as it was written is not judged (exit 30).
-
-    \b
-    absence report runs/default-s1-0123456789
-    absence report runs/default-s1-0123456789 --out judged-again
-    absence report runs/default-s1-0123456789 --ci github
-    """
-    if ci == "gitlab" and out is None:
-        raise click.UsageError("--ci gitlab writes files: say where with --out.")
-    with reported(as_json):
-        from absence.coverage import of_run
-        from absence.pipeline import replay_command
-        from absence.verifying import Checked, expect_run
-        from assertions.judge import judge
-        from evidence.run import Evidence
-        from evidence.verify import verify as problems_of
-        from reports import tell, write_all
-
-        expect_run(run_dir)
-        problems = [problem for problem in problems_of(run_dir) if problem.of_evidence]
-        if problems:
-            print_checked([Checked(run_dir, problems, [], {})], as_json)
-            sys.exit(ExitCode.STATE_CORRUPT)
-        evidence = Evidence.open(run_dir)
-        verdict = judge(evidence)
-        story = tell(evidence, verdict)
-        replay = replay_command(run_dir)
-        target = run_dir
-        if out is not None:
-            target = out
-            out.mkdir(parents=True, exist_ok=True)
-            write_all(
-                evidence, story, lambda name, content: _write(target / name, content), replay_command=replay,
-                run_name=run_dir.resolve().name, coverage=of_run(evidence),
-            )  # fmt: skip
-            _write(out / "verdict.json", verdict.to_json().encode())
-        if as_json:
-            click.echo(verdict.to_json(), nl=False)
-        else:
-            with publishing.muted(ci):
-                _print_summary(story, replay, target / "report.html")
-        if ci is not None:
-            publishing.story_to(
-                ci, story, run_dir, replay, lambda name, content: _write(target / name, content), err=as_json
-            )
-        sys.exit(BY_STATUS[verdict.status.value])
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 # --- what there is -------------------------------------------------------------------------------------------------
@@ -370,7 +174,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-cli.add_command(verify)
-cli.add_command(coverage)
-cli.add_command(replay)
-cli.add_command(runbooks)
+for command in (run, replay, report, verify, runs, coverage, runbooks):
+    cli.add_command(command)

@@ -39,7 +39,7 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
     """
     with reported(as_json):
         opener = opener_of(store)
-        from absence import replaying
+        from absence import incidents, replaying
         from absence.progress import Bar
         from absence.verifying import expect_run
         from evidence.run import Evidence
@@ -77,6 +77,7 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
             for book in same.differing_books:
                 click.echo(f"but the book {book} holds other rows than it did")
         if same.differing_books:
+            incidents.remember([f"the book {book} holds other rows than it did" for book in same.differing_books])
             sys.exit(ExitCode.STATE_CORRUPT)
 
 
@@ -89,6 +90,9 @@ def _until(evidence: Any, text: str) -> Until:
 
 
 def _diverged(told: str, as_json: bool, **more: str) -> None:
+    from absence import incidents
+
+    incidents.remember([f"DIVERGED at {told}"])
     if as_json:
         print_json({"reproduced": False, **more, "difference": told})
     else:

@@ -27,10 +27,15 @@ _HASH = re.compile(r"[0-9a-f]{64}")
               "journal head.")  # fmt: skip
 @click.option("--anchor-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Such hashes of many runs, a line each: NAME HASH.")  # fmt: skip
+@click.option("--no-freeze", is_flag=True, help="Let its root be written to though it does not verify: for copies.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def verify(run_dirs: tuple[Path, ...], anchor: str | None, anchor_file: Path | None, as_json: bool) -> None:
+def verify(
+    run_dirs: tuple[Path, ...], anchor: str | None, anchor_file: Path | None, no_freeze: bool, as_json: bool
+) -> None:
     """Check that each RUN is what was written: every file, the journal's chain, every book; and judge it again: the
     verdict has to follow from the books. Exit 30 names the file, and the record in it where that can be told.
+
+    What does not verify freezes the root that it stands in: nothing is written there until `absence runs thaw`.
 
     A run that other code judged is judged by today's assertions too; where they say otherwise, that is told, and no
     corruption. Who alters evidence and then all its hashes is found by a hash that was noted elsewhere.
@@ -40,6 +45,7 @@ def verify(run_dirs: tuple[Path, ...], anchor: str | None, anchor_file: Path | N
     absence verify runs/*/ --anchor-file anchors.txt
     """
     with reported(as_json):
+        from absence import incidents
         from absence.progress import Bar
         from absence.verifying import check, expect_run
 
@@ -53,7 +59,10 @@ def verify(run_dirs: tuple[Path, ...], anchor: str | None, anchor_file: Path | N
                 bar.day(done, len(run_dirs))
                 checked.append(check(run_dir, noted.get(run_dir)))
         print_checked(checked, as_json)
-        if any(run.problems for run in checked):
+        corrupt = [run for run in checked if run.problems]
+        for run in corrupt:
+            incidents.corrupt(run.path, list(map(str, run.problems)), freeze=not no_freeze)
+        if corrupt:
             sys.exit(ExitCode.STATE_CORRUPT)
 
 

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from absence.exit_codes import ExitCode
 from absence.output import print_json
 
 _Handled = tuple[ExitCode, list[str]]
+_INCIDENTS = tuple(code for code in ExitCode if code >= ExitCode.DATA_INVALID)
 _REFUSALS = (EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS)
 
 
@@ -28,13 +30,25 @@ def reported(as_json: bool) -> Iterator[None]:
         yield
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
+    except SystemExit as ended:
+        if ended.code in _INCIDENTS:
+            click.echo(_noted(ended.code)[1], err=True)
+        raise
     except Exception as error:
         code, lines = explain(error)
+        trace = "".join(traceback.format_exception(error)) if code is ExitCode.INTERNAL_ERROR else None
+        incident, where = _noted(code, lines, trace) if code >= ExitCode.DATA_INVALID else (None, None)
         if as_json:
-            print_json({"error": lines, "exit_code": int(code)})
-        for line in lines:
+            print_json({"error": lines, "exit_code": int(code), "incident": incident and str(incident)})
+        for line in lines if where is None else [*lines, where]:
             click.echo(line, err=True)
         sys.exit(code)
+
+
+def _noted(code: int, lines: list[str] | None = None, trace: str | None = None) -> tuple[Path | None, str]:
+    from absence.incidents import note
+
+    return note(code, lines, trace)
 
 
 def explain(error: Exception) -> _Handled:
@@ -101,6 +115,10 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ExitCode.INTERNAL_ERROR,
         [f"A fault is not declared as it must be: {e}"],
     ),
+    "absence.locking.LockSkipped": lambda e: (ExitCode.BUSINESS_SKIP, e.lines),
+    "absence.locking.LockTimeout": lambda e: (ExitCode.LOCK_TIMEOUT, e.lines),
+    "evidence.freezing.RootFrozen": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "evidence.store.RecordUnreadable": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "evidence.writer.OutputRefused": lambda e: (ExitCode.USAGE, [str(e)]),
     "evidence.writer.IdentityConflict": lambda e: (
         ExitCode.USAGE,

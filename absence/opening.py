@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "sqlite"
 SCHEMES = ("postgresql://", "postgres://")
+SEED = click.IntRange(0, 2**64 - 1)
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 STORE = click.option(
     "--store", default="sqlite", show_default=True, metavar="URL",

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,3 +32,12 @@ def print_lines(lines: Iterable[str], markup: bool) -> None:
 
 def print_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def print_summary(story: Any, replay: str, report: Path) -> None:
+    """Print what a run came to, as it is read in ten seconds."""
+    from reports.console import lab, summary
+
+    markup = wants_markup()
+    print_lines(summary(story, replay_command=replay, report_path=str(report), markup=markup), markup)
+    print_lines(lab(story, markup=markup), markup)

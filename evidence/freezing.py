@@ -6,11 +6,10 @@ The mark is one file; each thaw is a line of another, which nothing removes.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from evidence import atomic
 
 FROZEN, THAWS = ".frozen.json", "thaws.jsonl"
 
@@ -38,7 +37,7 @@ class RootFrozen(Exception):
 def freeze(root: Path, at: str, run: str, problem: str) -> None:
     """Freeze `root`; one that is frozen stays as it is. Raises OSError."""
     if found(root) is None:
-        _write(root / FROZEN, {"at": at, "run": run, "problem": problem})
+        atomic.write_json(root / FROZEN, {"at": at, "run": run, "problem": problem})
 
 
 def found(root: Path) -> Freeze | None:
@@ -46,7 +45,7 @@ def found(root: Path) -> Freeze | None:
     try:
         told = json.loads((root / FROZEN).read_bytes())
         return Freeze(str(told["at"]), str(told["run"]), str(told["problem"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Freeze("an unknown time", FROZEN, f"the mark itself cannot be read: {error}")
@@ -64,20 +63,7 @@ def thaw(root: Path, at: str, by: str, reason: str) -> Freeze | None:
     frozen = found(root)
     if frozen is None:
         return None
-    line = json.dumps({"at": at, "by": by, "reason": reason, "frozen_at": frozen.at, "run": frozen.run,
-                       "problem": frozen.problem}, ensure_ascii=False)  # fmt: skip
-    with (root / THAWS).open("a") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    (root / FROZEN).unlink()
+    told = {"at": at, "by": by, "reason": reason, "frozen_at": frozen.at, "run": frozen.run, "problem": frozen.problem}
+    atomic.append_json(root / THAWS, told)
+    atomic.remove(root / FROZEN)
     return frozen
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

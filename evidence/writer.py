@@ -13,20 +13,20 @@ import secrets
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from evidence import manifest, verify
+from evidence import atomic, freezing, manifest, store, verify
 from evidence.books import BookSet
 from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest, ManifestBroken, Seal
 from evidence.plan import Plan
+from evidence.sweeping import STAGING_PREFIX, sweep
 
-STAGING_PREFIX = ".staging-"
 FREE_BYTES_MIN = 64 << 20
 _BUFFER_BYTES = 1 << 20
 _FLUSHERS = 8
@@ -42,10 +42,12 @@ class IdentityConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Where the run stands. `existed`: it stood there before, the same run, and nothing was written."""
+    """Where the run stands. `existed`: it stood there before, the same run, and nothing was written. `others`: the
+    names under which the same run stands in that root besides."""
 
     path: Path
     existed: bool = False
+    others: tuple[str, ...] = ()
 
 
 class RunWriter:
@@ -58,11 +60,12 @@ class RunWriter:
     def __init__(self, root: Path, name: str | None = None) -> None:
         """`name` of the run directory under `root`; by default it is made of scenario, seed and digest.
 
-        Raises OutputRefused. Sweeps what dead writers left.
+        Raises OutputRefused, RootFrozen. Sweeps what dead writers left.
         """
         if name is not None and (not name or name.startswith(".") or Path(name).name != name):
             raise OutputRefused(f"{name!r} cannot be the name of a run directory: give one without '/' or leading '.'")
         check_writable(root)
+        freezing.check(root)
         sweep(root)
         self._root, self._name = root, name
         self._plan_name = ""
@@ -119,10 +122,12 @@ class RunWriter:
     def publish(self) -> Published:
         """Write the manifest, flush everything to the disk and move the run into its place, at once.
 
-        Raises IdentityConflict when another run, or a damaged one, already stands there.
+        Raises IdentityConflict when another run, or a damaged one, already stands there; RootFrozen when it was frozen
+        meanwhile.
         """
         if self._sealed is None:
             raise RuntimeError("seal the run before it is published")
+        freezing.check(self._root)
         seal, fingerprints = self._sealed
         manifest.write(self.path, self.target.name, seal, fingerprints)
         _flush(self.path)
@@ -134,10 +139,11 @@ class RunWriter:
             _same_or_refuse(self.target, seal.identity)
             existed = True
         else:
-            _fsync(self._root)
+            atomic.flush(self._root)
             existed = False
         self._open.close()
-        return Published(self.target, existed)
+        others = tuple(name for name in store.named(self._root, seal.identity) if name != self.target.name)
+        return Published(self.target, existed, others)
 
 
 def check_writable(root: Path) -> None:
@@ -158,28 +164,6 @@ def check_writable(root: Path) -> None:
             f"runs cannot be written to {root}: {free_bytes >> 20} MiB are free, {FREE_BYTES_MIN >> 20} are needed. "
             "Prune old runs, or give a directory on another disk."
         )
-
-
-def sweep(root: Path) -> list[Path]:
-    """Remove the staging directories of writers that have died, and say which. Never touches a living writer's."""
-    swept = []
-    for stale in sorted(root.glob(f"{STAGING_PREFIX}*")):
-        # By path, not by descriptor: a directory that was published in between has left this name.
-        with suppress(OSError), _locked(stale):
-            shutil.rmtree(stale)
-            swept.append(stale)
-    return swept
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold a directory's lock. Raises OSError (BlockingIOError) when another writer holds it."""
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _stage(root: Path, undo: ExitStack) -> Path:
@@ -225,14 +209,10 @@ def _flush(path: Path) -> None:
     found = list(os.walk(path, topdown=False))
     # A file system commits what is asked for at the same time in one go: eight at once take a tenth of the time.
     with ThreadPoolExecutor(_FLUSHERS) as flushers:
-        list(flushers.map(_fsync, [os.path.join(directory, name) for directory, _, names in found for name in names]))
+        list(
+            flushers.map(
+                atomic.flush, [os.path.join(directory, name) for directory, _, names in found for name in names]
+            )
+        )
     for directory, _, _ in found:
-        _fsync(directory)
-
-
-def _fsync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        atomic.flush(directory)

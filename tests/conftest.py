@@ -37,6 +37,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"ways past the triggers of {store}: {refused} refused, {found} found")
 
 
+@pytest.fixture(autouse=True)
+def _incidents_of_no_root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that have no run root note their incidents in `runs`; those of the tests, where nobody looks."""
+    monkeypatch.setattr("absence.incidents.DEFAULT_ROOT", tmp_path_factory.getbasetemp() / "no-root")
+
+
 @pytest.fixture(params=STORES)
 def each_store(request: pytest.FixtureRequest) -> Iterator[str]:
     """The worlds of a test stand on this store: see tests/support/stores.py."""

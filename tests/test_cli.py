@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -26,8 +23,10 @@ from absence.pipeline import execute
 from absence.progress import Bar, Budget, OverBudget
 from fault_injectors import registry
 from scenarios import load, make_plan, shipped
+from tests.support.after_kills import remains_of, told_of
 from tests.support.command import ROOT, Ran, SharedRuns, absence, process, run_into
-from tests.support.killing import half_written, stop
+from tests.support.killing import RECOVER, half_written, stop
+from tests.support.terminal import in_terminal
 
 FIVE_MISTAKES = """\
 name: mine
@@ -77,7 +76,7 @@ def test_all_mistakes_of_a_scenario_are_told_at_once_each_with_its_place_and_a_r
 ) -> None:
     told = absence("run", mistaken, "--out", tmp_path / "out")
     assert told.exit_code == 20
-    assert told.stderr.splitlines() == [
+    assert told.errors == [
         f"{mistaken}:4:22: unknown key abandon_pb (did you mean abandon_bp?)",
         f"{mistaken}:9:17: there is no tournament sprng (did you mean spring?)",
         f"{mistaken}:11:16: fee_cents: expected a whole number of cents, got 10.5",
@@ -88,18 +87,19 @@ def test_all_mistakes_of_a_scenario_are_told_at_once_each_with_its_place_and_a_r
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("scenarios", "check")])
-def test_bad_input_writes_nothing(arguments: tuple[str, ...], mistaken: Path, tmp_path: Path) -> None:
-    before = sorted(tmp_path.iterdir())
+def test_bad_input_writes_nothing_but_its_incident(arguments: tuple[str, ...], mistaken: Path, tmp_path: Path) -> None:
     told = process(*arguments, mistaken, cwd=tmp_path)
     assert told.exit_code == 20
-    assert sorted(tmp_path.iterdir()) == before
+    [incident] = (tmp_path / "runs" / "incidents").iterdir()
+    assert sorted(tmp_path.rglob("*")) == [mistaken, tmp_path / "runs", incident.parent, incident]
 
 
 def test_bad_input_is_told_as_json_too(mistaken: Path, tmp_path: Path) -> None:
     told = absence("run", mistaken, "--out", tmp_path / "out", "--json")
     assert told.exit_code == told.json["exit_code"] == 20
-    assert told.json["error"] == told.stderr.splitlines()
+    assert told.json["error"] == told.errors
     assert len(told.json["error"]) == 5
+    assert told.stderr.splitlines()[-1] == f"Incident: {told.json['incident']}"
 
 
 def test_a_scenario_that_does_not_exist_is_told_with_the_nearest_that_does(tmp_path: Path) -> None:
@@ -198,10 +198,12 @@ def test_killed_at_any_instant_it_leaves_no_half_written_run_and_the_next_run_wo
         stopped = stop(out, whole_s * (twelfth + random.random()) / 12)
         killed += stopped.returncode == -signal.SIGKILL
         assert half_written(out) == [], f"killed after {stopped.written_s:.3f} of {whole_s:.3f} s"
+        remains = remains_of(out)
     assert killed >= 6, "the kills came too late to mean anything"
-    told = absence("run", "small", "--out", out)
+    told = absence("run", "small", "--out", out, *RECOVER)
     assert told.exit_code == 0
-    [run_dir] = out.iterdir()
+    told_of(remains, told)
+    [run_dir] = [path for path in out.iterdir() if path.is_dir()]
     assert absence("verify", run_dir).exit_code == 0
 
 
@@ -226,7 +228,7 @@ def test_a_run_over_its_budget_is_given_up_and_leaves_nothing(tmp_path: Path) ->
 def test_a_run_as_json_holds_what_programs_need(small_run: Ran, tmp_path: Path) -> None:
     told = absence("run", "small", "--out", tmp_path / "out", "--json").json
     assert set(told) == {
-        "verdict", "exit_code", "run_dir", "report", "digest", "existed", "first_broken", "not_exercised",
+        "verdict", "exit_code", "run_dir", "report", "digest", "existed", "same_as", "first_broken", "not_exercised",
         "assertions", "work", "seconds",
     }  # fmt: skip
     assert told["verdict"] == "PASS"
@@ -324,7 +326,7 @@ def test_a_check_tells_the_mistakes_of_all_files_at_once(mistaken: Path, tmp_pat
     other.write_text("name: [")
     told = absence("scenarios", "check", mistaken, other, "default")
     assert told.exit_code == 20
-    assert len(told.stderr.splitlines()) == 6
+    assert len(told.errors) == 6
     assert f"{other}:" in told.stderr
 
 
@@ -458,29 +460,6 @@ def test_nothing_is_drawn_where_nobody_looks(tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert told.stderr == ""
     assert "\x1b" not in told.stdout
-
-
-def in_terminal(*arguments: str | Path, **env: str) -> str:
-    """What `absence` draws on a terminal."""
-    ours, theirs = pty.openpty()
-    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "absence", *map(str, arguments)], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs,
-        env={**plain, "TERM": "xterm-256color", "COLUMNS": "80", **env},
-    ) as child:  # fmt: skip
-        os.close(theirs)
-        drawn = b""
-        while select.select([ours], [], [], 120)[0]:
-            try:
-                piece = os.read(ours, 65_536)
-            except OSError:  # the other side has closed
-                break
-            if not piece:
-                break
-            drawn += piece
-        os.close(ours)
-        assert child.wait(timeout=120) == 0, drawn.decode()
-    return drawn.decode()
 
 
 def test_on_a_terminal_the_run_shows_its_progress_and_the_verdict_in_colour(tmp_path: Path) -> None:

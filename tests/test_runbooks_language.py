@@ -106,7 +106,7 @@ def told(tmp_path: Path, rules: str = RULES, **sources: str) -> list[str]:
     said = absence("runbooks", "check", tmp_path / "mine", "--alerts", tmp_path / "rules.yml")
     assert said.exit_code in (0, 20), said.stderr
     assert (said.exit_code == 20) is bool(said.stderr)
-    return [line.removeprefix(f"{tmp_path}/") for line in said.stderr.splitlines()]
+    return [line.removeprefix(f"{tmp_path}/") for line in said.errors]
 
 
 def test_good_runbooks_beside_their_alerts_pass_the_command_line(good: str, tmp_path: Path) -> None:
@@ -420,9 +420,9 @@ def test_the_list_and_a_runbook_are_shown_to_people_and_programs() -> None:
 def test_a_runbook_that_is_not_shipped_is_told_with_the_nearest_that_is() -> None:
     said = absence("runbooks", "show", "ingestion_lagg")
     assert said.exit_code == 20
-    assert said.stderr == (
-        "ingestion_lagg:1:1: no such file, and no runbook of that id is shipped (did you mean ingestion_lag?)\n"
-    )
+    assert said.errors == [
+        "ingestion_lagg:1:1: no such file, and no runbook of that id is shipped (did you mean ingestion_lag?)"
+    ]
 
 
 def test_problems_are_told_as_json_too(tmp_path: Path) -> None:
@@ -430,4 +430,4 @@ def test_problems_are_told_as_json_too(tmp_path: Path) -> None:
     path.write_text(changed("kind: failure", "kind: failur"))
     said = absence("runbooks", "check", path, "--json")
     assert said.exit_code == said.json["exit_code"] == 20
-    assert said.json["error"] == said.stderr.splitlines() != []
+    assert said.json["error"] == said.errors != []

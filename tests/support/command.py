@@ -24,6 +24,7 @@ from absence.cli import cli
 from assertions.judge import Verdict
 from evidence.plan import FaultPlan
 from evidence.run import Evidence
+from evidence.sweeping import DECISIONS, INCIDENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,11 @@ class Told:
     @property
     def json(self) -> Any:
         return json.loads(self.stdout)
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines of standard error but for the one that says where the incident file is."""
+        return [line for line in self.stderr.splitlines() if not line.startswith("Incident: ")]
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,14 @@ def process(*arguments: str | Path, env: Mapping[str, str] | None = None, cwd: P
 def run_into(out: Path, *arguments: str | Path) -> Ran:
     """`absence run … --out OUT`, where OUT holds nothing else."""
     told = absence("run", *arguments, "--out", out)
-    left = list(out.iterdir()) if out.is_dir() else []
+    left = runs_in(out)
     assert len(left) == 1, f"the run left {left}; it said:\n{told.stdout}{told.stderr}"
     return Ran(told.exit_code, told.stdout, told.stderr, left[0])
+
+
+def runs_in(root: Path) -> list[Path]:
+    """What stands in a run root, but for the records of it."""
+    return [path for path in sorted(root.iterdir()) if path.name not in (DECISIONS, INCIDENTS)] if root.is_dir() else []
 
 
 class SharedRuns:

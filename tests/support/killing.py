@@ -9,9 +9,11 @@ from pathlib import Path
 
 from evidence.verify import verify
 from evidence.writer import STAGING_PREFIX
-from tests.support.command import start
+from tests.support.command import runs_in, start
 
 _POLL_S = 0.002
+RECOVER = ("--force-lock-break", "--reason", "the run before was killed")
+"""What a command needs after one that was killed while it held the lock; without such a lock it changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ def stop(
     out: Path, after_s: float | None, by: signal.Signals = signal.SIGKILL, scenario: str = "small", *options: str
 ) -> Stopped:
     """Run `scenario` into `out` and send `by` so long after it began to write (None: let it end)."""
-    process = start("run", scenario, "--out", out, *options)
-    while process.poll() is None and not list(out.glob(f"{STAGING_PREFIX}*")):
+    left = set(out.glob(f"{STAGING_PREFIX}*"))
+    process = start("run", scenario, "--out", out, *RECOVER, *options)
+    while process.poll() is None and not set(out.glob(f"{STAGING_PREFIX}*")) - left:
         time.sleep(_POLL_S)
     begun = time.monotonic()
     while process.poll() is None and (after_s is None or time.monotonic() - begun < after_s):
@@ -43,4 +46,4 @@ def stop(
 
 def half_written(out: Path) -> list[Path]:
     """Run directories in `out` that are not whole. What a dead writer was still staging is no run directory."""
-    return [path for path in sorted(out.iterdir()) if not path.name.startswith(".") and verify(path)]
+    return [path for path in runs_in(out) if path.is_dir() and not path.name.startswith(".") and verify(path)]

@@ -53,7 +53,12 @@ def write_journal(writer: RunWriter, events: int = 6) -> None:
 
 
 def publish_small(
-    root: Path, name: str | None = None, seed: int = 7, code: str = FINGERPRINTS["code"], log: bytes = b"{}\n"
+    root: Path,
+    name: str | None = None,
+    seed: int = 7,
+    code: str = FINGERPRINTS["code"],
+    log: bytes = b"{}\n",
+    verdict: bytes = b'{"verdict":"PASS"}',
 ) -> Published:
     with RunWriter(root, name) as writer:
         writer.write_plan(small_plan(seed))
@@ -62,5 +67,5 @@ def publish_small(
             writer.books[book].extend(sample_rows(schema))
         writer.seal({"code": code})
         writer.write("log.jsonl", log)
-        writer.write("verdict.json", b'{"verdict":"PASS"}')
+        writer.write("verdict.json", verdict)
         return writer.publish()

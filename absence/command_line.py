@@ -1,0 +1,40 @@
+"""The command line as it was given: for the lock, for incidents, and for the command that is told to go on with.
+
+Invariant: no password of a URL is in it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+DEFAULT_ROOT = Path("runs")
+"""Where runs go, and are looked for, unless it is said otherwise."""
+
+_GIVEN = "absence.command_line"
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
+
+
+class Remembering(click.Group):
+    """A group that keeps what it was called with."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_GIVEN] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+def given() -> str:
+    """As one could type it again; "absence" outside a command."""
+    context = click.get_current_context(silent=True)
+    arguments = context.meta.get(_GIVEN, ()) if context else ()
+    return shlex.join(["absence", *(_PASSWORD.sub(r"\1:…@", argument) for argument in arguments)])
+
+
+def parameters() -> dict[str, Any]:
+    """What the command that runs was called with, by the names of its parameters; none outside a command."""
+    context = click.get_current_context(silent=True)
+    return dict(context.params) if context else {}
