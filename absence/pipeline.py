@@ -79,7 +79,7 @@ def simulate_into(
     operations = shipped() if plan.operations else NONE
     for path, content in operations.documents.items():
         writer.write(path, content)
-    with stages.measure("simulate"), (writer.path / SNAPSHOTS).open("wb") as lines:
+    with stages.measure("simulate"), writer.open(SNAPSHOTS) as lines:
         onlookers: list[Onlooker] = [Snapshots(plan.starts_at, lines.write)]
         if halt_on_anomaly:
             onlookers.append(Guard(plan.starts_at, operations))

@@ -95,6 +95,10 @@ class RunWriter:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
 
+    def open(self, name: str) -> IO[bytes]:
+        """A further file of the run directory, to be written as the run goes on and closed before it is sealed."""
+        return (self.path / name).open("wb")
+
     def seal(self, fingerprints: Mapping[str, str]) -> Seal:
         """End journal and books; from here on `path` can be read as evidence. `fingerprints` holds at least `code`.
 

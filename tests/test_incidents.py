@@ -190,10 +190,11 @@ def test_an_incident_of_a_frozen_root_is_noted_all_the_same(tmp_path: Path) -> N
 def test_what_is_written_outside_a_staging_directory_goes_through_one_helper() -> None:
     """What is written in place is half there when its writer is killed."""
     staged = {"evidence/writer.py", "evidence/manifest.py", "evidence/books.py"}
+    appended = {"absence/publishing.py"}  # to a file of the CI system, which says that it is to be appended to
     wanting = [
         path.relative_to(ROOT).as_posix()
         for room in ("absence", "evidence", "closure", "reports")
         for path in sorted((ROOT / room).rglob("*.py"))
         if re.search(r"\.write_(text|bytes)\(|open\([^)]*[\"'][wax]", path.read_text())
     ]
-    assert set(wanting) == staged, "use evidence.atomic"
+    assert set(wanting) == staged | appended, "use evidence.atomic"

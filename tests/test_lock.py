@@ -212,7 +212,7 @@ def test_of_two_runs_at_once_one_runs_and_the_other_gives_way_or_waits(tmp_path:
 
 def test_who_waits_on_a_terminal_sees_it(tmp_path: Path) -> None:
     theirs = locked(tmp_path)
-    timer = threading.Timer(4, lambda: lock.release(tmp_path, theirs))
+    timer = threading.Timer(10, lambda: lock.release(tmp_path, theirs))
     timer.start()
     drawn = in_terminal("run", "small", "--out", tmp_path, "--wait", "120")
     timer.join()

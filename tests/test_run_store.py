@@ -12,7 +12,7 @@ import pytest
 from evidence import freezing, lock, store
 from evidence.manifest import MANIFEST, Manifest
 from evidence.sweeping import PRUNING_PREFIX, locked
-from tests.support.command import absence
+from tests.support.command import Ran, absence
 from tests.support.locks import dead_pid
 from tests.support.locks import lock as leave_lock
 from tests.support.stored_runs import decide, decision, incident, names, put, used
@@ -290,11 +290,11 @@ def test_to_prune_takes_the_lock_and_a_dry_run_does_not(root: Path) -> None:
 
 
 @pytest.fixture
-def frozen(tmp_path: Path) -> Path:
+def frozen(small_run: Ran, tmp_path: Path) -> Path:
     """A root of which one run was found damaged by `verify`, and so does not take anything any more."""
     root = tmp_path / "runs"
-    put(root, 1, name="whole")
     put(root, 2, name="broken")
+    shutil.copytree(small_run.path, root / "whole")
     (root / "broken" / "plan.json").write_text("{}")
     told = absence("verify", root / "broken")
     assert told.exit_code == 30
@@ -347,8 +347,8 @@ def test_a_copy_can_be_verified_without_freezing_where_it_lies(tmp_path: Path) -
     assert freezing.found(copy.parent) is None
 
 
-def test_report_freezes_what_it_finds_damaged_and_what_is_whole_freezes_nothing(tmp_path: Path) -> None:
-    run = put(tmp_path / "runs", 1, name="one")
+def test_report_freezes_what_it_finds_damaged_and_what_is_whole_freezes_nothing(small_run: Ran, tmp_path: Path) -> None:
+    run = shutil.copytree(small_run.path, tmp_path / "runs" / "one")
     assert absence("verify", run).exit_code == 0
     assert freezing.found(run.parent) is None
     (run / "journal.jsonl").write_text("")
