@@ -15,11 +15,10 @@ from typing import Any
 
 import click
 
-from absence.exit_codes import ExitCode
+from absence.exit_codes import INCIDENTS, ExitCode
 from absence.output import print_json
 
 _Handled = tuple[ExitCode, list[str]]
-_INCIDENTS = tuple(code for code in ExitCode if code >= ExitCode.DATA_INVALID)
 _REFUSALS = (EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS)
 
 
@@ -31,13 +30,13 @@ def reported(as_json: bool) -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
     except SystemExit as ended:
-        if ended.code in _INCIDENTS:
+        if ended.code in INCIDENTS:
             click.echo(_noted(ended.code)[1], err=True)
         raise
     except Exception as error:
         code, lines = explain(error)
         trace = "".join(traceback.format_exception(error)) if code is ExitCode.INTERNAL_ERROR else None
-        incident, where = _noted(code, lines, trace) if code >= ExitCode.DATA_INVALID else (None, None)
+        incident, where = _noted(code, lines, trace) if code in INCIDENTS else (None, None)
         if as_json:
             print_json({"error": lines, "exit_code": int(code), "incident": incident and str(incident)})
         for line in lines if where is None else [*lines, where]:

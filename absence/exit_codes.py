@@ -24,6 +24,9 @@ BY_STATUS = {
     "INCONCLUSIVE": ExitCode.INCONCLUSIVE,
 }
 
+INCIDENTS = frozenset(code for code in ExitCode if code >= ExitCode.DATA_INVALID)
+"""What somebody has to look into: a command that ends so leaves an incident file."""
+
 INTERRUPTED = 130
 """Stopped by Ctrl-C, as shells report it: 128 + SIGINT."""
 

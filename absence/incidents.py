@@ -24,7 +24,6 @@ from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, versions
 from evidence.sweeping import INCIDENTS
 
 VERSION = 1
-FROM_CODE = ExitCode.DATA_INVALID
 _TOLD = "absence.told"
 
 
@@ -64,16 +63,14 @@ def note(code: int, lines: list[str] | None = None, trace: str | None = None) ->
 
 
 def _places(given: dict[str, Any]) -> tuple[Path, Path | None]:
-    """The run root that a command was about, and its run directory if it was about one that is there."""
-    run_dir = given.get("run_dir", next(iter(given.get("run_dirs", ())), None))
-    if isinstance(run_dir, Path):
-        if any((run_dir / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY)):
-            return run_dir.absolute().parent, run_dir
+    """The run root that a command was about, and its run directory if it was about one alone that is there."""
+    about = [given["run_dir"]] if "run_dir" in given else list(given.get("run_dirs") or ())
+    there = [run for run in about if any((run / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY))]
+    if there:
+        return there[0].absolute().parent, there[0] if len(about) == 1 else None
+    if about:
         return DEFAULT_ROOT, None
-    for name in ("root", "out"):
-        if isinstance(given.get(name), Path):
-            return given[name], None
-    return DEFAULT_ROOT, None
+    return given.get("root") or given.get("out") or DEFAULT_ROOT, None
 
 
 def _write(root: Path, run_dir: Path | None, code: int, lines: list[str], trace: str | None) -> Path:

@@ -116,6 +116,22 @@ def test_codes_below_20_and_ctrl_c_leave_none(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("incidents"))
 
 
+@pytest.mark.parametrize("code", [1, 125, 128, 130, None, "said"])
+def test_other_codes_leave_none_however_large(code: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incidents, "DEFAULT_ROOT", tmp_path)
+    with pytest.raises(SystemExit) as ended, reported(as_json=False):
+        sys.exit(code)  # type: ignore[arg-type]
+    assert ended.value.code == code
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_command_about_several_runs_leaves_it_in_the_root_of_the_first(tmp_path: Path) -> None:
+    run = put(tmp_path / "runs", 1)
+    (run / "plan.json").write_text("{}")
+    assert absence("coverage", run, put(tmp_path / "others", 2)).exit_code == 20
+    assert only(tmp_path / "runs")["run"] is None
+
+
 @pytest.mark.parametrize("code", [code for code in ExitCode if code >= 20], ids=lambda code: code.name)
 def test_every_code_from_20_up_leaves_one_however_the_command_ends_in_it(
     code: ExitCode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

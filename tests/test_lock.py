@@ -19,6 +19,7 @@ import pytest
 
 from absence import locking
 from absence.locking import LockSkipped, LockTimeout, Wanted, writing
+from absence.progress import OverBudget
 from evidence import lock, processes
 from evidence.lock import BREAKS, LOCK, LockHeld
 from tests.support.command import ROOT, Told, absence, process, start
@@ -59,6 +60,25 @@ def test_while_a_root_is_written_to_its_lock_says_by_whom_and_then_it_is_gone(tm
         "started_at": told["started_at"], "reason": "a try", "ttl_s": 60, "token": told["token"],
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", told["started_at"])
+
+
+@pytest.mark.parametrize(("options", "ttl_s"), [((), 1800), (("--budget-s", "1000"), 2000)])
+def test_a_run_holds_its_root_for_twice_its_budget_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], ttl_s: int
+) -> None:
+    held = list[LockHeld | None]()
+
+    def looking(*_: object) -> None:
+        held.append(lock.found(tmp_path))
+        raise OverBudget("seen enough")
+
+    monkeypatch.setattr("absence.pipeline.execute", looking)
+    assert at_it("--out", tmp_path, *options).exit_code == 12
+    [found] = held
+    assert found is not None
+    assert found.owner is not None
+    assert (found.owner.ttl_s, found.owner.pid) == (ttl_s, os.getpid())
+    assert found.owner.command == shlex.join(["absence", "run", "small", "--out", str(tmp_path), *options])
 
 
 def test_whatever_ends_a_command_gives_the_root_back(tmp_path: Path) -> None:

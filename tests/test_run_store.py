@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -330,6 +331,22 @@ def test_a_root_is_thawed_with_a_reason_which_is_kept(frozen: Path) -> None:
     assert (kept["reason"], kept["run"]) == ("taken from the copy of Tuesday", "broken")
     assert absence("run", "small", "--out", frozen).exit_code == 0
     assert "not frozen" in absence("runs", "thaw", frozen, "--reason", "again").stdout
+
+
+def test_a_root_that_freezes_while_its_lock_is_awaited_is_frozen_for_who_waits(root: Path) -> None:
+    owner = leave_lock(root)
+
+    def verify_and_end() -> None:
+        freezing.freeze(root, "2026-01-01T00:00:00+00:00", "run-2", "plan.json: is missing")
+        lock.release(root, owner)
+
+    timer = threading.Timer(0.5, verify_and_end)
+    timer.start()
+    told = absence("runs", "prune", root, "--keep-last", "0", "--yes", "--wait", "60")
+    timer.join()
+    assert "Waiting for" in told.stderr
+    assert told.exit_code == 30
+    assert len(names(root)) == 4
 
 
 def test_to_thaw_takes_the_lock(frozen: Path) -> None:
