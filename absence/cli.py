@@ -12,13 +12,13 @@ from absence import __version__, collecting
 from absence.cli_coverage import coverage
 from absence.cli_replay import replay
 from absence.cli_runbooks import runbooks
+from absence.cli_smoke import smoke
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
-from absence.opening import RUN_DIR, STORE, open_run, opener_of
+from absence.opening import DEFAULT_OUT, RUN_DIR, STORE, open_run, opener_of
 from absence.output import print_json, print_lines, wants_markup
 
 SEED = click.IntRange(0, 2**64 - 1)
-DEFAULT_OUT = Path("runs")
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
 
 
@@ -383,4 +383,5 @@ def faults_list(as_json: bool) -> None:
 
 cli.add_command(coverage)
 cli.add_command(replay)
+cli.add_command(smoke)
 cli.add_command(runbooks)

@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from simulator.opening import Opener
 
+DEFAULT_OUT = Path("runs")
 EMBEDDED = "sqlite"
 SCHEMES = ("postgresql://", "postgres://")
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
