@@ -128,6 +128,7 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "evidence.journal.JournalBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "evidence.books.BookDamaged": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.replaying.NotReached": lambda e: (ExitCode.USAGE, [str(e)]),
+    "absence.replaying.SnapshotDiffers": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.covering.RunFailed": lambda e: (e.code, e.lines),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import assertions
 from assertions.facts import facts
+from assertions.halted import GUARD, as_far_as_it_went, because_of
 from assertions.model import REGISTRY, Broken, Result, Status, judge_one, merge
 from assertions.windows import Span
 from assertions.words import dollars
@@ -118,19 +119,27 @@ def judge(evidence: Evidence) -> Verdict:
     is_older = evidence.version < EVIDENCE_VERSION
     with _no_collections():
         results = tuple(_shortened(judge_one(known, evidence.afresh() if is_older else evidence)) for known in ordered)
-    plan = evidence.plan
+    plan, halt = evidence.plan, evidence.halt
+    statuses, not_exercised = [], []
+    if halt is not None:
+        results = tuple(as_far_as_it_went(result, halt) for result in results)
+        statuses.append(Status.INCONCLUSIVE)
+        not_exercised.append(NotExercised(GUARD, f"{because_of(halt)}: {halt.sentence()}"))
     return Verdict(
         plan.scenario,
         plan.seed,
         evidence.plan_sha256,
-        merge([result.status for result in results]),
+        merge([*statuses, *(result.status for result in results)]),
         results,
         _first_broken(results, facts(evidence).spans),
-        tuple(
-            NotExercised(result.id, what)
-            for result in results
-            if result.status is Status.INCONCLUSIVE
-            for what in (*result.missing, *_short_of(result))
+        (
+            *not_exercised,
+            *(
+                NotExercised(result.id, what)
+                for result in results
+                if result.status is Status.INCONCLUSIVE
+                for what in (*result.missing, *_short_of(result))
+            ),
         ),
     )
 

@@ -219,7 +219,13 @@ def why_not_exercised(result: Result) -> str:
 
 
 def headline(story: Story) -> str:
-    """The verdict in one sentence."""
+    """The verdict in one sentence; of a run that was halted, first why."""
+    if story.halt is None:
+        return _verdict(story)
+    return f"Halted by the anomaly guard on {story.when(story.halt.at)}: {story.halt.sentence()}. {_verdict(story)}"
+
+
+def _verdict(story: Story) -> str:
     judged = [result for result in story.results if result.status is not Status.NOT_APPLICABLE]
     failed, unsure = len(story.of(Status.FAIL)), len(story.of(Status.INCONCLUSIVE))
     if story.status is Status.FAIL:
@@ -227,5 +233,7 @@ def headline(story: Story) -> str:
     if story.status is Status.INCONCLUSIVE:
         if not judged:
             return "Nothing was exercised, so nothing is proven."
+        if not unsure:
+            return f"Nothing had broken of {words.plural(len(judged), 'promise')}, and the rest of the run is missing."
         return f"Nothing broke, but {unsure:,} of {words.plural(len(judged), 'promise')} could not be proven."
     return f"All {words.plural(len(judged), 'promise')} kept."

@@ -31,6 +31,8 @@ SETTINGS: Mapping[str, tuple[int, int]] = {
 """Name of a setting of Config -> the least and the most that it may be. None of them is a secret."""
 SUBJECTS = tuple(sorted({name.partition("_")[0] for name in SETTINGS}))
 """What settings are about: the first words of their names."""
+NONE = "none"
+"""What is changed where everything is so already."""
 _LAST = "select * from config_versions order by version desc limit 1"
 
 
@@ -111,16 +113,17 @@ def put(
 def revert(
     tx: Tx, author: Author, running: Config, steps: int | None, to_hash: str | None, *, dry_run: bool
 ) -> dict[str, Any] | Refusal:  # fmt: skip
-    """Make a version with the content of an earlier one: so many `steps` before the last, or the one with this hash."""
+    """Make a version with the content of an earlier one: so many `steps` before the last, or the one with this hash.
+    The answer says which settings that changes; one that changes none makes no version."""
     if (steps is None) == (to_hash is None):
         return Refusal(400, "give either steps or a hash")
     last = tx.one(_LAST)
     content = settings_of(in_force(tx, running))
     if to_hash == hash_of(content):
         version = 0 if last is None else last["version"]
-        return {"to_version": version, **_make(tx, author, running, content, dry_run)}
+        return {"to_version": version, **_make(tx, author, running, content, dry_run), "difference": NONE}
     if last is None:
-        return Refusal(404, "there is no version but what was deployed")
+        return Refusal(404, f"there is no version but what was deployed, with the hash {hash_of(content)}")
     if steps is not None:
         target = _version(tx, last["version"] - steps)
         if (last["execution_id"], last["step"]) == (author.ctx.correlation, author.step):
@@ -130,10 +133,26 @@ def revert(
     else:
         sql = "select * from config_versions where hash = :hash order by version desc limit 1"
         target = tx.one(sql, {"hash": to_hash})
+        if target is None:
+            near = _nearest(tx, str(to_hash))
+            nearest = f"that of version {near['version']} is nearest: {near['hash']}"
+            return Refusal(404, f"no version has the hash {to_hash}; {nearest}")
     if target is None:
         return Refusal(404, f"no such version: there are {last['version']}")
-    made = _make(tx, author, running, _settings(target, running), dry_run)
-    return {"to_version": target["version"], **made}
+    after = _settings(target, running)
+    made = _make(tx, author, running, after, dry_run)
+    told = [f"{change['setting']}:{change['from']}->{change['to']}" for change in changes(content, after)]
+    return {"to_version": target["version"], **made, "difference": ",".join(told) or NONE}
+
+
+def _nearest(tx: Tx, given: str) -> Row:
+    """The version whose hash begins most like the one given, and is most like it otherwise; of several the last."""
+
+    def likeness(row: Row) -> tuple[int, int, int]:
+        same = [one == other for one, other in zip(row["hash"], given, strict=False)]
+        return [*same, False].index(False), sum(same), row["version"]
+
+    return max(tx.all("select version, hash from config_versions"), key=likeness)
 
 
 def _make(tx: Tx, author: Author, running: Config, content: Mapping[str, int], dry_run: bool) -> dict[str, Any]:

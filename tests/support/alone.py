@@ -5,7 +5,7 @@ Invariant: a run is made by the harness' own pipeline; all that a test may chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from scenarios import ScenarioInvalid, load, make_plan
+from simulator.onlookers import Onlooker
 from simulator.operations import NONE, Operations
 from simulator.run import simulate
 from tests.support.command import CANCELLED, ROOT
@@ -79,14 +80,16 @@ def on_call(plan: Plan) -> Plan:
     return plan.model_copy(update={"operations": True})
 
 
-def simulated(plan: Plan, folder: Path, operations: Operations | None = None) -> Run:
+def simulated(
+    plan: Plan, folder: Path, operations: Operations | None = None, onlookers: Sequence[Onlooker] = ()
+) -> Run:
     """The run of a plan; `operations` in the place of those that are shipped."""
     there = operations or (shipped() if plan.operations else NONE)
     with RunWriter(folder, "run") as writer:
         writer.write_plan(plan)
         for path, content in there.documents.items():
             writer.write(path, content)
-        simulate(plan, JournalWriter(writer.journal), writer.books, None, there)
+        simulate(plan, JournalWriter(writer.journal), writer.books, None, there, onlookers=onlookers)
         writer.seal({"code": "c0de" * 16})
         writer.publish()
     return Run(folder / "run")
