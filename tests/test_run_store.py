@@ -228,6 +228,13 @@ def test_a_decision_about_a_copy_under_another_name_keeps_the_run_too(root: Path
     assert set(prune(root, "--keep-last", "0", "--yes")) == {"run-1"}
 
 
+def test_a_run_that_a_decision_knows_by_name_only_stays_too(root: Path) -> None:
+    (root / "decisions").mkdir()
+    known = {"runs": [{"name": "run-1", "identity": ""}], "baseline": {"name": "run-2", "identity": "0" * 64}}
+    (root / "decisions" / "d.json").write_text(json.dumps(known))
+    assert set(prune(root, "--keep-last", "0", "--yes")) == {"run-1", "run-2"}
+
+
 def test_what_an_open_incident_is_about_stays_until_it_is_closed(root: Path) -> None:
     run = used(root / "run-2")
     path = incident(root, {"path": run.path, "name": run.name, "identity": run.identity})

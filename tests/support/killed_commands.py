@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -66,8 +67,8 @@ CHANGES = {
 }  # fmt: skip
 
 
-def _call(name: str, root: Path, at_call: int = 0, at_change: int = 0) -> tuple[int, int]:
-    """Run the command, but die at a call, or before a call that changes something. Returns how many there were."""
+def dying(act: Callable[[], Any], at_call: int = 0, at_change: int = 0) -> tuple[int, int]:
+    """Do it, but die at a call, or before a call that changes something. Returns how many there were."""
     calls, changes = 0, 0
 
     def count(_: FrameType, event: str, argument: Any) -> None:
@@ -85,30 +86,41 @@ def _call(name: str, root: Path, at_call: int = 0, at_change: int = 0) -> tuple[
 
     sys.setprofile(count)
     try:
-        COMMANDS[name][0].main(list(arguments(name, root)), standalone_mode=False)
+        act()
     finally:
         sys.setprofile(None)
     return calls, changes
+
+
+def in_child(act: Callable[[], Any], **point: int) -> int:
+    """Have a child do it and die there; the signal that ended it, or 0."""
+    child = os.fork()
+    if not child:
+        try:
+            dying(act, **point)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 def main(name: str, template: Path, base: Path, points: int, seed: int) -> None:
     silent, told = os.open(os.devnull, os.O_WRONLY), os.dup(1)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    _call(name, shutil.copytree(template, base / "warm-up"))
-    calls, changes = _call(name, shutil.copytree(template, base / "whole"))
+
+    def on(root: Path) -> Callable[[], Any]:
+        shutil.copytree(template, root)
+        return lambda: COMMANDS[name][0].main(list(arguments(name, root)), standalone_mode=False)
+
+    dying(on(base / "warm-up"))
+    calls, changes = dying(on(base / "whole"))
     random = Random(seed)
     third = points // 3
     chosen = [{"at_call": random.randrange(1, calls)} for _ in range(third)]
     chosen += [{"at_change": 1 + random.randrange(changes)} for _ in range(points - third)]
     for number, point in enumerate(chosen):
-        root = shutil.copytree(template, base / f"point-{number}")
-        child = os.fork()
-        if not child:
-            _call(name, root, **point)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        by = in_child(on(base / f"point-{number}"), **point)
         os.write(told, f"{number} {by}\n".encode())
 
 
