@@ -1,4 +1,4 @@
-"""Holds an XML document against a schema, as far as junit.xsd beside this file goes: sequences of references, attributes.
+"""Holds an XML document against a schema, as far as junit.xsd beside this file goes: references and attributes.
 
 Invariant: what it does not know of XML Schema it refuses to read, so that no rule of a schema is passed over.
 """
