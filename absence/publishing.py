@@ -5,9 +5,7 @@ Invariant: what the runner does on reading our lines is what we meant: words tha
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +28,8 @@ Write = Callable[[str, bytes], None]
 @contextmanager
 def muted(ci: str | None) -> Iterator[None]:
     """Between these, GitHub takes no line of ours for one of its commands (`::stop-commands::`)."""
+    import secrets
+
     token = secrets.token_hex(16)
     if ci == "github":
         click.echo(f"::stop-commands::{token}")
@@ -86,25 +86,29 @@ def _to_github(notes: Sequence[Note], summary: Callable[[int], str], err: bool) 
 
 def _places(story: Story, run_dir: Path) -> Places:
     """Where the files of the run lie in the repository, those that are still what they were."""
+    from hashlib import sha256
+
     from reports.places import Places
 
     found = _source(ROOT / "scenarios" / f"{story.plan.scenario}.yaml", story.plan.scenario_sha256)
     runbooks: dict[str, Source] = {}
     for kept in sorted((run_dir / RUNBOOKS).glob("*.md")):
-        source = _source(ROOT / RUNBOOKS / kept.name, hashlib.sha256(kept.read_bytes()).hexdigest())
+        source = _source(ROOT / RUNBOOKS / kept.name, sha256(kept.read_bytes()).hexdigest())
         if source is not None:
             runbooks[kept.stem] = source
     return Places(story, found, runbooks)
 
 
-def _source(path: Path, sha256: str) -> Source | None:
+def _source(path: Path, digest: str) -> Source | None:
     """`path` from the root of the repository that CI has checked out; None if it lies elsewhere or differs."""
+    from hashlib import sha256
+
     from reports.places import Source
 
     checked_out = Path(os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR") or ".").resolve()
     if not path.is_file() or not path.resolve().is_relative_to(checked_out):
         return None
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if sha256(content).hexdigest() != digest:
         return None
     return Source(path.resolve().relative_to(checked_out).as_posix(), content.decode())

@@ -27,11 +27,12 @@ _REST_MAX = 80
 
 
 class Listing(NamedTuple):
-    """A heading and its items, a line each: a list, or the rows of a table if `columns` are given. `one`, `many`: what
-    an item is called."""
+    """A heading and its `total` items, a line each: a list, or the rows of a table if `columns` are given. An item is
+    made when there is room for it. `one`, `many`: what it is called."""
 
     title: str
-    items: Sequence[str]
+    total: int
+    items: Iterable[str]
     one: str
     many: str
     columns: Sequence[str] = ()
@@ -57,18 +58,22 @@ def for_story(story: Story, replay_command: str, *, limit: int = LIMIT) -> str:
         table(["promises", ""], [*counts, ["faults that bit", f"{bitten:,} of {len(story.faults):,}"]], right=[1]),
         f"Run digest {code(story.digest)}",
     ]
-    broken = [_broken(story, result, found) for result, found in story.broken()]
-    unsure = [
-        f"- {code(result.id)}: {md(_short(why_not_exercised(result)))}" for result in story.of(Status.INCONCLUSIVE)
-    ]
+    broken, unsure = story.broken(), story.of(Status.INCONCLUSIVE)
     return fitted(
         head,
         [
-            Listing("Broken promises", broken, "broken promise", "broken promises"),
-            Listing("Not exercised", unsure, "promise", "promises"),
+            Listing(
+                "Broken promises", len(broken), (_broken(story, result, found) for result, found in broken),
+                "broken promise", "broken promises",
+            ),
+            Listing(
+                "Not exercised", len(unsure),
+                (f"- {code(result.id)}: {md(_short(why_not_exercised(result)))}" for result in unsure),
+                "promise", "promises",
+            ),
         ],
         limit,
-    )
+    )  # fmt: skip
 
 
 def _first(story: Story) -> list[str]:
@@ -102,35 +107,39 @@ def for_decision(decision: Mapping[str, Any], *, limit: int = LIMIT) -> str:
         f"{len(deferrals):,} put off.",
         f"Policy SHA-256 {code(decision['policy_sha256'])}",
     ]
-    stands_in_the_way = [
-        f"- {code(one['id'])} ({md(one['phase'])}): {md(_short(one['missing']))}, see {code(_short(one['where']))}"
-        for one in blockers
-    ]
-    put_off = [
-        _row(code(one["id"]), *(md(_short(str(one[name]))) for name in ("claim", "until", "by", "reason")))
-        for one in deferrals
-    ]
-    figures = [
-        _row(code(one["id"]), *(md(_short(str(one[name]))) for name in ("baseline", "candidate", "rail")),
-             SYMBOLS[_status(one["holds"])])
-        for one in decision.get("figures", ())
-    ]  # fmt: skip
-    made_of = [
-        _row(code(_short(one["name"])), *(md(_short(str(one[name]))) for name in ("scenario", "seed", "verdict")),
-             code(one["identity"]))
-        for one in runs
-    ]  # fmt: skip
+    figures = decision.get("figures", ())
     return fitted(
         head,
         [
-            Listing("Blockers", stands_in_the_way, "blocker", "blockers"),
-            Listing("Put off", put_off, "criterion", "criteria", ("criterion", "claim", "until", "by", "reason")),
-            Listing("Against the baseline", figures, "figure", "figures",
-                    ("figure", "baseline", "candidate", "has to be", "")),
-            Listing("Made of", made_of, "run", "runs", ("run", "scenario", "seed", "verdict", "identity")),
+            Listing("Blockers", len(blockers), map(_blocker, blockers), "blocker", "blockers"),
+            Listing(
+                "Put off", len(deferrals),
+                (_row(code(one["id"]), *_cells(one, "claim", "until", "by", "reason")) for one in deferrals),
+                "criterion", "criteria", ("criterion", "claim", "until", "by", "reason"),
+            ),
+            Listing(
+                "Against the baseline", len(figures),
+                (_row(code(one["id"]), *_cells(one, "baseline", "candidate", "rail"), SYMBOLS[_status(one["holds"])])
+                 for one in figures),
+                "figure", "figures", ("figure", "baseline", "candidate", "has to be", ""),
+            ),
+            Listing(
+                "Made of", len(runs),
+                (_row(code(_short(one["name"])), *_cells(one, "scenario", "seed", "verdict"), code(one["identity"]))
+                 for one in runs),
+                "run", "runs", ("run", "scenario", "seed", "verdict", "identity"),
+            ),
         ],
         limit,
     )  # fmt: skip
+
+
+def _blocker(one: Mapping[str, Any]) -> str:
+    return f"- {code(one['id'])} ({md(one['phase'])}): {md(_short(one['missing']))}, see {code(_short(one['where']))}"
+
+
+def _cells(one: Mapping[str, Any], *names: str) -> list[str]:
+    return [md(_short(str(one[name]))) for name in names]
 
 
 def _status(holds: bool) -> Status:
@@ -148,23 +157,23 @@ def _short(text: str) -> str:
 
 def fitted(head: Sequence[str], listings: Iterable[Listing], limit: int) -> str:
     """The paragraphs of `head`, and of each listing as many items as there is room for. Where there is not even room
-    for the head nothing is told: half of a verdict may be read as another one."""
+    for the head nothing is told: half of a verdict may be read as another one. The head says how many there are."""
     text = "\n\n".join(head) + "\n"
-    room = limit - _size(text)
-    if room < 0:
+    lists = [listing for listing in listings if listing.total]
+    if _size(text) > limit:
         return ""
+    room = limit - _size(text) - sum(_size(listing.head) + _REST_MAX for listing in lists)
+    if room < 0:
+        return words.printable(text)
     parts = [text]
-    for listing in listings:
-        room -= _size(listing.head) + _REST_MAX
-        if not listing.items or room < 0:
-            continue
+    for listing in lists:
         shown: list[str] = []
         for item in listing.items:
-            room -= _size(item) + 1
-            if room < 0:
+            if _size(item) + 1 > room:
                 break
+            room -= _size(item) + 1
             shown.append(f"{item}\n")
-        left_out = len(listing.items) - len(shown)
+        left_out = listing.total - len(shown)
         parts += [listing.head, *shown, listing.rest(left_out) if left_out else ""]
     return words.printable("".join(parts))
 

@@ -186,7 +186,8 @@ def test_every_promise_is_one_test_case_of_its_own(made: Made, failed: dict[str,
     failure = cases["payouts.once"].find("failure")
     assert failure is not None
     assert "was paid $27.00 twice" in (failure.get("message") or "")
-    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("18", "2", "1", "2")
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("18", "2", "1")
+    assert sum(int(suite.get("skipped", "")) for suite in root.iter("testsuite")) == 2
 
 
 def test_the_trace_tells_of_contests_faults_incarnations_deliveries_and_payouts(
