@@ -10,6 +10,7 @@ import click
 
 from absence import __version__, collecting
 from absence.cli_coverage import coverage
+from absence.cli_gate import gate
 from absence.cli_runbooks import runbooks
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
@@ -436,4 +437,5 @@ def faults_list(as_json: bool) -> None:
 
 
 cli.add_command(coverage)
+cli.add_command(gate)
 cli.add_command(runbooks)
