@@ -27,7 +27,7 @@ _PERCENT = click.FloatRange(0, 100)
 @click.command()
 @click.argument("run_dirs", nargs=-1, type=_RUN, metavar="[RUN_DIR]...")
 @click.option("--scenarios", multiple=True, metavar="NAME|PATTERN|all",
-              help="Simulate this scenario (repeatable; operations_* is a pattern), or every one that has ops on call.")  # fmt: skip
+              help="Simulate this scenario, those of a pattern, or all with ops on call (repeatable).")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True,
               help="Simulate each under so many seeds, from 1 on.")  # fmt: skip
 @click.option("--on-call", is_flag=True, help="Put ops on call where the scenario does not: `all` is all there are.")

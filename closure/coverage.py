@@ -7,7 +7,7 @@ a branch, when that record names it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from operations.runbooks import Step as Written
 
 FIRING, COMPLETED = "firing", "completed"
+_Sent = Mapping[tuple[str, str, str], Mapping[str | None, int]]
+"""(runbook, step, template) → what its records matched → how often."""
 
 
 class Sent(NamedTuple):
@@ -94,7 +96,10 @@ def of_runs(
     """What there is, and how much of it was exercised: of the runbooks and alert rules in force, and of the `faults`
     that are known, whose counts are filled in."""
     library = sorted(runbooks, key=lambda runbook: runbook.id.text)
-    documents = tuple(_document(runbook, found) for runbook in library)
+    sent: dict[tuple[str, str, str], dict[str | None, int]] = {}
+    for record, times in found.sent.items():
+        sent.setdefault((record.runbook, record.step, record.template), {})[record.matched] = times
+    documents = tuple(_document(runbook, found, sent) for runbook in library)
     links = {alert: document.id for document in documents for alert in document.alerts}
     rules = tuple(Rule(name, links.get(name, ""), found.fired[name]) for name in dict.fromkeys(alert_rules))
     known = tuple(fault._replace(planned=found.planned[fault.id], bit=found.bit[fault.id]) for fault in faults)
@@ -110,23 +115,19 @@ def alert_names(groups: Iterable[Group]) -> list[str]:
     return list(dict.fromkeys(rule.name for group in groups for rule in group.rules if isinstance(rule, AlertRule)))
 
 
-def _document(runbook: Runbook, found: Seen) -> Document:
+def _document(runbook: Runbook, found: Seen, sent: _Sent) -> Document:
     name, own = runbook.id.text, sha256(runbook.source.encode()).hexdigest()
     of_it = {key: times for key, times in found.executions.items() if key[0] == name}
     opened = sum(of_it.values())
     completed = sum(times for (_, _, status), times in of_it.items() if status == COMPLETED)
     other_text = sum(times for (_, text, _), times in of_it.items() if text != own)
-    steps = tuple(_step(runbook, step, found.sent) for step in runbook.steps())
+    steps = tuple(_step(runbook, step, sent) for step in runbook.steps())
     modes, alerts = (tuple(word.text for word in words) for words in (runbook.failure_modes, runbook.alerts))
     return Document(name, runbook.file, runbook.title, modes, alerts, opened, completed, other_text, steps)
 
 
-def _step(runbook: Runbook, step: Written, sent: Counter[Sent]) -> Step:
-    of_step = {
-        record.matched: times
-        for record, times in sent.items()
-        if (record.runbook, record.step, record.template) == (runbook.id.text, step.id, step.command.template)
-    }
+def _step(runbook: Runbook, step: Written, sent: _Sent) -> Step:
+    of_step = sent.get((runbook.id.text, step.id, step.command.template), {})
     lines = runbook.source.split("\n")
     branches = tuple(
         Branch(

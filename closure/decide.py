@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from closure.decision import Blocker, Decision, Deferral, Outcome, Proof
 from closure.house import House
 from closure.policy import Criterion, Policy, RunSet
-from closure.proofs import Shown, shown
+from closure.proofs import shown
 from closure.runs import Run
 
 CODE, ALL = "same_code", "all"
@@ -74,7 +74,7 @@ def _held(
         return None, absent
     all_shown = shown(criterion, chosen, house)
     lacks = [(lack.missing, lack.where) for one in all_shown for lack in one.lacks]
-    best: Shown = all_shown[0]
+    best = max(all_shown, key=lambda one: one.saw)
     return (best.saw, best.unit, "; ".join(dict.fromkeys(one.where for one in all_shown))), lacks
 
 

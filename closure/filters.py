@@ -1,4 +1,4 @@
-"""Which rows of a book a policy means: equal, one of, null, or not. It evaluates data, and nothing that is code."""
+"""Which rows of a book a policy means: equal, one of, null, holding a text, or not. It runs nothing that is code."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ def count(evidence: Evidence, wanted: Rows) -> Counted:
 
 
 def _test(condition: Any) -> Test:
+    if isinstance(condition, Mapping) and "holds" in condition:
+        return lambda value: condition["holds"] in str(value or "")
     if isinstance(condition, Mapping):
         inner = _test(condition["not"])
         return lambda value: not inner(value)
@@ -62,6 +64,8 @@ def told(conditions: Mapping[str, Any]) -> str:
 
 
 def _words(condition: Any) -> str:
+    if isinstance(condition, Mapping) and "holds" in condition:
+        return f"holding {condition['holds']}"
     if isinstance(condition, Mapping):
         inner = condition["not"]
         return "not null" if inner is None else f"not {_words(inner).removeprefix('= ')}"

@@ -42,7 +42,7 @@ class House:
         """The documents in force during a run. Those that cannot be read are among the problems only."""
         key = _sha256(run.documents)
         if key not in self._read:
-            self._read[key] = _read(run, self._commands)
+            self._read[key] = read(run, self._commands)
         return self._read[key]
 
     def kept(self, run: Run, wanted: str, work: Callable[[], list[str]]) -> list[str]:
@@ -79,27 +79,30 @@ class House:
         return self._covered[key]
 
 
-def _read(run: Run, commands: Commands) -> Read:
+def read(run: Run, commands: Commands) -> Read:
+    """The documents that a run has kept, parsed and checked."""
     from closure.coverage import alert_names
     from operations import alerts, runbooks
-    from operations.runbooks.parse import parse
+    from operations.runbooks.rules import links
 
     problems: list[str] = []
-    parsed = [parse(text, path)[0] for path, text in run.documents.items() if path.startswith("runbooks/")]
-    names: list[str] = []
-    try:
-        groups = [
-            group for path, text in run.documents.items() if path.startswith("alerts/")
-            for group in alerts.read_text(text, path)
-        ]  # fmt: skip
-        names = alert_names(groups)
-    except alerts.RulesInvalid as invalid:
-        problems += map(str, invalid.mistakes)
-    try:
-        runbooks.load([run.path / "runbooks"], commands, [run.path / "alerts"], root=run.path)
-    except (runbooks.RunbooksInvalid, OSError) as invalid:
-        problems += [str(one) for one in getattr(invalid, "problems", [invalid])]
-    return Read(tuple(one for one in parsed if one), tuple(names), tuple(problems))
+    parsed: list[Runbook] = []
+    rules, groups = [], list[alerts.Group]()
+    for path, text in run.documents.items():
+        if path.startswith("runbooks/"):
+            document, found = runbooks.parse(text, path)
+            parsed += [document] if document else []
+            problems += map(str, found)
+            continue
+        linked, found = links(run.path / path, path)
+        rules += linked
+        problems += map(str, found)
+        try:
+            groups += alerts.read_text(text, path)
+        except alerts.RulesInvalid as invalid:
+            problems += map(str, invalid.mistakes)
+    problems += map(str, runbooks.check(parsed, commands, rules))
+    return Read(tuple(parsed), tuple(alert_names(groups)), tuple(dict.fromkeys(problems)))
 
 
 def _sha256(documents: Mapping[str, str]) -> str:

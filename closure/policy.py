@@ -46,8 +46,8 @@ class RunSet(Model):
 
 class Rows(Model):
     """Rows of a book, counted in each run of the set, or with `summed` in all of them together. `where`: column → a
-    value, a list of values, null, or `{not: …}` with one of these. Each row counted has to meet `each` too. `distinct`:
-    count the values of that column instead."""
+    value, a list of values, null, `{holds: text}`, or `{not: …}` with one of these. Each row counted has to meet `each`
+    too. `distinct`: count the values of that column instead."""
 
     book: str
     where: dict[str, Any] = {}
@@ -109,12 +109,6 @@ class Shape(Model):
     """The scenario is the file of that name in the tree that is to be closed."""
 
 
-class Verdict(Model):
-    """The verdict of each run of the set, re-derived: PASS, or nothing broken or open but what it `may_break`."""
-
-    may_break: list[str] = []
-
-
 class Deferred(Model):
     """Put off: nothing of ours can prove it, or not yet. It counts until `until` (a date, the last day included)."""
 
@@ -135,7 +129,8 @@ class Criterion(Model):
     """PASS in every run of the sets, and something was seen."""
     somewhere: list[str] = []
     """PASS in one run of the sets, and neither broken nor open in any."""
-    verdict: Verdict | None = None
+    verdict: Literal["PASS"] | None = None
+    """Of every run of the sets, re-derived."""
     rows: list[Rows] = []
     coverage: list[Covered] = []
     documents: Documents | None = None
@@ -234,9 +229,6 @@ class _Names:
             self._all((*loc, "shares"), criterion.get("shares"), self._ids, "criterion")
             for kind in ("assertion", "somewhere"):
                 self._all((*loc, kind), criterion.get(kind), self._assertions, "assertion")
-            verdict = criterion.get("verdict")
-            if isinstance(verdict, Mapping):
-                self._all((*loc, "verdict", "may_break"), verdict.get("may_break"), self._assertions, "assertion")
             for n, rows in enumerate(_list(criterion.get("rows"))):
                 self._rows((*loc, "rows", n), rows)
             documents = criterion.get("documents")
@@ -267,7 +259,8 @@ class _Names:
                     message = f"{book} has no column {name}{did_you_mean(str(name), columns)}"
                     self._reading.add(at, message, key=True)
                 elif not _is_condition(condition):
-                    self._reading.add(at, f"{name}: expected a value, a list of values, null or {{not: …}} with one")
+                    expected = "a value, a list of values, null, {holds: text} or {not: one of these}"
+                    self._reading.add(at, f"{name}: expected {expected}")
         distinct = rows.get("distinct")
         if isinstance(distinct, str) and distinct not in columns:
             message = f"{book} has no column {distinct}{did_you_mean(distinct, columns)}"
@@ -290,9 +283,9 @@ def _list(value: Any) -> Sequence[Any]:
 
 
 def _is_condition(condition: Any) -> bool:
+    if isinstance(condition, Mapping) and set(condition) == {"holds"}:
+        return isinstance(condition["holds"], str)
     if isinstance(condition, Mapping):
-        return (
-            set(condition) == {"not"} and not isinstance(condition["not"], Mapping) and _is_condition(condition["not"])
-        )
+        return set(condition) == {"not"} and _is_condition(condition["not"])
     values = condition if isinstance(condition, list) else [condition]
     return all(value is None or isinstance(value, str | int) for value in values)

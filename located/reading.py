@@ -18,6 +18,7 @@ from located import Invalid, Located, did_you_mean
 Loc = tuple[str | int, ...]
 Marks = dict[Loc, tuple[int, int]]
 
+_QUICK = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -51,7 +52,11 @@ class Reading:
 
     def _compose(self, raw: bytes) -> yaml.Node | None:
         try:
-            return yaml.compose(raw.decode("utf-8"), Loader=yaml.SafeLoader)
+            text = raw.decode("utf-8")
+            try:
+                return yaml.compose(text, Loader=_QUICK)
+            except yaml.YAMLError:
+                return yaml.compose(text, Loader=yaml.SafeLoader)  # whose words for what is wrong are the better ones
         except UnicodeDecodeError as error:
             raise Invalid([Located(self.file, 1, 1, f"expected UTF-8 text: {error}")]) from error
         except yaml.MarkedYAMLError as error:
