@@ -8,6 +8,7 @@ import click
 
 from absence import __version__
 from absence.cli_coverage import coverage
+from absence.cli_gate import gate
 from absence.cli_replay import replay
 from absence.cli_report import report
 from absence.cli_run import run
@@ -175,5 +176,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-for command in (run, replay, report, verify, smoke, runs, coverage, runbooks):
+for command in (run, replay, report, verify, gate, smoke, runs, coverage, runbooks):
     cli.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,8 @@ _PERCENT = click.FloatRange(0, 100)
 
 @click.command()
 @click.argument("run_dirs", nargs=-1, type=_RUN, metavar="[RUN_DIR]...")
-@click.option("--scenarios", multiple=True, metavar="NAME|all",
-              help="Simulate this scenario (repeatable), or every shipped one that has ops on call.")  # fmt: skip
+@click.option("--scenarios", multiple=True, metavar="NAME|PATTERN|all",
+              help="Simulate this scenario, those of a pattern, or all with ops on call (repeatable).")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True,
               help="Simulate each under so many seeds, from 1 on.")  # fmt: skip
 @click.option("--on-call", is_flag=True, help="Put ops on call where the scenario does not: `all` is all there are.")
@@ -56,6 +57,7 @@ def coverage(
     absence coverage runs/* --json
     absence coverage --scenarios all --seeds 5 --steps 95 --branches 90
     absence coverage --scenarios platform --scenarios webhooks --on-call
+    absence coverage --scenarios iteration06 --scenarios 'operations_*' --out closing
     """
     if not run_dirs and not scenarios:
         raise click.UsageError("Give run directories, or scenarios to simulate (--scenarios all).")
@@ -97,7 +99,7 @@ def _simulated(
     from absence.progress import Bar
     from scenarios import load, shipped
 
-    names = list(dict.fromkeys(name for wanted in scenarios for name in (shipped() if wanted == ALL else [wanted])))
+    names = list(dict.fromkeys(name for wanted in scenarios for name in _meant(wanted, shipped())))
     for name in names:
         load(name)  # says what is wrong with any of them before the first is simulated
     if not on_call:
@@ -111,6 +113,11 @@ def _simulated(
     with Bar(shown=not as_json, unit="run") as bar, covering.somewhere(out) as folder:
         todo = covering.tasks(names, seeds, on_call, folder)
         return covering.make_all(todo, processes or covering.processors(), bar.day)
+
+
+def _meant(wanted: str, known: list[str]) -> list[str]:
+    """The shipped scenarios of a pattern; what none is like is taken for one of one's own."""
+    return known if wanted == ALL else fnmatch.filter(known, wanted) or [wanted]
 
 
 def _head(made: Made) -> dict[str, Any]:

@@ -99,7 +99,14 @@ def _database(error: Exception) -> _Handled:
 
 
 _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
-    "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
+    "located.Invalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
+    "closure.runs.NotVerified": lambda e: (
+        ExitCode.STATE_CORRUPT,
+        [
+            *(f"{path}: {problem}" for path, problem in e.problems),
+            "That is not what was written: take it from a copy, or run it again. Nothing was decided.",
+        ],
+    ),
     "operations.runbooks.problems.RunbooksInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.problems))),
     "operations.alerts.located.RulesInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.mistakes))),
     # The platform let somebody in, or does not run: that is the platform's failure, not the input's.

@@ -14,6 +14,7 @@ PACKAGES = (
     "contest_platform",
     "evidence",
     "fault_injectors",
+    "located",
     "operations",
     "reports",
     "scenarios",
