@@ -152,6 +152,8 @@ def _difference(before: Result, result: Result) -> str:
 
 def _told(result: Result) -> str:
     why = [one.message for one in result.broken[:1]] or list(result.missing[:1])
+    if result.status is Status.INCONCLUSIVE and not why:
+        why = [f"saw {result.saw} of {result.owed} {result.unit}"]
     return result.status.value + (f" ({why[0]})" if why else "")
 
 

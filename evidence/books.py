@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, islice, pairwise
 from operator import itemgetter, lt
@@ -55,11 +55,13 @@ class BookDamaged(Exception):
 @dataclass(frozen=True, slots=True)
 class BookDigest:
     """What a book holds: how many rows, and the SHA-256 of them in key order (see CanonicalDigest). `shared_key` is a
-    key that two rows carry, which no honest book has."""
+    key that two rows carry, which no honest book has. `version` and `columns` are of the file that was read."""
 
     rows: int
     sha256: str
     shared_key: Any = None
+    version: int = field(default=VERSION, compare=False)
+    columns: tuple[str, ...] = field(default=(), compare=False)
 
 
 class Book:
@@ -359,12 +361,6 @@ def open_parquet(path: Path, schema: BookSchema) -> Iterator[Any]:
         raise BookDamaged(f"is not a readable Parquet file: {str(error).splitlines()[0]}") from error
 
 
-def described(path: Path, schema: BookSchema) -> tuple[int, tuple[str, ...]]:
-    """The version of the contract that a book was written in, and the columns that it has. Raises BookDamaged."""
-    with open_parquet(path, schema) as file:
-        return int(file.metadata.metadata[b"version"]), tuple(file.schema_arrow.names)
-
-
 def _check_columns(file: Any, schema: BookSchema) -> None:
     stated = (file.metadata.metadata or {}).get(b"version", b"").decode(errors="replace")
     known = list(map(str, READABLE))
@@ -425,7 +421,7 @@ def canonical_digest(path: Path, schema: BookSchema) -> BookDigest:
     """The digest of a book's rows in key order, whatever wrote the file and in whatever order. Streams when the rows
     stand in key order. Raises BookDamaged, also for a null in the key."""
     with open_parquet(path, schema) as file:
-        held = file.schema_arrow.names
+        held, version = tuple(file.schema_arrow.names), int(file.metadata.metadata[b"version"])
         columns = {name: kind for name, kind in schema.columns.items() if name in held}
         digest, last = CanonicalDigest(columns), None
         for table in _tables(file):
@@ -437,8 +433,8 @@ def canonical_digest(path: Path, schema: BookSchema) -> BookDigest:
                 break
             digest.feed([table.column(name).chunk(0) for name in columns])
         else:
-            return BookDigest(digest.rows, digest.hexdigest())
-    return _sorted_digest(path, schema, columns)
+            return BookDigest(digest.rows, digest.hexdigest(), None, version, held)
+    return replace(_sorted_digest(path, schema, columns), version=version, columns=held)
 
 
 def _sorted_digest(path: Path, schema: BookSchema, columns: Mapping[str, Column]) -> BookDigest:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from evidence import journal, manifest
-from evidence.books import BookDamaged, BookDigest, book_path, canonical_digest, described
+from evidence.books import BookDamaged, BookDigest, book_path, canonical_digest
 from evidence.canonical import canonical
 from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest, ManifestBroken, Seal
 from evidence.plan import Plan
@@ -216,7 +216,6 @@ def _books(run_dir: Path, stated: Manifest | None, digests: dict[str, BookDigest
                 yield _no_plain(run_dir, name)
             continue
         try:
-            version, columns = described(path, schema)
             found = digests[book] = canonical_digest(path, schema)
         except BookDamaged as error:
             yield Problem(name, error.where, error.message, unread=True)
@@ -226,14 +225,14 @@ def _books(run_dir: Path, stated: Manifest | None, digests: dict[str, BookDigest
             continue
         if found.shared_key is not None:
             yield Problem(name, f"key {found.shared_key!r}", "two rows share this key")
-        promised = books_of(version).get(book)
+        promised = books_of(found.version).get(book)
         for column in promised.columns if promised else ():
-            if column not in columns:
+            if column not in found.columns:
                 yield Problem(name, f"column {column}", "is missing", unread=True)
         if stated is None:
             continue
-        if version != stated.schema_version:
-            message = f"is of version {version} of the contract, the manifest says {stated.schema_version}"
+        if found.version != stated.schema_version:
+            message = f"is of version {found.version} of the contract, the manifest says {stated.schema_version}"
             yield Problem(name, "version", message)
         if book not in stated.books:
             yield Problem(name, "", "is not among the manifest's books")
