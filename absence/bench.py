@@ -30,7 +30,8 @@ import click
 
 from absence import collecting
 from absence.opening import opener_of
-from absence.pipeline import PACKAGES, Stages, simulate_into
+from absence.pipeline import PACKAGES, simulate_into
+from absence.run_log import Stages
 from assertions.judge import Verdict, judge
 from contest_platform import checkpoints
 from contest_platform.store.tables import DDL

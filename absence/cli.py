@@ -101,8 +101,9 @@ def run(
     with reported(as_json):
         opener = opener_of(store)
         with collecting.to_stay():
-            from absence.pipeline import Stages, execute
+            from absence.pipeline import execute
             from absence.progress import Bar, Budget
+            from absence.run_log import Stages
             from scenarios import load, make_plan
 
             stages = Stages()

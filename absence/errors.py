@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from absence.exit_codes import ExitCode
+from absence.exit_codes import INTERRUPTED, ExitCode
 from absence.output import print_json
 
 _Handled = tuple[ExitCode, list[str]]
@@ -39,16 +39,31 @@ def reported(as_json: bool) -> Iterator[None]:
 
 def explain(error: Exception) -> _Handled:
     """The exit code for `error`, and the lines to print: what was wrong, and the remedy."""
-    for base in type(error).__mro__:
-        handle = _HANDLERS.get(f"{base.__module__}.{base.__name__}")
-        handled = handle(error) if handle else None
-        if handled is not None:
-            return handled
+    handled = _handled(error)
+    if handled is not None:
+        return handled
     traceback.print_exc()
     return ExitCode.INTERNAL_ERROR, [
         f"This is a bug of ours: {type(error).__name__}: {error}",
         "Nothing half-written was left behind. Please report it with the lines above and the command you gave.",
     ]
+
+
+def code_of(error: BaseException) -> int:
+    """The code in which a command ends that `error` ends."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    handled = _handled(error)
+    return int(handled[0] if handled is not None else ExitCode.INTERNAL_ERROR)
+
+
+def _handled(error: BaseException) -> _Handled | None:
+    for base in type(error).__mro__:
+        handle = _HANDLERS.get(f"{base.__module__}.{base.__name__}")
+        handled = handle(error) if handle else None
+        if handled is not None:
+            return handled
+    return None
 
 
 def _system(error: OSError) -> _Handled | None:

@@ -5,17 +5,16 @@ Judging and reporting read the sealed evidence only, as they would tomorrow on a
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import absence
 from absence import coverage
+from absence.exit_codes import BY_STATUS
 from absence.operations import shipped
+from absence.run_log import Stages
 from assertions.judge import judge
 from evidence import manifest
 from evidence.journal import JournalWriter
@@ -28,6 +27,7 @@ from simulator.opening import Opener, embedded
 from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
 
+LOG = "log.jsonl"
 PACKAGES = (
     "absence",
     "assertions",
@@ -40,30 +40,6 @@ PACKAGES = (
     "seams",
     "simulator",
 )
-
-
-@dataclass(slots=True)
-class Stages:
-    """Wall-clock seconds of each stage, for log.jsonl and the bench; never part of a run's identity."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    started: float = field(default_factory=time.time)
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = time.perf_counter() - begun
-
-    def log(self, run: str) -> bytes:
-        lines = [
-            json.dumps({"run": run, "stage": stage, "seconds": round(seconds, 6)}, sort_keys=True)
-            for stage, seconds in self.seconds.items()
-        ]
-        head = json.dumps({"run": run, "started": round(self.started, 3), "version": absence.__version__})
-        return "\n".join([head, *lines, ""]).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +68,7 @@ def simulate_into(
     for path, content in operations.documents.items():
         writer.write(path, content)
     with stages.measure("simulate"):
-        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations, opener)
+        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations, opener, stages.lanes)
     with stages.measure("seal"):
         digest = writer.seal({"code": code_fingerprint()}).digest
     return work, digest
@@ -117,8 +93,9 @@ def execute(
         work, _ = simulate_into(writer, plan, stages, progress, opener)
         evidence = Evidence.open(writer.path)
         announce("judging")
-        with stages.measure("judge"):
+        with stages.measure("judge") as judged:
             verdict = judge(evidence)
+            judged.rc = BY_STATUS[verdict.status.value]
         writer.write("verdict.json", verdict.to_json().encode())
         announce("reporting")
         with stages.measure("report"):
@@ -127,7 +104,7 @@ def execute(
                 evidence, story, writer.write, replay_command=replay_command(writer.target),
                 coverage=coverage.of_run(evidence),
             )  # fmt: skip
-        writer.write("log.jsonl", stages.log(writer.target.name))
+        writer.write(LOG, stages.log(writer.target.name))
         with stages.measure("publish"):
             published = writer.publish()
     return RunOutcome(story, published, work, stages)
