@@ -34,6 +34,7 @@ PACKAGES = (
     "contest_platform",
     "evidence",
     "fault_injectors",
+    "located",
     "operations",
     "reports",
     "scenarios",

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from located.reading import Marks
 from scenarios.errors import Located, ScenarioInvalid, did_you_mean
 
 BASIS_POINTS = 10_000
@@ -277,9 +278,6 @@ class ScenarioModel(Model):
     unhealed: list[str] = []
     """Faults that drift hosts (their ids) and may stay unhealed: the run is a PASS all the same, if each is on record
     with a reason, an alert and an escalation. One that is healed after all is none the worse."""
-
-
-Marks = dict[tuple[str | int, ...], tuple[int, int]]
 
 
 class Scenario(Model):
