@@ -11,6 +11,7 @@ import click
 from absence import __version__, collecting
 from absence.cli_coverage import coverage
 from absence.cli_runbooks import runbooks
+from absence.cli_score import score
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, MEANING, ExitCode
 from absence.opening import opener_of
@@ -438,3 +439,4 @@ def faults_list(as_json: bool) -> None:
 
 cli.add_command(coverage)
 cli.add_command(runbooks)
+cli.add_command(score)

@@ -94,7 +94,6 @@ def _database(error: Exception) -> _Handled:
 
 
 _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
-    "scenarios.errors.ScenarioInvalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
     "operations.runbooks.problems.RunbooksInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.problems))),
     "operations.alerts.located.RulesInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.mistakes))),
     # The platform let somebody in, or does not run: that is the platform's failure, not the input's.
@@ -118,6 +117,20 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "evidence.manifest.ManifestBroken": lambda e: (ExitCode.STATE_CORRUPT, [f"manifest.json {e}"]),
     "evidence.journal.JournalBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "evidence.books.BookDamaged": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "located.Invalid": lambda e: (ExitCode.DATA_INVALID, [str(located) for located in e.errors]),
+    "closure.baseline.NotComparable": lambda e: (
+        ExitCode.DATA_INVALID,
+        [
+            f"{e.candidate} cannot be held against {e.baseline}:",
+            *(f"  {told}" for told in e.differences),
+            "Give a baseline of the same plan, or rails (--rails) whose `comparable` leaves that out.",
+        ],
+    ),
+    "closure.reopen.NotReopened": lambda e: (ExitCode.DATA_INVALID, e.reasons),
+    "closure.sample.Altered": lambda e: (
+        ExitCode.STATE_CORRUPT,
+        [f"{e.path} does not verify:", *(f"  {problem}" for problem in e.problems)],
+    ),
     "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.covering.RunFailed": lambda e: (e.code, e.lines),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),

@@ -14,7 +14,7 @@ import absence
 from absence import coverage
 from absence.exit_codes import BY_STATUS
 from absence.operations import shipped
-from absence.run_log import Stages
+from absence.run_log import Stages as Stages
 from assertions.judge import judge
 from evidence import manifest
 from evidence.journal import JournalWriter
