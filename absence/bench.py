@@ -31,7 +31,8 @@ import click
 from absence import collecting
 from absence.fingerprint import PACKAGES
 from absence.opening import opener_of
-from absence.pipeline import Stages, simulate_into
+from absence.pipeline import simulate_into
+from absence.run_log import Stages
 from assertions.judge import Verdict, judge
 from contest_platform import checkpoints
 from contest_platform.store.tables import DDL

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from absence.exit_codes import INCIDENTS, ExitCode
+from absence.exit_codes import INCIDENTS, INTERRUPTED, ExitCode
 from absence.output import print_json
 
 _Handled = tuple[ExitCode, list[str]]
@@ -52,16 +52,31 @@ def _noted(code: int, lines: list[str] | None = None, trace: str | None = None) 
 
 def explain(error: Exception) -> _Handled:
     """The exit code for `error`, and the lines to print: what was wrong, and the remedy."""
-    for base in type(error).__mro__:
-        handle = _HANDLERS.get(f"{base.__module__}.{base.__name__}")
-        handled = handle(error) if handle else None
-        if handled is not None:
-            return handled
+    handled = _handled(error)
+    if handled is not None:
+        return handled
     traceback.print_exc()
     return ExitCode.INTERNAL_ERROR, [
         f"This is a bug of ours: {type(error).__name__}: {error}",
         "Nothing half-written was left behind. Please report it with the lines above and the command you gave.",
     ]
+
+
+def code_of(error: BaseException) -> int:
+    """The code in which a command ends that `error` ends."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    handled = _handled(error)
+    return int(handled[0] if handled is not None else ExitCode.INTERNAL_ERROR)
+
+
+def _handled(error: BaseException) -> _Handled | None:
+    for base in type(error).__mro__:
+        handle = _HANDLERS.get(f"{base.__module__}.{base.__name__}")
+        handled = handle(error) if handle else None
+        if handled is not None:
+            return handled
+    return None
 
 
 def _system(error: OSError) -> _Handled | None:
@@ -136,6 +151,19 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "evidence.books.BookDamaged": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.replaying.NotReached": lambda e: (ExitCode.USAGE, [str(e)]),
     "absence.replaying.SnapshotDiffers": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "closure.baseline.NotComparable": lambda e: (
+        ExitCode.DATA_INVALID,
+        [
+            f"{e.candidate} cannot be held against {e.baseline}:",
+            *(f"  {told}" for told in e.differences),
+            "Give a baseline of the same plan, or rails (--rails) whose `comparable` leaves that out.",
+        ],
+    ),
+    "closure.reopen.NotReopened": lambda e: (ExitCode.DATA_INVALID, e.reasons),
+    "closure.sample.Altered": lambda e: (
+        ExitCode.STATE_CORRUPT,
+        [f"{e.path} does not verify:", *(f"  {problem}" for problem in e.problems)],
+    ),
     "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.covering.RunFailed": lambda e: (e.code, e.lines),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),

@@ -5,17 +5,15 @@ Judging and reporting read the sealed evidence only, as they would tomorrow on a
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import absence
 from absence import coverage
+from absence.exit_codes import BY_STATUS
 from absence.fingerprint import code_fingerprint
 from absence.operations import shipped
+from absence.run_log import Stages as Stages
 from assertions.judge import judge
 from evidence.journal import JournalWriter
 from evidence.manifest import SNAPSHOTS
@@ -31,29 +29,7 @@ from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
 from simulator.snapshots import Snapshots
 
-
-@dataclass(slots=True)
-class Stages:
-    """Wall-clock seconds of each stage, for log.jsonl and the bench; never part of a run's identity."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    started: float = field(default_factory=time.time)
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = time.perf_counter() - begun
-
-    def log(self, run: str) -> bytes:
-        lines = [
-            json.dumps({"run": run, "stage": stage, "seconds": round(seconds, 6)}, sort_keys=True)
-            for stage, seconds in self.seconds.items()
-        ]
-        head = json.dumps({"run": run, "started": round(self.started, 3), "version": absence.__version__})
-        return "\n".join([head, *lines, ""]).encode()
+LOG = "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +60,7 @@ def simulate_into(
         if halt_on_anomaly:
             onlookers.append(Guard(plan.starts_at, operations))
         journal = JournalWriter(writer.journal)
-        work = simulate(plan, journal, writer.books, progress, operations, opener, onlookers)
+        work = simulate(plan, journal, writer.books, progress, operations, opener, onlookers, stages.lanes)
     with stages.measure("seal"):
         digest = writer.seal({"code": code_fingerprint()}).digest
     return work, digest
@@ -111,8 +87,9 @@ def execute(
         work, _ = simulate_into(writer, plan, stages, progress, opener, halt_on_anomaly)
         evidence = Evidence.open(writer.path)
         announce("judging")
-        with stages.measure("judge"):
+        with stages.measure("judge") as judged:
             verdict = judge(evidence)
+            judged.rc = BY_STATUS[verdict.status.value]
         writer.write("verdict.json", verdict.to_json().encode())
         announce("reporting")
         with stages.measure("report"):
@@ -121,7 +98,7 @@ def execute(
                 evidence, story, writer.write, replay_command=replay_command(writer.target),
                 run_name=writer.target.name, coverage=coverage.of_run(evidence),
             )  # fmt: skip
-        writer.write("log.jsonl", stages.log(writer.target.name))
+        writer.write(LOG, stages.log(writer.target.name))
         with stages.measure("publish"):
             published = writer.publish()
     return RunOutcome(story, published, work, stages)

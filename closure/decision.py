@@ -94,6 +94,10 @@ class Decision:
     deferrals: Sequence[Deferral] = ()
     baseline: RunUsed | None = None
     figures: Sequence[Figure] = ()
+    carried: Sequence[str] = ()
+    """Of a bounded rerun: ids of blockers that stand as the decision before it had them, and were not looked at."""
+    reopens: str = ""
+    """Of a bounded rerun: SHA-256 of the decision before it."""
     version: int = VERSION
 
     @property
@@ -105,3 +109,23 @@ class Decision:
         whole: dict[str, Any] = asdict(self)
         whole["outcome"] = self.outcome.value
         return json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Decision:
+        """Read what `to_json` wrote. Raises ValueError for another version or for something that is no decision."""
+        kinds = (
+            ("runs", RunUsed),
+            ("blockers", Blocker),
+            ("proofs", Proof),
+            ("deferrals", Deferral),
+            ("figures", Figure),
+        )
+        try:
+            whole = json.loads(text)
+            if whole["version"] != VERSION:
+                raise ValueError(f"it has version {whole['version']!r}, this reader knows {VERSION}")
+            read = {name: [kind(**one) for one in whole[name]] for name, kind in kinds}
+            baseline = whole["baseline"] and RunUsed(**whole["baseline"])
+            return cls(**{**whole, **read, "outcome": Outcome(whole["outcome"]), "baseline": baseline})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"it is no decision: {type(error).__name__}: {error}") from error

@@ -13,6 +13,7 @@ from functools import cached_property
 from heapq import heappop
 from inspect import CORO_RUNNING, getcoroutinestate
 from math import inf
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from simpy.core import Environment
@@ -22,6 +23,7 @@ from contest_platform.ports import ConnectionLost, DeadlineExceeded, PortError, 
 from evidence.journal import JournalWriter
 from seams.draws import Draws
 from simulator.driver import Driver, Life
+from simulator.lanes import HEAD, Lane, Lanes
 from simulator.leaves import Gate, Moment, Wait
 from simulator.signals import ProcessSignals, SignalHub
 
@@ -38,9 +40,10 @@ class DeadIncarnationError(BaseException):
 
 class Origin:
     """What events come from: a task or, outside of all tasks, the world. `cause` is the journal event that it handles,
-    `scheduled` counts its events, and `names` the tasks that it has begun by name."""
+    `scheduled` counts its events, and `names` the tasks that it has begun by name; the time it takes is `lane`'s."""
 
     key: int
+    lane: Lane
     cause: str | None = None
     scheduled = 0
 
@@ -51,9 +54,13 @@ class Origin:
 
 class Kernel(Environment):
     """Virtual time, in which only moments happen (see leaves.Moment). `record` writes the journal; `on_failure` is told
-    when a task of a platform process raised."""
+    when a task of a platform process raised.
 
-    def __init__(self, draws: Draws, journal: JournalWriter, starts_at: int) -> None:
+    The wall clock is shared out among `lanes`: `lane` is the one whose time it is, and `since` when that began."""
+
+    __slots__ = ("events", "known", "lane", "running", "since")  # what is asked for at every event
+
+    def __init__(self, draws: Draws, journal: JournalWriter, starts_at: int, lanes: Lanes | None = None) -> None:
         super().__init__(starts_at)
         self._now: int
         self._queue: Any = []
@@ -63,7 +70,11 @@ class Kernel(Environment):
         self.events = 0
         self.on_failure: Callable[[Incarnation, Exception], None] | None = None
         self.failed = False
+        self.lanes = Lanes() if lanes is None else lanes
         self.running = Origin(draws.bits("kernel.root"))
+        self.running.lane = self.lane = self.lanes.kernel
+        self.known, self.since = self.lanes.known, perf_counter()
+        self.lanes.begun = self.since
         self.runtime: Runtime = TaskRuntime(self, None)
         self.signals = SignalHub(self)
 
@@ -88,6 +99,12 @@ class Kernel(Environment):
         if end != inf and (awaited is None or awaited.callbacks is not None):
             self._now = int(end)
         return None
+
+    def enter(self, lane: Lane) -> None:
+        """Time is `lane`'s from here on. `Task._resume` does the same in place."""
+        now = perf_counter()
+        self.lane.seconds += now - self.since
+        self.lane, self.since = lane, now
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -170,6 +187,7 @@ class Task(Event, Origin, Generic[T]):
     `awaited` says that somebody takes its exception; otherwise that is a failure of the process, or of the world.
     """
 
+    __slots__ = ("_awaited", "_coro", "_incarnation", "_name", "_nth", "_parent", "lane")
     env: Kernel
     _ok = True
 
@@ -203,6 +221,11 @@ class Task(Event, Origin, Generic[T]):
         self._nth = named[name] = named.get(name, 0) + 1
         self.names = {}
         self.cause = parent.cause
+        head = name[:HEAD] if self._incarnation is None else name
+        try:
+            self.lane = kernel.known[head] or parent.lane
+        except KeyError:
+            self.lane = kernel.lanes.learn(head) or parent.lane
         if self._incarnation is not None:
             self._incarnation.tasks[self] = None
         # Its beginning is its own first event, queued or not: to begin one task more moves no event of its parent.
@@ -213,6 +236,8 @@ class Task(Event, Origin, Generic[T]):
         else:
             self.scheduled = 1
             self._resume(self)
+            if self._value is not PENDING and kernel.lane is not parent.lane:
+                kernel.enter(parent.lane)
         return self
 
     def _resume(self, event: Event) -> None:
@@ -220,6 +245,14 @@ class Task(Event, Origin, Generic[T]):
             return
         kernel, incarnation = self.env, self._incarnation
         before, kernel.running = kernel.running, self
+        # A party of the world that is called waits for the message to arrive first: that is no work of its own.
+        if event is not self or incarnation is not None:
+            lane = self.lane
+            lane.resumptions += 1
+            if kernel.lane is not lane:
+                now = perf_counter()
+                kernel.lane.seconds += now - kernel.since
+                kernel.lane, kernel.since = lane, now
         try:
             self._coro.send(None).callbacks.append(self._resume)
         except StopIteration as end:

@@ -21,6 +21,7 @@ from simulator.actors.hosts import HOSTS
 from simulator.actors.identity import ABSENT, PROBED_PATH, web_token
 from simulator.driver import Life
 from simulator.kernel import Kernel
+from simulator.lanes import CLOSING, Lanes
 from simulator.onlookers import Onlooker, Passage
 from simulator.opening import Opener, embedded
 from simulator.operations import NONE, Operations
@@ -59,10 +60,12 @@ def simulate(
     operations: Operations = NONE,
     opener: Opener = embedded,
     onlookers: Sequence[Onlooker] = (),
+    lanes: Lanes | None = None,
 ) -> Work:
     """Run `plan` in virtual time, writing `journal` and `books`; the platform's database is what `opener` opens. One of
-    `onlookers` may end it before its time. Raises PreflightFailed, DatabaseRefused."""
-    kernel = Kernel(Draws(plan.root_key), journal, plan.starts_at)
+    `onlookers` may end it before its time; `lanes` are told what took how long. Raises PreflightFailed,
+    DatabaseRefused."""
+    kernel = Kernel(Draws(plan.root_key), journal, plan.starts_at, lanes)
     kernel.record(
         "harness", "run.started", plan.scenario, plan=plan.sha256(), seed=plan.seed, operations=operations.sha256
     )
@@ -84,11 +87,15 @@ def _simulated(world: World, kernel: Kernel, progress: Progress | None, onlooker
     days = -(-(plan.recovery_until_at - plan.starts_at) // DAY_MS)
     passage = Passage(world, kernel, onlookers)
     for day in range(1, days + 1):
-        if not passage.to(min(plan.starts_at + day * DAY_MS, plan.recovery_until_at)):
+        has_arrived = passage.to(min(plan.starts_at + day * DAY_MS, plan.recovery_until_at))
+        kernel.lanes.mark(day, int(kernel.now), kernel.events)
+        if not has_arrived:
             break
         if progress is not None:
             progress(day, days)
+    kernel.enter(kernel.lanes.named(CLOSING))
     finish(world)
+    kernel.enter(kernel.lanes.kernel)
     inserts = sum(books[f"platform.{table}"].count for table in TABLES)
     return Work(
         kernel.events, inserts, world.database.transactions, kernel.journal.count, books["platform.audit_log"].count

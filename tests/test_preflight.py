@@ -8,7 +8,8 @@ import pytest
 
 from absence.errors import explain
 from absence.exit_codes import ExitCode
-from absence.pipeline import Stages, simulate_into
+from absence.pipeline import simulate_into
+from absence.run_log import Stages
 from contest_platform.access import AccessControl
 from contest_platform.http import Request
 from evidence.writer import RunWriter

@@ -1,0 +1,59 @@
+"""`absence score`: whether a candidate run holds against a baseline, UNLOCK or HOLD_REOPEN."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from absence.errors import reported
+from absence.exit_codes import ExitCode
+from absence.gate_baseline import BASELINE, RAILS, RUN_DIR
+
+
+@click.command()
+@click.argument("run_dir", type=RUN_DIR, metavar="RUN")
+@BASELINE(required=True)
+@RAILS
+@click.option("--reopen", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="DECISION.json",
+              help="An earlier decision that held: look at its blockers alone, and carry over the rest.")  # fmt: skip
+@click.option("--only", multiple=True, metavar="BLOCKER", help="With --reopen: only this blocker (repeatable).")
+@click.option("--out", type=click.Path(path_type=Path), help="Write decision.json and decision.md here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
+def score(
+    run_dir: Path, baseline: Path, rails: Path | None, reopen: Path | None, only: tuple[str, ...], out: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Score the candidate RUN against a baseline: UNLOCK (exit 0), or HOLD_REOPEN (10) and every blocker.
+
+    Both runs are verified first (30: not what was written) and judged by today's assertions. They have to be of one
+    plan (20, unless the rails say otherwise). Rails say what may not be slower, change, grow, break or be relaxed.
+
+    \b
+    absence score runs/default-s1-… --baseline baselines/default-s1-…
+    absence score runs/default-s1-… --baseline baselines/default-s1-… --rails mine.yaml --out decision
+    absence score runs/default-s1-… --baseline … --reopen decision/decision.json --only runtime.simulate
+    """
+    with reported(as_json):
+        if only and reopen is None:
+            raise click.UsageError("--only names blockers of an earlier decision: give it with --reopen DECISION.json.")
+        from closure import rails as rails_of
+        from closure import scored
+        from closure.baseline import decide
+        from closure.reopen import reopen as reopened
+
+        loaded = rails_of.load(rails or rails_of.DEFAULT)
+        if reopen is not None:
+            decision = reopened(reopen, only, run_dir, baseline, loaded)
+        else:
+            decision = decide(run_dir, baseline, loaded)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "decision.json").write_text(decision.to_json())
+            (out / "decision.md").write_text(scored.markdown(decision))
+        if as_json:
+            click.echo(decision.to_json(), nl=False)
+        else:
+            click.echo("\n".join(scored.lines(decision)))
+        sys.exit(ExitCode.SUCCESS if decision.closes else ExitCode.BUSINESS_REJECT)
