@@ -36,7 +36,7 @@ OF_EXIT = {
     ExitCode.BUSINESS_SKIP: Tell.STOP,
     ExitCode.INCONCLUSIVE: Tell.CANNOT_TELL,
     ExitCode.DATA_INVALID: Tell.CANNOT_TELL,
-    ExitCode.STATE_CORRUPT: Tell.CANNOT_TELL,
+    ExitCode.STATE_CORRUPT: Tell.STOP,
     ExitCode.LOCK_TIMEOUT: Tell.STOP,
     ExitCode.INTERNAL_ERROR: Tell.CANNOT_TELL,
     ExitCode.ANOMALY_HALT: Tell.BAD,

@@ -138,6 +138,11 @@ def test_no_exit_code_of_ours_is_taken_for_a_bad_commit_but_that_of_a_broken_pro
     assert answer(ends_in(code), expects=True) != Tell.BAD
 
 
+def test_what_stands_in_the_way_of_every_commit_stops_git() -> None:
+    in_the_way = (ExitCode.USAGE, ExitCode.BUSINESS_SKIP, ExitCode.LOCK_TIMEOUT, ExitCode.STATE_CORRUPT)
+    assert {code for code in ExitCode if answer(ends_in(code), expects=False) == Tell.STOP} == set(in_the_way)
+
+
 @pytest.mark.parametrize("code", [0, 1, 3, 127, "this commit needs something", None])
 def test_a_process_that_the_commit_itself_ended_says_nothing(code: object) -> None:
     assert answer(ends_in(code), expects=True) == Tell.CANNOT_TELL
