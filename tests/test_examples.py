@@ -22,8 +22,6 @@ from tests.support.command import ROOT, Ran
 
 EXAMPLES = ROOT / "examples"
 GITHUB, GITLAB = EXAMPLES / "github-actions.yml", EXAMPLES / "gitlab-ci.yml"
-NOT_YET = {"gate"} - set(cli.commands)
-"""Commands that come with another room of the house; once they are there, they are checked like all others."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -95,8 +93,6 @@ def test_there_are_commands_to_check_in_both() -> None:
 
 @pytest.mark.parametrize("arguments", ALL, ids=" ".join)
 def test_every_command_of_the_examples_is_one_of_ours(arguments: list[str]) -> None:
-    if arguments[0] in NOT_YET:
-        pytest.skip(f"absence {arguments[0]} is not there yet")
     values = check(arguments)
     if arguments[0] == "run":
         assert values["scenario"] in shipped()
