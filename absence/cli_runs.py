@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,13 +216,20 @@ def thaw(root: Path, lock: Wanted, as_json: bool) -> None:
         from evidence import freezing
 
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        was = freezing.thaw(root, now, getpass.getuser(), lock.reason)
+        was = freezing.thaw(root, now, _who(), lock.reason)
         if as_json:
             print_json({"thawed": was is not None, "run": was and was.run, "problem": was and was.problem})
         elif was is None:
             click.echo(f"{root} is not frozen: there is nothing to thaw.")
         else:
             click.echo(f"{root} is thawed. It was frozen since {was.at}: {was.run} did not verify ({was.problem}).")
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, a user may have a number only
+        return str(os.getuid())
 
 
 @runs.command("incidents")

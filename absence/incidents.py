@@ -64,13 +64,13 @@ def note(code: int, lines: list[str] | None = None, trace: str | None = None) ->
 
 def _places(given: dict[str, Any]) -> tuple[Path, Path | None]:
     """The run root that a command was about, and its run directory if it was about one alone that is there."""
-    about = [given["run_dir"]] if "run_dir" in given else list(given.get("run_dirs") or ())
-    there = [run for run in about if any((run / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY))]
-    if there:
-        return there[0].absolute().parent, there[0] if len(about) == 1 else None
-    if about:
-        return DEFAULT_ROOT, None
-    return given.get("root") or given.get("out") or DEFAULT_ROOT, None
+    about = [given["run_dir"]] if "run_dir" in given else list(given.get("run_dirs") or given.get("runs") or ())
+    for path in about:
+        if any((path / name).exists() for name in (MANIFEST, PLAN, JOURNAL, BOOK_DIRECTORY)):
+            return path.absolute().parent, path if len(about) == 1 else None
+        if any(path.glob(f"[!.]*/{MANIFEST}")):
+            return path, None
+    return (DEFAULT_ROOT if about else given.get("root") or given.get("out") or DEFAULT_ROOT), None
 
 
 def _write(root: Path, run_dir: Path | None, code: int, lines: list[str], trace: str | None) -> Path:

@@ -132,6 +132,12 @@ def test_a_command_about_several_runs_leaves_it_in_the_root_of_the_first(tmp_pat
     assert only(tmp_path / "runs")["run"] is None
 
 
+def test_a_command_about_all_runs_of_a_root_leaves_it_there(tmp_path: Path) -> None:
+    put(tmp_path / "runs", 1)
+    assert absence("verify", tmp_path / "runs").exit_code == 20
+    assert only(tmp_path / "runs")["root"] == str(tmp_path / "runs")
+
+
 @pytest.mark.parametrize("code", [code for code in ExitCode if code >= 20], ids=lambda code: code.name)
 def test_every_code_from_20_up_leaves_one_however_the_command_ends_in_it(
     code: ExitCode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -340,6 +340,15 @@ def test_a_root_is_thawed_with_a_reason_which_is_kept(frozen: Path) -> None:
     assert "not frozen" in absence("runs", "thaw", frozen, "--reason", "again").stdout
 
 
+def test_a_user_that_has_no_name_can_thaw_too(frozen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert absence("runs", "thaw", frozen, "--reason", "restored").exit_code == 0
+    assert json.loads((frozen / "thaws.jsonl").read_text())["by"] == str(os.getuid())
+
+
 def test_a_root_that_freezes_while_its_lock_is_awaited_is_frozen_for_who_waits(root: Path) -> None:
     owner = leave_lock(root)
 
