@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.support.admin_world import KIM, AdminWorld
+from tests.support.command import SharedRuns
 from tests.support.stores import on_each_store
 
 pytestmark = on_each_store
@@ -111,3 +112,20 @@ def test_who_took_it_back_and_why_is_on_record(world: AdminWorld) -> None:
     assert [line.split()[0] for line in listed] == ["version=4", "version=3", "version=2", "version=1"]
     assert listed[0].endswith('no better"')
     assert all(f"hash={row['hash']}" in line for row, line in zip(reversed(world.rows(VERSIONS)), listed, strict=True))
+
+
+def test_the_drill_takes_back_what_its_dry_run_told(runs: SharedRuns) -> None:
+    """The runbook of the emergency rollback: a dry run by steps, then the rollback itself, by the hash that it gave."""
+    ran = runs("drills")
+    [execution] = ran.rows("platform.runbook_executions", runbook_name="emergency_rollback")
+    steps = {
+        (step.section, step.number): answer(step.output)
+        for step in ran.rows("platform.runbook_execution_steps", execution_id=execution.id)
+        if step.sent.startswith("opsctl config revert")
+    }
+    would, done = steps["Steps", 1], steps["Steps", 2]
+    assert (would["dry_run"], done["dry_run"], done["hash"]) == ("yes", "no", would["hash"])
+    changed = {change.split(":")[0] for change in done["difference"].split(",")}
+    assert (done["difference"], changed) == (would["difference"], {"provider_timeout_ms"})
+    [version] = ran.rows("platform.config_versions", execution_id=execution.id)
+    assert version.hash == done["hash"]

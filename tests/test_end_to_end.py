@@ -228,7 +228,7 @@ def test_the_corrected_hole_is_the_one_that_was_settled_on(default_run: Ran) -> 
 def test_the_run_directory_is_whole_and_verifies(default_run: Ran) -> None:
     expected = {
         "plan.json", "journal.jsonl", "verdict.json", "report.html", "report.md", "junit.xml", "trace.json",
-        "ledger.beancount", "log.jsonl", "manifest.json", "books",
+        "ledger.beancount", "log.jsonl", "manifest.json", "snapshots.jsonl", "books",
     }  # fmt: skip
     assert {path.name for path in default_run.path.iterdir()} == expected
     assert {path.stem for path in (default_run.path / "books").iterdir()} == set(BOOKS)
