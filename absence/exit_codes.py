@@ -28,11 +28,11 @@ INTERRUPTED = 130
 """Stopped by Ctrl-C, as shells report it: 128 + SIGINT."""
 
 MEANING: dict[int, str] = {
-    ExitCode.SUCCESS: "PASS; or what was asked for is so",
+    ExitCode.SUCCESS: "PASS, CLOSE; or what was asked for is so",
     ExitCode.USAGE: "wrong usage, or nothing can be written there",
-    ExitCode.BUSINESS_REJECT: "FAIL: a promise was broken",
+    ExitCode.BUSINESS_REJECT: "FAIL: a promise was broken; HOLD: an iteration may not close",
     ExitCode.INCONCLUSIVE: "INCONCLUSIVE: nothing broke, but something was not exercised",
-    ExitCode.DATA_INVALID: "a scenario, feed, plan or runbook cannot be used",
+    ExitCode.DATA_INVALID: "a scenario, feed, plan, runbook or policy cannot be used",
     ExitCode.STATE_CORRUPT: "evidence does not verify, or a replay differs",
     ExitCode.INTERNAL_ERROR: "a bug of ours",
     INTERRUPTED: "stopped by Ctrl-C; nothing half-written is left",

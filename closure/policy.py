@@ -146,6 +146,13 @@ class Criterion(Model):
         return any((self.assertion, self.somewhere, self.verdict, self.rows, self.coverage, self.documents, self.files,
                     self.plan))  # fmt: skip
 
+    @property
+    def looks_at_runs(self) -> bool:
+        """Whether any of it is in runs, and not all in files of the tree."""
+        of_tree = self.files and not any(file.of_run for file in self.files)
+        others = (self.assertion, self.somewhere, self.verdict, self.rows, self.coverage, self.documents, self.plan)
+        return any(others) or not of_tree
+
 
 class PolicyModel(Model):
     name: Id
