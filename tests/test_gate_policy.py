@@ -62,6 +62,10 @@ def test_a_policy_without_a_mistake_is_read(tmp_path: Path) -> None:
          "12:56: status: expected a value, a list of values, null, {holds: text} or {not: one of these}"),
         ("of: steps", "of: stepps", "13:23: of: expected 'failure modes', 'runbooks', 'runbooks completed', 'steps', "
          "'rollbacks', 'branches', 'alert rules' or 'faults', got 'stepps' (did you mean steps?)"),
+        ("{status: PAID_OUT},", "{status: PAID_OUT}, at_least: 0,",
+         "12:77: at_least: 0 rows are there whatever happens: say at_most too"),
+        ('{hold_not: ["ask engineering"]}', "{}",
+         "19:18: documents: asks for nothing, and would hold whatever happens"),
         ("[paid]", "[payd]", "14:16: there is no criterion payd (did you mean paid?)"),
         ("in: [small]\n      assertion", "in: [smal]\n      assertion",
          "10:12: there is no set of runs smal (did you mean small?)"),
