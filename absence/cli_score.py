@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from absence.deciding import conclude
 from absence.errors import reported
-from absence.exit_codes import ExitCode
 from absence.gate_baseline import BASELINE, RAILS, RUN_DIR
 
 
@@ -48,12 +47,4 @@ def score(
             decision = reopened(reopen, only, run_dir, baseline, loaded)
         else:
             decision = decide(run_dir, baseline, loaded)
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "decision.json").write_text(decision.to_json())
-            (out / "decision.md").write_text(scored.markdown(decision))
-        if as_json:
-            click.echo(decision.to_json(), nl=False)
-        else:
-            click.echo("\n".join(scored.lines(decision)))
-        sys.exit(ExitCode.SUCCESS if decision.closes else ExitCode.BUSINESS_REJECT)
+        conclude(decision, scored.lines(decision), scored.markdown(decision), out, None, as_json)

@@ -31,12 +31,12 @@ INTERRUPTED = 130
 """Stopped by Ctrl-C, as shells report it: 128 + SIGINT."""
 
 MEANING: dict[int, str] = {
-    ExitCode.SUCCESS: "PASS; or what was asked for is so",
+    ExitCode.SUCCESS: "PASS, CLOSE; or what was asked for is so",
     ExitCode.USAGE: "wrong usage, or nothing can be written there",
-    ExitCode.BUSINESS_REJECT: "FAIL: a promise was broken",
+    ExitCode.BUSINESS_REJECT: "FAIL: a promise was broken; HOLD: an iteration may not close",
     ExitCode.BUSINESS_SKIP: "another command is writing to the run root, and was not waited for",
     ExitCode.INCONCLUSIVE: "INCONCLUSIVE: nothing broke, but something was not exercised",
-    ExitCode.DATA_INVALID: "a scenario, feed, plan or runbook cannot be used",
+    ExitCode.DATA_INVALID: "a scenario, feed, plan, runbook or policy cannot be used",
     ExitCode.STATE_CORRUPT: "evidence does not verify, a replay differs, or the run root is frozen for it",
     ExitCode.LOCK_TIMEOUT: "the lock of the run root was waited for in vain, or is stale",
     ExitCode.INTERNAL_ERROR: "a bug of ours",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from closure.decision import Decision
+    from closure.runs import Run
 
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 RAILS = click.option(
@@ -26,15 +27,19 @@ def BASELINE(required: bool = False) -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
-def with_baseline(decision: Decision, candidate: Path, baseline: Path, rails: Path | None) -> Decision:
-    """`decision` with the figures and blockers of `candidate` against `baseline`; it holds if any rail does not.
+def with_baseline(decision: Decision, runs: Sequence[Run], baseline: Path, rails: Path | None) -> Decision:
+    """`decision` with the figures and blockers of the candidate against `baseline`; it holds if any rail does not. The
+    candidate is the first of `runs` that is of the same plan, and the first of all where none is.
 
-    Raises RailsInvalid, NotARun, Altered, NotComparable."""
+    Raises RailsInvalid, NotARun, NotVerified, NotComparable."""
     from closure import rails as rails_of
     from closure.baseline import decide
     from closure.decision import Outcome
+    from evidence.run import Evidence
 
-    scored = decide(candidate, baseline, rails_of.load(rails or rails_of.DEFAULT))
+    plan = Evidence.open(baseline).plan_sha256
+    candidate = next((run for run in runs if run.evidence.plan_sha256 == plan), runs[0])
+    scored = decide(candidate.path, baseline, rails_of.load(rails or rails_of.DEFAULT))
     blockers = [*decision.blockers, *scored.blockers]
     outcome = decision.outcome if not scored.blockers else Outcome.HOLD
     return replace(decision, outcome=outcome, blockers=blockers, baseline=scored.baseline, figures=scored.figures)

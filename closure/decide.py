@@ -60,16 +60,14 @@ def _held(
         return None, []
     chosen: list[Run] = []
     absent: list[tuple[str, str]] = []
-    for name in criterion.in_:
+    for name in criterion.in_ if criterion.looks_at_runs else ():
         wanted = policy.model.sets[name]
         for pattern in wanted.scenarios:
             some = [run for run in runs if _is_of(run, pattern, wanted)]
             chosen += [run for run in some if run not in chosen]
             if not some:
-                what = f"a run of {pattern}" + (
-                    f" with the fingerprint {wanted.fingerprint}" if wanted.fingerprint else ""
-                )
-                absent.append((f"there is no {what.removeprefix('a ')} among the runs", f"give one: {name}"))
+                bearing = f" with the fingerprint {wanted.fingerprint}" if wanted.fingerprint else ""
+                absent.append((f"no run of {pattern}{bearing} was given", f"the set {name} of {policy.path}"))
     if absent:
         return None, absent
     all_shown = shown(criterion, chosen, house)

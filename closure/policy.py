@@ -146,6 +146,13 @@ class Criterion(Model):
         return any((self.assertion, self.somewhere, self.verdict, self.rows, self.coverage, self.documents, self.files,
                     self.plan))  # fmt: skip
 
+    @property
+    def looks_at_runs(self) -> bool:
+        """Whether any of it is in runs, and not all in files of the tree."""
+        of_tree = self.files and not any(file.of_run for file in self.files)
+        others = (self.assertion, self.somewhere, self.verdict, self.rows, self.coverage, self.documents, self.plan)
+        return any(others) or not of_tree
+
 
 class PolicyModel(Model):
     name: Id
@@ -234,6 +241,9 @@ class _Names:
             documents = criterion.get("documents")
             if isinstance(documents, Mapping):
                 self._patterns((*loc, "documents", "hold_not"), documents.get("hold_not"))
+            for kind in ("documents", "plan"):
+                if criterion.get(kind) == {}:
+                    self._reading.add((*loc, kind), f"{kind}: asks for nothing, and would hold whatever happens")
             if not {*criterion} & {"deferred", *_PROOFS}:
                 self._reading.add(loc, f"{own} names no evidence: give it {', '.join(_PROOFS)} or deferred")
 
@@ -261,6 +271,8 @@ class _Names:
                 elif not _is_condition(condition):
                     expected = "a value, a list of values, null, {holds: text} or {not: one of these}"
                     self._reading.add(at, f"{name}: expected {expected}")
+        if rows.get("at_least") == 0 and rows.get("at_most") is None:
+            self._reading.add((*loc, "at_least"), "at_least: 0 rows are there whatever happens: say at_most too")
         distinct = rows.get("distinct")
         if isinstance(distinct, str) and distinct not in columns:
             message = f"{book} has no column {distinct}{did_you_mean(distinct, columns)}"

@@ -30,6 +30,16 @@ def lines(decision: Decision) -> list[str]:
         for one in decision.blockers:
             told.append(f"  {one.id}{' (carried over, not looked at)' if one.id in decision.carried else ''}")
             told += [f"      {one.missing}", f"      look at {one.where}"]
+    told += figure_lines(decision)
+    told += ["", *(f"candidate  {run.verdict:<12}  {run.path}" for run in decision.runs)]
+    if decision.baseline is not None:
+        told.append(f"baseline   {decision.baseline.verdict:<12}  {decision.baseline.path}")
+    return told
+
+
+def figure_lines(decision: Decision) -> list[str]:
+    """Section by section, those that hold only where somebody wants to see them."""
+    told: list[str] = []
     for section, title in SECTIONS.items():
         figures = [figure for figure in decision.figures if figure.id.startswith(f"{section}.")]
         if not figures:
@@ -40,9 +50,6 @@ def lines(decision: Decision) -> list[str]:
         told += (
             _table([("", "baseline", "candidate", ""), *(_row(figure, section) for figure in shown)]) if shown else []
         )
-    told += ["", *(f"candidate  {run.verdict:<12}  {run.path}" for run in decision.runs)]
-    if decision.baseline is not None:
-        told.append(f"baseline   {decision.baseline.verdict:<12}  {decision.baseline.path}")
     return told
 
 
@@ -62,13 +69,19 @@ def markdown(decision: Decision) -> str:
             (f"`{one.id}`{', not looked at' if one.id in decision.carried else ''}", one.missing, one.where)
             for one in decision.blockers
         ])]  # fmt: skip
+    return "\n".join([*told, *figure_tables(decision)]) + "\n"
+
+
+def figure_tables(decision: Decision) -> list[str]:
+    """Every figure, a table a section."""
+    told: list[str] = []
     for section, title in SECTIONS.items():
         figures = [figure for figure in decision.figures if figure.id.startswith(f"{section}.")]
         if figures:
             told += ["", f"## {title}", "", *_rows(("figure", "baseline", "candidate", "rail"), [
                 (f"`{name}`", was, now, rail) for name, was, now, rail in (_row(one, section) for one in figures)
             ])]  # fmt: skip
-    return "\n".join(told) + "\n"
+    return told
 
 
 def headline(decision: Decision) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from closure.decision import Blocker, Decision
+from closure.scored import figure_lines, figure_tables
 
 CODE_CHARS = 12
 
@@ -27,8 +28,11 @@ def lines(decision: Decision) -> list[str]:
     if decision.proofs:
         told += ["", f"Proven ({len(decision.proofs)}):"]
         told += [f"  {one.id}: {one.claim} [{one.saw:,} {one.unit}]" for one in decision.proofs]
+    told += figure_lines(decision)
     told += ["", f"Runs ({len(decision.runs)}):"]
     told += [f"  {run.verdict:<12}  {run.scenario} seed {run.seed}  {run.path}" for run in decision.runs]
+    if decision.baseline is not None:
+        told.append(f"held against {decision.baseline.path}")
     return told
 
 
@@ -52,6 +56,7 @@ def markdown(decision: Decision) -> str:
         told += _rows(("criterion", "phase", "claim", "saw", "where"), [
             (f"`{one.id}`", one.phase, one.claim, f"{one.saw:,} {one.unit}", one.where) for one in decision.proofs
         ])  # fmt: skip
+    told += figure_tables(decision)
     told += ["", "## Runs", ""]
     told += _rows(("run", "scenario", "seed", "verdict", "identity"), [
         (f"`{run.name}`", run.scenario, str(run.seed), run.verdict, f"`{run.identity[:CODE_CHARS]}…`")

@@ -5,9 +5,10 @@ Invariant: a value that is returned stood in the file once, and its place is in 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -127,7 +128,7 @@ class Reading:
             self.add(path, f"the key {name} is missing")
         elif kind == "literal_error":
             known = error["ctx"]["expected"]
-            near = did_you_mean(str(error["input"]), [word.strip("'") for word in known.split(" or ")])
+            near = did_you_mean(str(error["input"]), [word.strip("'") for word in re.split(" or |, ", known)])
             self.add(path, f"{name}: expected {known}, got {_shown(error['input'])}{near}")
         elif kind == self._own:
             self.add(path, f"{name}: {error['msg']}")
@@ -163,7 +164,9 @@ def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel]:
-    """The model inside `X`, `list[X]`, `dict[str, X]` or `X | None`."""
+    """The model inside `X`, `list[X]`, `dict[str, X]`, `X | None` or one of them annotated."""
+    if get_origin(annotation) is Annotated:
+        return _model_in(get_args(annotation)[0])
     if get_origin(annotation) in (list, dict, Union, UnionType):
         return next(_model_in(arg) for arg in get_args(annotation) if arg not in (type(None), str))
     found: type[BaseModel] = annotation
