@@ -27,10 +27,13 @@ class Span(NamedTuple):
         return self.from_at <= at and (self.over_at is None or at <= self.over_at)
 
 
-def spans(faults: Iterable[FaultPlan], bites: Iterable[tuple[str, int]]) -> list[Span]:
-    """The spans, earliest first, of the faults whose instants are planned or in `bites` (fault_id, at)."""
+def spans(faults: Iterable[FaultPlan], bites: Iterable[tuple[str, int | None]]) -> list[Span]:
+    """The spans, earliest first, of the faults whose instants are planned or in `bites` (fault_id, at). A bite without
+    an instant, which no honest book has, tells nothing of when."""
     acted: dict[str, tuple[int, int]] = {}
     for fault_id, at in bites:
+        if at is None:
+            continue
         first, last = acted.get(fault_id, (at, at))
         acted[fault_id] = (min(first, at), max(last, at))
     found = []

@@ -13,6 +13,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,8 @@ def _look(path: Path) -> Run | str:
 def _begun(path: Path) -> float:
     try:
         with (path / LOG).open("rb") as file:
-            return float(json.loads(file.readline())["started"])
+            first = json.loads(file.readline())
+            return float(first["started"]) if "started" in first else datetime.fromisoformat(first["at"]).timestamp()
     except (OSError, ValueError, KeyError, TypeError):
         return (path / MANIFEST).stat().st_mtime
 

@@ -99,7 +99,9 @@ def test_all_mistakes_are_said_at_once_and_the_command_ends_in_20(tmp_path: Path
     (tmp_path / "run").mkdir()
     told = absence("gate", tmp_path / "run", "--policy", path)
     assert told.exit_code == 20
-    assert told.stderr.splitlines() == [
+    *said, incident = told.stderr.splitlines()
+    assert incident.startswith("Incident: ")
+    assert said == [
         f"{path}:1:1: the key title is missing",
         f"{path}:2:1: unknown key titel (did you mean title?)",
         f"{path}:12:21: there is no book platform.contest (did you mean platform.contests?)",

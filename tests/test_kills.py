@@ -24,7 +24,7 @@ def like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return after_kills.template(tmp_path_factory.mktemp("template") / "runs")
 
 
-@pytest.mark.parametrize("name", ["prune", "decide"])
+@pytest.mark.parametrize("name", ["prune", "gate"])
 def test_a_command_killed_at_any_call_leaves_no_half_truth_and_the_next_makes_it_good(
     name: str, like: Path, tmp_path: Path
 ) -> None:

@@ -51,7 +51,7 @@ def like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("batch", range(-(-KILLS // BATCH)))
-@pytest.mark.parametrize("name", ["prune", "decide"])
+@pytest.mark.parametrize("name", ["prune", "gate"])
 def test_no_kill_of_a_command_leaves_a_half_truth_and_the_next_makes_it_good(
     name: str, batch: int, like: Path, tmp_path: Path
 ) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from absence.cli import cli
 from evidence import lock
 from evidence.sweeping import DECISIONS, Leftover, leftovers
 from tests.support.command import Told, absence
-from tests.support.killed_commands import COMMANDS, arguments, killed
+from tests.support.killed_commands import arguments, killed
 from tests.support.killing import RECOVER
 from tests.support.stored_runs import decide, names, put, whole
 
@@ -99,7 +100,7 @@ def _told_how_to_go_on(told: Told, name: str, root: Path) -> None:
 
 
 def again(name: str, root: Path, *options: str) -> Told:
-    result = CliRunner().invoke(COMMANDS[name][0], [*arguments(name, root), *options], prog_name="absence")
+    result = CliRunner().invoke(cli, [*arguments(name, root), *options], prog_name="absence")
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return Told(result.exit_code, result.stdout, result.stderr)
 
