@@ -93,8 +93,8 @@ class RailsModel(Model):
     comparable: list[Literal["scenario", "seed", "days", "plan"]] = ["scenario", "seed", "days", "plan"]
     runtime: Runtime | None = None
     admission: Admission | None = None
-    unchanged: dict[Name, Counted] = {}
-    must_not_grow: dict[Name, Counted] = {}
+    unchanged: dict[str, Counted] = {}
+    must_not_grow: dict[str, Counted] = {}
     agreed: list[str] = []
 
 
