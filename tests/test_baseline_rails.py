@@ -62,20 +62,23 @@ must_not_grow:
   alerts: {book: monitoring.alerts, wher: {state: firing}}
   retries: {book: processor.deliveries, where: {attempt: {over: 1}}}
   retries: {log: true}
+  sums: {book: platform.entries, sum: status, where: {created_at: {above: noon}}}
 """
     )
     told = absence("score", base.path, "--baseline", base.path, "--rails", path)
     assert told.exit_code == 20
     assert [line.removeprefix(f"{path}:") for line in told.stderr.splitlines()] == [
-        "2:14: item 1: expected 'scenario', 'seed', 'days' or 'plan', got 'scenery' (did you mean scenario?)",
+        "2:14: item 1: expected 'scenario', 'seed', 'days' or 'plan', got 'scenery'",
         "3:30: slower_by_percent: input should be greater than or equal to 0, got -1",
-        "3:60: item 1: a target says at_most_s, reduced_by_percent or both",
+        "3:62: item 1: a target says at_most_s, reduced_by_percent or both",
         "5:19: there is no book platform.entires (did you mean platform.entries?)",
-        "6:45: platform.settlement_packs has no column state (did you mean status?)",
+        "6:48: platform.settlement_packs has no column state (did you mean status?)",
         "7:12: nothing: expected exactly one of book, journal, plan, verdict, log",
         "9:37: unknown key wher (did you mean where?)",
-        "10:58: expected a value, a list of values, {not: …} or {above: …}",
+        "10:58: expected a value, a list of values, {not: …} or {above: a whole number}",
         "11:3: retries: this key stands here a second time",
+        "12:39: platform.entries has no sum of status: it holds no numbers",
+        "12:67: expected a value, a list of values, {not: …} or {above: a whole number}",
     ]
 
 
