@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from closure.decision import Figure
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
     from closure.sample import Sample
 
 DAY_MS, MINUTE_MS = 86_400_000, 60_000
+GAP_MS = 60 * MINUTE_MS
+"""A feed that says nothing for longer is not active: a night, the days between two tournaments."""
 ADMIT, DUPLICATE = "ADMIT", "DUPLICATE"
 DUPLICATES_ONLY, RATIO, RATE = "admission.duplicates_only", "admission.ratio", "admission.rate"
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The receipts of a window by verdict, and the minutes from the first answer in it to the last, summed over the
-    tournaments."""
+    """The receipts of a window by verdict, and the minutes in which answers came: what lies between two of them, unless
+    that is more than GAP_MS."""
 
     verdicts: Mapping[str, int]
     minutes: float
@@ -53,20 +56,18 @@ def window(run: Sample, rails: Admission) -> Window:
     from_at = begins + int((rails.from_day or 0) * DAY_MS)
     until_at = run.plan.recovery_until_at if rails.until_day is None else begins + int(rails.until_day * DAY_MS)
     batches = {
-        batch: (tournament, at)
-        for batch, tournament, at in run.evidence.rows(
-            "platform.ingestion_batches", "batch_id", "tournament_id", "received_at"
-        )
+        batch: at
+        for batch, at in run.evidence.rows("platform.ingestion_batches", "batch_id", "received_at")
         if at is not None and from_at <= at <= until_at
     }
     verdicts: Counter[str] = Counter()
-    came: dict[str, list[int]] = {}
+    came: set[int] = set()
     for batch, verdict in run.evidence.rows("platform.ingestion_receipts", "batch_id", "verdict"):
         if batch in batches:
-            tournament, at = batches[batch]
             verdicts[verdict] += 1
-            came.setdefault(tournament, []).append(at)
-    return Window(dict(verdicts), sum(max(at) - min(at) for at in came.values()) / MINUTE_MS)
+            came.add(batches[batch])
+    gaps = [after - before for before, after in pairwise(sorted(came))]
+    return Window(dict(verdicts), sum(gap for gap in gaps if gap <= GAP_MS) / MINUTE_MS)
 
 
 def gate(candidate: Window, baseline: Window, rails: Admission) -> Iterator[Figure]:

@@ -5,10 +5,10 @@ Invariant: equal runs have no blocker, and each thing that changed for the worse
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from closure import admission, counting, timings
 from closure.decision import Blocker, Decision, Figure, Outcome
@@ -197,15 +197,17 @@ def _relaxed(now: Sample, then: Sample, rails: RailsModel) -> Iterator[Held]:
 
 def _policies(now: Sample, then: Sample) -> Iterator[Relaxed]:
     """Where the gate has decided on both runs by one policy: was that relaxed? The decisions lie in the run roots."""
-    before, after = ({one["policy"]: one for one in _decisions(run)} for run in (then, now))
+    before, after = ({one.policy: one for one in _decisions(run)} for run in (then, now))
     for policy in sorted(before.keys() & after.keys()):
         yield from policy_relaxations(after[policy], before[policy])
 
 
-def _decisions(run: Sample) -> Iterable[dict[str, Any]]:
-    """What the gate decided that this run was part of."""
-    for path in sorted((run.path.parent / DECISIONS).glob("*.json")):
-        decision = json.loads(path.read_bytes())
-        named = [one["identity"] for one in decision["runs"]]
-        if decision["outcome"] in ("CLOSE", "HOLD") and run.manifest.identity in named:
-            yield decision
+def _decisions(run: Sample) -> Iterator[Decision]:
+    """What the gate decided that this run was part of, the latest last."""
+    kept = (run.path.parent / DECISIONS).glob("*.json")
+    for path in sorted(kept, key=lambda path: (path.stat().st_mtime_ns, path.name)):
+        with suppress(ValueError):  # of another version, or no decision
+            decision = Decision.from_json(path.read_bytes())
+            named = [one.identity for one in decision.runs]
+            if decision.outcome in (Outcome.CLOSE, Outcome.HOLD) and run.manifest.identity in named:
+                yield decision

@@ -113,18 +113,12 @@ class Decision:
     @classmethod
     def from_json(cls, text: str | bytes) -> Decision:
         """Read what `to_json` wrote. Raises ValueError for another version or for something that is no decision."""
-        kinds = (
-            ("runs", RunUsed),
-            ("blockers", Blocker),
-            ("proofs", Proof),
-            ("deferrals", Deferral),
-            ("figures", Figure),
-        )
+        kinds = {"runs": RunUsed, "blockers": Blocker, "proofs": Proof, "deferrals": Deferral, "figures": Figure}
         try:
             whole = json.loads(text)
             if whole["version"] != VERSION:
                 raise ValueError(f"it has version {whole['version']!r}, this reader knows {VERSION}")
-            read = {name: [kind(**one) for one in whole[name]] for name, kind in kinds}
+            read = {name: [kind(**one) for one in whole[name]] for name, kind in kinds.items()}
             baseline = whole["baseline"] and RunUsed(**whole["baseline"])
             return cls(**{**whole, **read, "outcome": Outcome(whole["outcome"]), "baseline": baseline})
         except (KeyError, TypeError) as error:

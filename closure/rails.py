@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from evidence.schemas import BOOKS
+from evidence.schemas import BOOKS, Column
 from located import Invalid, Located, did_you_mean
 from located.reading import Loc, Reading
 
@@ -93,8 +93,8 @@ class RailsModel(Model):
     comparable: list[Literal["scenario", "seed", "days", "plan"]] = ["scenario", "seed", "days", "plan"]
     runtime: Runtime | None = None
     admission: Admission | None = None
-    unchanged: dict[Name, Counted] = {}
-    must_not_grow: dict[Name, Counted] = {}
+    unchanged: dict[str, Counted] = {}
+    must_not_grow: dict[str, Counted] = {}
     agreed: list[str] = []
 
 
@@ -150,6 +150,17 @@ def _unknown(data: Any) -> Iterator[tuple[Loc, str]]:
             for place, column in named:
                 if isinstance(column, str) and column not in columns:
                     yield (*loc, *place), f"{book} has no column {column}{did_you_mean(column, columns)}"
+            summed = one.get("sum")
+            if isinstance(summed, str) and columns.get(summed, Column.INT) not in (Column.INT, Column.CENTS):
+                yield (*loc, "sum"), f"{book} has no sum of {summed}: it holds no numbers"
             for column, condition in conditions.items():
-                if isinstance(condition, Mapping) and (len(condition) != 1 or next(iter(condition)) not in TESTS):
-                    yield (*loc, "where", column), "expected a value, a list of values, {not: …} or {above: …}"
+                if isinstance(condition, Mapping) and not _is_test(condition):
+                    words = "expected a value, a list of values, {not: …} or {above: a whole number}"
+                    yield (*loc, "where", column), words
+
+
+def _is_test(condition: Mapping[Any, Any]) -> bool:
+    [(name, value), *others] = condition.items() or [("", None)]
+    if others or name not in TESTS:
+        return False
+    return isinstance(value, int) if name == "above" else not isinstance(value, Mapping)

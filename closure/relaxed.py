@@ -1,6 +1,7 @@
 """What was relaxed between a baseline and a candidate: assertions, alert rules, runbooks, the policy of a decision.
 
-Invariant: each relaxation is named with what it was and what it is; what only became stricter, or new, is none.
+Invariant: each relaxation is named with what it was and what it is. What is new is none. A rule or an expectation that
+reads otherwise is one, whichever way it moved: that is for whoever agrees to it to tell.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from closure.decision import Decision
+
 if TYPE_CHECKING:
     from assertions.judge import Verdict
     from assertions.model import Result
     from closure.sample import Sample
     from operations.runbooks import Runbook
+    from operations.runbooks.document import Branch
 
 ALERTS, RUNBOOKS = "alerts", "runbooks"
 STRICTER = {("always_or_unreached", "always"), ("reachable", "sometimes")}
@@ -131,26 +135,32 @@ def _expected(text: str, file: str) -> dict[str, str]:
         step.id: "; ".join(
             [f"status {one.status} within {one.within_s} s", *(f"{line.kind} {line.text}" for line in one.lines)]
             + [f"{capture.name} = {capture.pattern}" for capture in one.captures]
+            + [_branch(branch) for branch in step.branches if branch.condition is not None]
         )
         for step in runbook.steps()
         for one in [step.expectation]
     }
 
 
+def _branch(branch: Branch) -> str:
+    assert branch.condition is not None
+    line = branch.condition.line
+    return f"if status {branch.condition.status}{f', {line.kind} {line.text}' if line else ''} → {branch.target}"
+
+
 # --- policies ------------------------------------------------------------------------------------------------------
 
 
-def policy_relaxations(candidate: Mapping[str, Any], baseline: Mapping[str, Any]) -> Iterator[Relaxed]:
-    """Of two decisions by one policy, as decision.json holds them: criteria that were taken out or put off."""
-    criteria = [
-        {one["id"]: one for kind in ("proofs", "blockers", "deferrals") for one in decision.get(kind, ())}
-        for decision in (baseline, candidate)
-    ]
-    deferred = [{one["id"]: one for one in decision.get("deferrals", ())} for decision in (baseline, candidate)]
-    for id in sorted(criteria[0]):
-        told = f"relaxed.policy.{id}"
-        was = criteria[0][id].get("claim") or "a criterion of the policy"
-        if id not in criteria[1]:
-            yield Relaxed(told, was, "", "the policy")
-        elif id in deferred[1] and id not in deferred[0]:
-            yield Relaxed(told, was, f"deferred until {deferred[1][id]['until']}", "the policy")
+def policy_relaxations(candidate: Decision, baseline: Decision) -> Iterator[Relaxed]:
+    """Of two decisions by policies of one name: criteria that were taken out or put off."""
+    claims = {one.id: one.claim for one in baseline.proofs} | {one.id: one.claim for one in baseline.deferrals}
+    before = [*claims, *dict.fromkeys(one.id for one in baseline.blockers)]
+    put_off = {one.id: one.until for one in candidate.deferrals}
+    after = {*put_off, *(one.id for one in candidate.proofs), *(one.id for one in candidate.blockers)}
+    put_off_before = {one.id for one in baseline.deferrals}
+    for id in before:
+        relaxed = f"relaxed.policy.{id}", claims.get(id, "a criterion")
+        if id not in after:
+            yield Relaxed(*relaxed, "", "the policy")
+        elif id in put_off and id not in put_off_before:
+            yield Relaxed(*relaxed, f"deferred until {put_off[id]}", "the policy")

@@ -60,9 +60,7 @@ def _read(path: Path) -> tuple[bytes, Decision]:
     try:
         earlier = Decision.from_json(raw)
     except ValueError as error:
-        raise NotReopened(
-            [f"{path} cannot be reopened: {error}; give a decision.json that `absence score` wrote"]
-        ) from None
+        raise NotReopened([f"{path} cannot be reopened: {error}. Give a decision.json of `absence score`."]) from None
     if earlier.outcome is not Outcome.HOLD_REOPEN:
         raise NotReopened([f"{path} says {earlier.outcome.value}: only what is held for reopening can be reopened"])
     return raw, earlier
