@@ -109,7 +109,7 @@ def _read_anchors(path: Path) -> dict[str, str]:
     """By the name of the run directory. Empty lines and lines that begin with # are none."""
     known: dict[str, str] = {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        words = line.removeprefix("anchor:").split()
+        words = line.strip().removeprefix("anchor:").split()
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 2 or not _HASH.fullmatch(words[1]):

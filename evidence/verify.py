@@ -38,8 +38,13 @@ class Problem:
 
     @property
     def of_evidence(self) -> bool:
-        """Whether judging again would meet it: it is in none of the files that were made of the evidence."""
-        return self.file in (PLAN, JOURNAL, MANIFEST) or "/" in self.file
+        return is_evidence(self.file)
+
+
+def is_evidence(name: str) -> bool:
+    """Whether a file of a run directory is judged, and was not made by judging: plan, journal, books and documents, and
+    the manifest that binds them."""
+    return name in (PLAN, JOURNAL, MANIFEST, BOOK_DIRECTORY) or "/" in name
 
 
 def anchors(stated: Manifest) -> dict[str, str]:
@@ -123,16 +128,16 @@ def _files(run_dir: Path, stated: Manifest) -> Iterator[Problem]:
     for name in sorted(found - set(stated.files)):
         yield Problem(name, "", "is not in the manifest")
     for name in sorted(set(stated.files) - found):
-        yield Problem(name, "", "is missing")
+        yield _unread(run_dir, name, "is missing")
     for name in sorted(found & set(stated.files)):
         path = run_dir / name
         if not is_plain(path):
-            yield Problem(name, "", "is not a plain file")
+            yield _unread(run_dir, name)
             continue
         try:
             actual = manifest.file_sha256(path)
         except OSError as error:
-            yield Problem(name, "", f"cannot be read: {error.strerror}")
+            yield _unread(run_dir, name, f"cannot be read: {error.strerror}")
             continue
         if actual != stated.files[name]:
             yield Problem(name, "", f"hashes to {actual[:12]}…, the manifest says {stated.files[name][:12]}…")
@@ -153,7 +158,7 @@ def _empty_directories(run_dir: Path, files: set[str]) -> Iterator[Problem]:
 def _plan(run_dir: Path) -> Iterator[Problem]:
     name = PLAN
     if not is_plain(run_dir / name):
-        yield _no_plain(run_dir, name)
+        yield _unread(run_dir, name)
         return
     try:
         raw = (run_dir / name).read_bytes()
@@ -172,15 +177,15 @@ def _plan(run_dir: Path) -> Iterator[Problem]:
             yield Problem(name, "", "is not in its canonical form")
 
 
-def _no_plain(run_dir: Path, name: str) -> Problem:
-    what = "is not a plain file" if os.path.lexists(run_dir / name) else "is missing"
-    return Problem(name, "", what, unread=True)
+def _unread(run_dir: Path, name: str, what: str = "") -> Problem:
+    what = what or ("is not a plain file" if os.path.lexists(run_dir / name) else "is missing")
+    return Problem(name, "", what, unread=is_evidence(name))
 
 
 def _journal(run_dir: Path, stated: Manifest | None) -> Iterator[Problem]:
     name = JOURNAL
     if not is_plain(run_dir / name):
-        yield _no_plain(run_dir, name)
+        yield _unread(run_dir, name)
         return
     events = 0
     try:
@@ -191,7 +196,7 @@ def _journal(run_dir: Path, stated: Manifest | None) -> Iterator[Problem]:
         yield Problem(name, f"line {error.line}, event {error.event_id}", error.why, unread=True)
         return
     except OSError as error:
-        yield Problem(name, "", f"cannot be read: {error.strerror}", unread=True)
+        yield _unread(run_dir, name, f"cannot be read: {error.strerror}")
         return
     if stated is None:
         return
@@ -213,7 +218,7 @@ def _books(run_dir: Path, stated: Manifest | None, digests: dict[str, BookDigest
         if not is_plain(path):
             is_later = stated is not None and book not in stated.books and stated.schema_version < since(book)
             if os.path.lexists(path) or not is_later:
-                yield _no_plain(run_dir, name)
+                yield _unread(run_dir, name)
             continue
         try:
             found = digests[book] = canonical_digest(path, schema)

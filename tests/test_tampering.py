@@ -110,7 +110,7 @@ def test_a_byte_flipped_in_one_file_names_that_file(played_with: Path, name: str
 
 
 @given(data=st.data())
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_byte_of_any_file_may_be_flipped_and_is_found(played_with: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["manifest.json", *manifest.files(played_with)]))
     path = played_with / name
@@ -266,8 +266,7 @@ def test_a_verdict_that_is_none_is_told_though_every_hash_is_put_right(small_run
     for value in VALUES:
         if whole[field] != value:
             (copy / "verdict.json").write_text(json.dumps({**whole, field: value}, sort_keys=True, indent=1) + "\n")
-            [problem] = rederive(copy, code).problems
-            assert problem.file == "verdict.json", value
+            assert {problem.file for problem in rederive(copy, code).problems} == {"verdict.json"}, value
 
 
 # --- somebody who puts every hash right -------------------------------------------------------------------------------
