@@ -19,7 +19,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
@@ -106,24 +106,26 @@ def counting_statements() -> Iterator[Counter[str]]:
         apsw.connection_hooks.remove(watch)
 
 
-def run_and_judge(plan: Plan, opener: Opener = embedded) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
+def run_and_judge(
+    plan: Plan, kept: ExitStack, opener: Opener = embedded
+) -> tuple[float, Work, Verdict, dict[str, float], Bare | None]:
     """Simulate, seal and judge `plan` in a scratch directory, on what `opener` opens: wall-clock seconds of all of it,
-    and by stage."""
+    and by stage. What was written stays until `kept` is closed."""
     stages = Stages()
     collecting.rarely()
-    with (
-        tempfile.TemporaryDirectory(prefix="absence-bench-") as scratch,
-        RunWriter(Path(scratch), "run") as writer,
-    ):
-        gc.collect()
-        begun = time.perf_counter()
-        work, _ = simulate_into(writer, plan, stages, None, opener)
-        evidence = Evidence.open(writer.path)
-        with stages.measure("judge"):
-            verdict = judge(evidence)
-        seconds = time.perf_counter() - begun
-        bare = Bare.of(evidence, work) if work.events < BARE_EVENTS_MAX else None
-        return seconds, work, verdict, stages.seconds, bare
+    # Not removed between the runs: for some time after, ext4 takes a third of a millisecond longer to make a file, and
+    # a run makes nearly eighty. Who runs once meets none of that.
+    scratch = kept.enter_context(tempfile.TemporaryDirectory(prefix="absence-bench-"))
+    writer = kept.enter_context(RunWriter(Path(scratch), "run"))
+    gc.collect()
+    begun = time.perf_counter()
+    work, _ = simulate_into(writer, plan, stages, None, opener)
+    evidence = Evidence.open(writer.path)
+    with stages.measure("judge"):
+        verdict = judge(evidence)
+    seconds = time.perf_counter() - begun
+    bare = Bare.of(evidence, work) if work.events < BARE_EVENTS_MAX else None
+    return seconds, work, verdict, stages.seconds, bare
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +205,15 @@ def floor(bare: Bare, tools: Tools) -> float:
         return time.perf_counter() - begun
 
 
-def measure_floor(plan: Plan) -> dict[str, Any]:
+def measure_floor(plan: Plan, kept: ExitStack) -> dict[str, Any]:
     with counting_statements() as given:
-        _, work, verdict, _, bare = run_and_judge(plan)  # warms up imports and caches
+        _, work, verdict, _, bare = run_and_judge(plan, kept)  # warms up imports and caches
     assert bare is not None
     bare = replace(bare, upserts=given[checkpoints.SAVE] - len(bare.tables["checkpoints"][1]))
     floor(bare, pythons_own())
     rounds: list[dict[str, Any]] = []
     for _ in range(ROUNDS):
-        seconds, work, verdict, stages, _ = run_and_judge(plan)
+        seconds, work, verdict, stages, _ = run_and_judge(plan, kept)
         python_s, own_s = floor(bare, pythons_own()), floor(bare, the_runs_own())
         rounds.append({"run_s": seconds, "floor_s": python_s, "floor_own_s": own_s, "stages_s": stages})
     ratios = [r["run_s"] / r["floor_s"] for r in rounds]
@@ -249,13 +251,13 @@ def a_server() -> Iterator[str | None]:
         server.stop()
 
 
-def measure_stores(plan: Plan, url: str) -> dict[str, Any]:
+def measure_stores(plan: Plan, url: str, kept: ExitStack) -> dict[str, Any]:
     """The same run on each store, in turns."""
-    run_and_judge(plan)
+    run_and_judge(plan, kept)
     rounds = []
     for _ in range(STORE_ROUNDS):
-        embedded_s, *_ = run_and_judge(plan)
-        server_s, *_ = run_and_judge(plan, opener_of(url))
+        embedded_s, *_ = run_and_judge(plan, kept)
+        server_s, *_ = run_and_judge(plan, kept, opener_of(url))
         rounds.append((embedded_s, server_s))
     return {
         "sqlite_s": statistics.median(one for one, _ in rounds),
@@ -276,13 +278,13 @@ def measure_field(field: int, scenario: str) -> dict[str, Any]:
     return result
 
 
-def one_field(field: int, scenario: str) -> dict[str, Any]:
+def one_field(field: int, scenario: str, kept: ExitStack) -> dict[str, Any]:
     if field > 1:
-        run_and_judge(make_plan(load(scenario), 1))  # the same warm-up for every size
+        run_and_judge(make_plan(load(scenario), 1), kept)  # the same warm-up for every size
     begun = time.perf_counter()
     plan = make_plan(load(scenario), 1, field=field)
     planned_s = time.perf_counter() - begun
-    times = [run_and_judge(plan) for _ in range(3 if field == 1 else 1)]
+    times = [run_and_judge(plan, kept) for _ in range(3 if field == 1 else 1)]
     seconds, _, verdict, stages, _ = min(times, key=lambda one: one[0])
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -320,19 +322,21 @@ def measure_cold(*arguments: str) -> float:
 @click.option("--one-field", "alone", type=int, hidden=True)
 def main(scenario: str, out: Path, quick: bool, url: str | None, alone: int | None) -> None:
     if alone is not None:
-        print(json.dumps(one_field(alone, scenario)))
+        with ExitStack() as kept:
+            print(json.dumps(one_field(alone, scenario, kept)))
         return
-    result: dict[str, Any] = {"scenario": scenario, "default": measure_floor(make_plan(load(scenario), 1))}
+    with ExitStack() as kept:
+        result: dict[str, Any] = {"scenario": scenario, "default": measure_floor(make_plan(load(scenario), 1), kept)}
     base = result["default"]
     print(f"simulate and judge   {base['run_s']:.3f} s   {base['ratio']:.2f} x floor ({base['floor_s']:.3f} s)")
     print(f"  with its libraries {base['ratio_own']:.2f} x floor ({base['floor_own_s']:.3f} s)")
     for stage, seconds in base["stages_s"].items():
         print(f"  {stage:<18} {seconds:.3f} s")
-    with nullcontext(url) if url else a_server() as server:
+    with ExitStack() as kept, nullcontext(url) if url else a_server() as server:
         if server is None:
             print("on PostgreSQL        not measured: no --store, and the tests' server is not installed")
         else:
-            stores = result["stores"] = measure_stores(make_plan(load(scenario), 1), server)
+            stores = result["stores"] = measure_stores(make_plan(load(scenario), 1), server, kept)
             print(f"on PostgreSQL        {stores['postgresql_s']:.3f} s   {stores['ratio']:.2f} x SQLite")
     sizes = [measure_field(field, scenario) for field in (FIELDS[:2] if quick else FIELDS)]
     result["fields"] = sizes

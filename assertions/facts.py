@@ -230,7 +230,7 @@ class Facts:
     def _official_until(self, tournament: Tournament, at: int) -> Official:
         """The official scores at `at`; those of an earlier instant, when nothing was published between the two."""
         published, statuses = self.publications[tournament.id], self._statuses.get(tournament.event_id, [])
-        scores = sum([published_at <= at for published_at in published.published_at])
+        scores = sum(map(at.__ge__, published.published_at))
         changes = sum([published_at <= at for published_at, _, _ in statuses])
         key = (tournament.id, scores, changes)
         known = self._distinct_officials.get(key)

@@ -125,7 +125,7 @@ class Receipts:
         receipts = list(zip(*rows, strict=True))
         start = 0
         for batch_id, group in groupby(rows.batch_id):
-            end = start + sum(1 for _ in group)
+            end = start + len(list(group))
             if self._batch is None or self._batch.id != batch_id:
                 self._close(self._batch)
                 self._batch = _Batch(batch_id)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from json.encoder import encode_basestring as quote
 from typing import Any, TypeAlias
 
+import orjson
+
 from evidence.columns import TEXT
 from evidence.schemas import Column
 
@@ -44,12 +46,14 @@ def fingerprints(kinds: Mapping[str, Column], values: Sequence[Sequence[Any]]) -
 
 
 def _hashes(name: str, kind: Column, values: Sequence[Any]) -> list[int]:
-    null = hash(f'{name}":null')
-    if kind in TEXT:
-        return [null if value is None else hash(f'{name}":{quote(value)}') for value in values]
-    if kind is Column.BOOL:
-        return [hash(f'{name}":{json.dumps(value)}') for value in values]
-    return [null if value is None else hash(f'{name}":{value}') for value in values]
+    """Of the columns of one name, as `columns_of` has them. The texts of a column are taken out of one array of JSON,
+    as those of an image are taken out of one object."""
+    head = f'{name}":'
+    if kind in TEXT and None in values:
+        return [hash(head + ("null" if value is None else quote(value))) for value in values]
+    array = orjson.dumps(values).decode()
+    head, texts = (head + '"', array[2:-1].split(',"')) if kind in TEXT else (head, array[1:-1].split(","))
+    return list(map(hash, map(head.__add__, texts)))
 
 
 Occasion: TypeAlias = tuple[int, str | None, str | None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import orjson
 
@@ -43,7 +43,9 @@ class Official:
             for published_at, hole, strokes in zip(*published[1:], strict=True)
             if published_at <= at
         }  # fmt: skip
-        self.holes: dict[Hole, int] = {hole: strokes for hole, strokes in last.items() if strokes is not None}
+        for hole in [hole for hole, strokes in last.items() if strokes is None]:
+            del last[hole]
+        self.holes = cast(dict[Hole, int], last)
         self.statuses = {golfer.id: "active" for golfer in tournament.golfers}
         self.statuses.update([(golfer, status) for published_at, golfer, status in statuses if published_at <= at])
 

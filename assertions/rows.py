@@ -28,7 +28,7 @@ def apart(evidence: Evidence, book: str, key: str, *columns: str) -> dict[Any, l
     for keys, *chunk in evidence.chunks(book, key, *columns):
         start = 0
         for value, rows in groupby(keys):
-            end = start + sum(1 for _ in rows)
+            end = start + len(list(rows))
             for whole, column in zip(found.setdefault(value, [[] for _ in columns]), chunk, strict=True):
                 whole += column[start:end]
             start = end

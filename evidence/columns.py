@@ -85,9 +85,21 @@ def _bits(flags: bytes) -> Any:
     return pa.py_buffer(np.packbits(np.frombuffer(flags, np.uint8), bitorder="little"))
 
 
+def _octets(numbers: Iterable[Any]) -> Any:
+    """The numbers as an array, where each of them fits a byte; else None. Those of most columns do, and are packed in
+    less than half of the time that others take."""
+    try:
+        return np.frombuffer(bytes(numbers), np.uint8)
+    except ValueError:
+        return None
+
+
 def _pack_integers(values: Sequence[Any]) -> list[Any]:
     import pyarrow as pa
 
+    small = _octets(values)
+    if small is not None:
+        return [pa.py_buffer(small.astype("<i8"))]
     try:
         return [pa.py_buffer(struct.pack(f"<{len(values)}q", *values))]
     except struct.error as error:
@@ -112,11 +124,12 @@ def _pack_text(values: Sequence[Any]) -> list[Any]:
 
     text = "".join(values)
     data = text.encode()
-    sizes: Iterable[int] = map(len, values)
-    if len(data) != len(text):
-        sizes = (len(value.encode()) for value in values)
+    each = values if len(data) == len(text) else [value.encode() for value in values]
+    sizes = _octets(map(len, each))
+    if sizes is None:
+        sizes = np.fromiter(map(len, each), "<i4", len(each))
     offsets = np.zeros(len(values) + 1, "<i4")
-    np.cumsum(np.fromiter(sizes, "<i4", len(values)), out=offsets[1:])
+    np.cumsum(sizes, out=offsets[1:])
     return [pa.py_buffer(offsets), pa.py_buffer(data)]
 
 

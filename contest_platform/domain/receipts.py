@@ -70,35 +70,37 @@ def judge(
     """
     receipts: list[Receipt] = []
     after: dict[Hole, Served] = {}
-    gained: dict[PlayerRound, int] = {}
+    sums: dict[PlayerRound, int] = {}
     known_hole, known_sum = known.holes.get, known.sums.get
     for cell in cells:
         golfer, round_, hole, strokes, published_at = cell
-        place = (golfer, round_, hole)
+        place = golfer, round_, hole
         current = after.get(place) or known_hole(place)
-        if current is None and golfer not in golfers:
-            receipts.append(cell + _UNKNOWN_GOLFER)
-            continue
-        if current is None and not (1 <= round_ <= rounds and 1 <= hole <= holes):
-            receipts.append(cell + _UNKNOWN_HOLE)
-            continue
-        gain = 0
+        if current is None:
+            if golfer not in golfers:
+                receipts.append(cell + _UNKNOWN_GOLFER)
+                continue
+            if not (1 <= round_ <= rounds and 1 <= hole <= holes):
+                receipts.append(cell + _UNKNOWN_HOLE)
+                continue
+        player_round = golfer, round_
+        if player_round not in sums:
+            sums[player_round] = known_sum(player_round, 0)
         if not 1 <= strokes <= STROKES_MAX:
             verdict = _IMPOSSIBLE
         elif current is None:
-            verdict, gain = _FIRST, strokes
+            verdict = _FIRST
             after[place] = cell
+            sums[player_round] += strokes
         elif published_at < current[4]:
             verdict = _OLDER
         elif strokes == current[3]:
             verdict = _SAME
         else:
-            verdict, gain = _OTHER, strokes - current[3]
+            verdict = _OTHER
             after[place] = cell
+            sums[player_round] += strokes - current[3]
         receipts.append(cell + verdict)
-        player_round = (golfer, round_)
-        gained[player_round] = gained.get(player_round, 0) + gain
-    sums = {player_round: known_sum(player_round, 0) + gain for player_round, gain in gained.items()}
     broken = frozenset([player_round for player_round, strokes in sums.items() if totals.get(player_round) != strokes])
     if len(totals) > len(sums):
         # A cell that was refused may be a hole of a round of which nothing else is told: its total misses it.

@@ -178,11 +178,12 @@ def _points(config: ScoringConfig, par: Sequence[int], rounds: int, cards: Mappi
     finishers: dict[str, int] = {}
     for golfer, card in cards.items():
         played = [
-            (strokes, par[hole - 1])
+            (strokes, strokes - par[hole - 1])
             for (round_no, hole), strokes in card.holes.items()
             if 1 <= round_no <= rounds and 1 <= hole <= len(par)
         ]
-        scores[golfer] = sum(table[min(max(strokes - hole_par, best), worst)] for strokes, hole_par in played)
+        results = [best if result < best else worst if result > worst else result for _, result in played]
+        scores[golfer] = sum([table[result] for result in results])
         if card.status == "active" and len(played) == rounds * len(par):
             finishers[golfer] = sum(strokes for strokes, _ in played)
     # Finish points of tied golfers are not averaged, unlike money: each gets the full points of the place.

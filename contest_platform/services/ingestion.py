@@ -403,22 +403,18 @@ _LAST_NEWS = """
     group by tournament_id
 """
 _ENDED = ("SETTLED", "PAID_OUT", "CANCELLED")
-_STANDING = """
-    select t.completed_at, f.value, c.status, c.cutoff_at, coalesce(c.settled_at, c.closed_at)
-    from tournaments t
-        left join checkpoints f on f.name = :full_poll
-        left join contests c on c.tournament_id = t.tournament_id
-    where t.tournament_id = :t
-"""
+_COMPLETED = "select tournament_id, completed_at from tournaments"
+_CONTESTS = "select tournament_id, status, cutoff_at, coalesce(settled_at, closed_at) from contests"
 
 
 def _next(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any], after: int) -> _Due:
-    contests = tx.tuples(_STANDING, {"t": tournament.id, "full_poll": full_poll_name(tournament.id)})
-    completed_at, full_poll = contests[0][:2]
-    begun_at = 0 if full_poll is None else orjson.loads(full_poll)["begun_at"]
+    completed_at = dict(audit.remembered(tx, "tournaments", _COMPLETED))[tournament.id]
+    contests = [contest for contest in audit.remembered(tx, "contests", _CONTESTS) if contest[0] == tournament.id]
+    full_poll = checkpoints.read(tx, full_poll_name(tournament.id))
+    begun_at = 0 if full_poll is None else full_poll["begun_at"]
     overdue_at = tournament.ends_at + OVERDUE_MS
     event_over_at = completed_at or (overdue_at if overdue_at < after else None)
-    cutoffs = [cutoff_at for _, _, status, cutoff_at, _ in contests if status is not None and status not in _ENDED]
+    cutoffs = [cutoff_at for _, status, cutoff_at, _ in contests if status not in _ENDED]
     owed = [cutoff_at for cutoff_at in cutoffs if cutoff_at is not None and cutoff_at >= begun_at]
     over_at = None
     if event_over_at is not None and not cutoffs:
