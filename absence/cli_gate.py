@@ -24,7 +24,9 @@ _DATE = click.DateTime(["%Y-%m-%d"])
 @click.argument("runs", nargs=-1, required=True, type=_FOLDER, metavar="RUN...")
 @click.option("--policy", default="iteration06", show_default=True, metavar="FILE",
               help="The policy: a YAML file, or a shipped one by its name.")  # fmt: skip
-@click.option("--today", type=_DATE, help="The date (UTC) that deferrals are held against; today by default.")
+@click.option(
+    "--today", type=_DATE, metavar="DATE", help="The date (UTC) that deferrals are held against; today by default."
+)
 @click.option("--tree", type=_FOLDER, default=ROOT, help="The root of what is to be closed; this tree by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write decision.json and decision.md here.")
 @click.option("--no-record", is_flag=True, help="Keep no copy of the decision in the run root.")
