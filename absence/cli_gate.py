@@ -28,7 +28,9 @@ _DATE = click.DateTime(["%Y-%m-%d"])
               help="The policy: a YAML file, or a shipped one by its name.")  # fmt: skip
 @BASELINE()
 @RAILS
-@click.option("--today", type=_DATE, help="The date (UTC) that deferrals are held against; today by default.")
+@click.option(
+    "--today", type=_DATE, metavar="DATE", help="The date (UTC) that deferrals are held against; today by default."
+)
 @click.option("--tree", type=_FOLDER, default=ROOT, help="The root of what is to be closed; this tree by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write decision.json and decision.md here.")
 @click.option(

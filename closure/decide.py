@@ -35,7 +35,7 @@ def decide(policy: Policy, runs: Sequence[Run], house: House, today: datetime.da
             blockers += [Blocker(criterion.id, phase, missing, where) for missing, where in lacking]
         elif deferred.until < today:
             missing = f"was put off until {deferred.until} ({deferred.reason}), and is not proven"
-            blockers.append(Blocker(criterion.id, phase, missing, f"{policy.path}: {criterion.id}"))
+            blockers.append(Blocker(criterion.id, phase, missing, f"{policy.path.name}: {criterion.id}"))
         else:
             deferrals.append(
                 Deferral(criterion.id, phase, criterion.claim, deferred.reason, deferred.by, str(deferred.until))
@@ -67,7 +67,7 @@ def _held(
             chosen += [run for run in some if run not in chosen]
             if not some:
                 bearing = f" with the fingerprint {wanted.fingerprint}" if wanted.fingerprint else ""
-                absent.append((f"no run of {pattern}{bearing} was given", f"the set {name} of {policy.path}"))
+                absent.append((f"no run of {pattern}{bearing} was given", f"{policy.path.name}: sets"))
     if absent:
         return None, absent
     all_shown = shown(criterion, chosen, house)
