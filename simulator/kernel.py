@@ -187,7 +187,11 @@ class Task(Event, Origin, Generic[T]):
     `awaited` says that somebody takes its exception; otherwise that is a failure of the process, or of the world.
     """
 
-    __slots__ = ("_awaited", "_coro", "_incarnation", "_name", "_nth", "_parent", "lane")
+    # Read or written whenever it goes on, so at fixed places; what is seldom asked for has the dictionary of an Event.
+    __slots__ = (
+        "_awaited", "_coro", "_incarnation", "_name", "_nth", "_parent", "_value", "callbacks", "cause", "env", "lane",
+        "names", "scheduled",
+    )  # fmt: skip
     env: Kernel
     _ok = True
 
@@ -203,6 +207,8 @@ class Task(Event, Origin, Generic[T]):
         self.callbacks = []
         self._coro, self._name, self._incarnation, self._awaited = coro, name, incarnation, awaited
         self._parent: Origin | None = None
+        self._value = PENDING
+        self.scheduled = 0
 
     @cached_property
     def key(self) -> int:  # type: ignore[override]
