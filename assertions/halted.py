@@ -20,7 +20,6 @@ GUARD = "guard"
 
 STANDS = frozenset({
     "absence.access_log",
-    "absence.acts_in_steps",
     "absence.changes_trace_to_the_system",
     "absence.database_sessions",
     "absence.fingerprints_constant",
@@ -50,7 +49,8 @@ STANDS = frozenset({
     "settlement.executed_packs_are_linked",
     "settlement.waits_for_official_scores",
 })  # fmt: skip
-"""Assertions about what must never be at any instant. All others are about what is so in the end."""
+"""Assertions about what must never be at any instant. All others are about what is so in the end, once what was on its
+way has come: a step that has acted, say, is put on record after that."""
 
 
 def as_far_as_it_went(result: Result, halt: Halt) -> Result:
