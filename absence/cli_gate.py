@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from absence import publishing
-from absence.deciding import conclude
+from absence.deciding import conclude, frozen_where_corrupt, record
 from absence.errors import reported
 from absence.gate_baseline import BASELINE, RAILS, with_baseline
-from absence.locking import Wanted, lock_options, writing
+from absence.locking import Wanted, lock_options
 
 if TYPE_CHECKING:
     from closure.house import House
@@ -73,18 +73,17 @@ def gate(
         from closure.policy import load
         from closure.runs import opened
         from closure.telling import lines, markdown
-        from evidence import store
 
         loaded = load(policy)
-        found = opened(runs)
+        with frozen_where_corrupt():
+            found = opened(runs)
         date = today.date() if today else datetime.datetime.now(datetime.UTC).date()
         decision = decide(loaded, found, _house(tree), date)
         if baseline is not None:
-            decision = with_baseline(decision, found, baseline, rails)
+            with frozen_where_corrupt():
+                decision = with_baseline(decision, found, baseline, rails)
         if not no_record:
-            root = found[0].path.parent
-            with writing(root, lock):
-                store.record(root, decision.to_json())
+            record(decision, found[0].path.parent, lock)
         conclude(decision, lines(decision), markdown(decision), out, ci, as_json)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from absence.deciding import conclude
+from absence.deciding import conclude, frozen_where_corrupt, record
 from absence.errors import reported
 from absence.gate_baseline import BASELINE, RAILS, RUN_DIR
+from absence.locking import Wanted, lock_options
 
 
 @click.command()
@@ -19,10 +20,12 @@ from absence.gate_baseline import BASELINE, RAILS, RUN_DIR
               help="An earlier decision that held: look at its blockers alone, and carry over the rest.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="BLOCKER", help="With --reopen: only this blocker (repeatable).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write decision.json and decision.md here.")
+@click.option("--no-record", is_flag=True, help="Keep no copy of the decision in the run root of RUN.")
+@lock_options
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
 def score(
     run_dir: Path, baseline: Path, rails: Path | None, reopen: Path | None, only: tuple[str, ...], out: Path | None,
-    as_json: bool,
+    no_record: bool, lock: Wanted, as_json: bool,
 ) -> None:  # fmt: skip
     """Score the candidate RUN against a baseline: UNLOCK (exit 0), or HOLD_REOPEN (10) and every blocker.
 
@@ -43,8 +46,11 @@ def score(
         from closure.reopen import reopen as reopened
 
         loaded = rails_of.load(rails or rails_of.DEFAULT)
-        if reopen is not None:
-            decision = reopened(reopen, only, run_dir, baseline, loaded)
-        else:
-            decision = decide(run_dir, baseline, loaded)
+        with frozen_where_corrupt():
+            if reopen is not None:
+                decision = reopened(reopen, only, run_dir, baseline, loaded)
+            else:
+                decision = decide(run_dir, baseline, loaded)
+        if not no_record:
+            record(decision, run_dir.absolute().parent, lock)
         conclude(decision, scored.lines(decision), scored.markdown(decision), out, None, as_json)

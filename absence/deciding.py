@@ -1,20 +1,45 @@
-"""How a command ends that came to a decision: it is printed, written, told to CI, and makes the exit code."""
+"""How a command comes to a decision about runs, and ends: it is kept, printed, written, told to CI, and makes the exit
+code."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from absence.exit_codes import ExitCode
+from absence.locking import Wanted, writing
 from absence.publishing import decision_to
 
 if TYPE_CHECKING:
     from closure.decision import Decision
+
+
+@contextmanager
+def frozen_where_corrupt() -> Iterator[None]:
+    """A run that is not what was written freezes the root that it stands in, as `absence verify` does."""
+    from absence import incidents
+    from closure.runs import NotVerified
+
+    try:
+        yield
+    except NotVerified as found:
+        for path in dict.fromkeys(path for path, _ in found.problems):
+            incidents.corrupt(path, [str(problem) for at, problem in found.problems if at == path])
+        raise
+
+
+def record(decision: Decision, root: Path, lock: Wanted) -> None:
+    """Keep a decision in the run root, so that what it was made of is not pruned. Raises as `writing` does."""
+    from evidence import store
+
+    with writing(root, lock):
+        store.record(root, decision.to_json())
 
 
 def conclude(

@@ -160,10 +160,6 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ],
     ),
     "closure.reopen.NotReopened": lambda e: (ExitCode.DATA_INVALID, e.reasons),
-    "closure.sample.Altered": lambda e: (
-        ExitCode.STATE_CORRUPT,
-        [f"{e.path} does not verify:", *(f"  {problem}" for problem in e.problems)],
-    ),
     "absence.replaying.PlanAltered": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "absence.covering.RunFailed": lambda e: (e.code, e.lines),
     "absence.progress.OverBudget": lambda e: (ExitCode.INCONCLUSIVE, [str(e)]),

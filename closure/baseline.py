@@ -36,7 +36,7 @@ class NotComparable(Exception):
 
 
 def decide(candidate: Path, baseline: Path, rails: Rails) -> Decision:
-    """UNLOCK or HOLD_REOPEN, with every figure. Raises NotARun, Altered, NotComparable, BookDamaged."""
+    """UNLOCK or HOLD_REOPEN, with every figure. Raises NotARun, NotVerified, NotComparable, BookDamaged."""
     now, then = compared(candidate, baseline, rails.model)
     figures, blockers = _score(now, then, rails.model)
     outcome = Outcome.HOLD_REOPEN if blockers else Outcome.UNLOCK
