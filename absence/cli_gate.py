@@ -83,7 +83,7 @@ def gate(
             with frozen_where_corrupt():
                 decision = with_baseline(decision, found, baseline, rails)
         if not no_record:
-            record(decision, found[0].path.parent, lock)
+            record(decision, found[0].path.absolute().parent, lock)
         conclude(decision, lines(decision), markdown(decision), out, ci, as_json)
 
 
