@@ -267,10 +267,7 @@ def test_an_assertion_that_is_gone_since_is_news(
 
 def test_the_same_difference_by_the_same_code_is_corruption(small_run: Ran, stricter: None) -> None:
     found = verifying.check(small_run.path)
-    assert [problem.where for problem in found.problems] == [
-        "payouts.not_on_sundays",
-        "payouts.exactly_once",
-    ]
+    assert [problem.where for problem in found.problems] == ["payouts.exactly_once", "payouts.not_on_sundays"]
     assert found.news == []
 
 
