@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,5 +58,7 @@ def _directory(out: Path | None) -> Iterator[Path]:
     if out is not None:
         yield out
         return
-    with tempfile.TemporaryDirectory(prefix="absence-smoke-") as temporary:
+    from tempfile import TemporaryDirectory  # which takes a while to load
+
+    with TemporaryDirectory(prefix="absence-smoke-") as temporary:
         yield Path(temporary)

@@ -22,7 +22,6 @@ from evidence.run import Evidence
 from evidence.writer import Published, RunWriter
 from reports import tell, write_all
 from reports.story import Story
-from simulator.guard import Guard
 from simulator.onlookers import Onlooker
 from simulator.opening import Opener, embedded
 from simulator.operations import NONE
@@ -58,6 +57,8 @@ def simulate_into(
     with stages.measure("simulate"), writer.open(SNAPSHOTS) as lines:
         onlookers: list[Onlooker] = [Snapshots(plan.starts_at, lines.write)]
         if halt_on_anomaly:
+            from simulator.guard import Guard
+
             onlookers.append(Guard(plan.starts_at, operations))
         journal = JournalWriter(writer.journal)
         work = simulate(plan, journal, writer.books, progress, operations, opener, onlookers, stages.lanes)
