@@ -100,6 +100,7 @@ def test_a_replay_as_json_says_what_agreed(small_run: Ran) -> None:
         "reproduced": True,
         "digest": manifest(small_run.path).digest,
         "events": events,
+        "snapshots": len((small_run.path / "snapshots.jsonl").read_bytes().splitlines()),
         "same_code": True,
         "differing_books": [],
     }
