@@ -98,8 +98,9 @@ def _write(root: Path, run_dir: Path | None, code: int, lines: list[str], trace:
 
 def _run(run_dir: Path) -> dict[str, str]:
     """Which run it is about; its identity "" where a damaged manifest does not say."""
+    manifest = run_dir / MANIFEST
     try:
-        identity = str(json.loads((run_dir / MANIFEST).read_bytes())["identity"])
+        identity = str(json.loads(manifest.read_bytes())["identity"]) if manifest.is_file() else ""
     except (OSError, ValueError, KeyError, TypeError):
         identity = ""
     path = run_dir.absolute()

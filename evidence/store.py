@@ -108,6 +108,8 @@ def _look(path: Path) -> Run | str:
 
 def _begun(path: Path) -> float:
     try:
+        if not (path / LOG).is_file():
+            raise ValueError
         with (path / LOG).open("rb") as file:
             first = json.loads(file.readline())
             return float(first["started"]) if "started" in first else datetime.fromisoformat(first["at"]).timestamp()
@@ -116,7 +118,9 @@ def _begun(path: Path) -> float:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Raises ValueError for what is no JSON object."""
+    """Raises ValueError for what is no JSON object, and for a pipe, which would keep its reader waiting."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is not a plain file")
     told = json.loads(path.read_bytes())
     if not isinstance(told, dict):
         raise ValueError(f"{path.name} is no JSON object")

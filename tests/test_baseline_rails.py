@@ -67,8 +67,10 @@ must_not_grow:
     )
     told = absence("score", base.path, "--baseline", base.path, "--rails", path)
     assert told.exit_code == 20
-    assert [line.removeprefix(f"{path}:") for line in told.stderr.splitlines()] == [
-        "2:14: item 1: expected 'scenario', 'seed', 'days' or 'plan', got 'scenery'",
+    *said, incident = told.stderr.splitlines()
+    assert incident.startswith("Incident: ")
+    assert [line.removeprefix(f"{path}:") for line in said] == [
+        "2:14: item 1: expected 'scenario', 'seed', 'days' or 'plan', got 'scenery' (did you mean scenario?)",
         "3:30: slower_by_percent: input should be greater than or equal to 0, got -1",
         "3:62: item 1: a target says at_most_s, reduced_by_percent or both",
         "5:19: there is no book platform.entires (did you mean platform.entries?)",

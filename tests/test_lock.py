@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ STALE: dict[str, tuple[dict[str, Any], str, bool]] = {
     "out of time": ({"started_at": ago(601)}, "its time to live, 600 s, is over", False),
     "out of time elsewhere": ({"started_at": ago(601), **OTHER_HOST}, "its time to live, 600 s, is over", False),
 }
-LIVING: dict[str, dict[str, Any]] = {
-    "at work": {},
-    "nearly out of time": {"started_at": ago(500)},
-    "on another host": OTHER_HOST,
-    "on another host, with a number that is nobody's here": {**OTHER_HOST, "pid": 2**22, "boot": "0" * 36},
-    "in another container": {"pid": 2**22, "pid_space": "pid:[1]"},
+LIVING: dict[str, Callable[[], dict[str, Any]]] = {
+    "at work": dict,
+    "nearly out of time": lambda: {"started_at": ago(500)},
+    "on another host": lambda: OTHER_HOST,
+    "on another host, with a number that is nobody's here": lambda: {**OTHER_HOST, "pid": 2**22, "boot": "0" * 36},
+    "in another container": lambda: {"pid": 2**22, "pid_space": "pid:[1]"},
 }
+"""What is changed of a lock, as of the test: it is collected minutes earlier."""
 
 
 def at_it(*arguments: str | Path) -> Told:
@@ -166,8 +168,8 @@ def test_of_many_that_break_the_same_stale_lock_one_has_the_root_then(tmp_path: 
 
 
 @pytest.mark.parametrize("changed", LIVING.values(), ids=LIVING)
-def test_a_lock_whose_owner_may_live_is_never_broken(tmp_path: Path, changed: dict[str, Any]) -> None:
-    theirs = locked(tmp_path, **changed)
+def test_a_lock_whose_owner_may_live_is_never_broken(tmp_path: Path, changed: Callable[[], dict[str, Any]]) -> None:
+    theirs = locked(tmp_path, **changed())
     held = lock.found(tmp_path)
     assert held is not None
     assert (held.owner, held.stale) == (theirs, None)

@@ -36,7 +36,7 @@ from tests.support.tampering import (
 
 KINDS = (
     "manifest.json", "plan.json", "journal.jsonl", "verdict.json", "report.html", "report.md", "junit.xml",
-    "trace.json", "ledger.beancount", "log.jsonl", "books/platform.audit_log.parquet",
+    "trace.json", "ledger.beancount", "log.jsonl", "snapshots.jsonl", "books/platform.audit_log.parquet",
     "books/platform.ledger_postings.parquet", "books/operator.notebook.parquet",
 )  # fmt: skip
 """A file of every kind: books with many rows, with few, and with none."""
