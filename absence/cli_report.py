@@ -41,6 +41,7 @@ def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> No
         from absence.verifying import Checked, expect_run
         from assertions.judge import judge
         from evidence import atomic
+        from evidence.layout import VERDICT
         from evidence.run import Evidence
         from evidence.verify import verify as problems_of
         from reports import tell, write_all
@@ -62,7 +63,7 @@ def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> No
                 evidence, story, lambda name, content: atomic.write(target / name, content), replay_command=replay,
                 run_name=run_dir.resolve().name, coverage=of_run(evidence),
             )  # fmt: skip
-            atomic.write(out / "verdict.json", verdict.to_json().encode())
+            atomic.write(out / VERDICT, verdict.to_json().encode())
         if as_json:
             click.echo(verdict.to_json(), nl=False)
         else:

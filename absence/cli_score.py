@@ -8,8 +8,9 @@ import click
 
 from absence.deciding import conclude, frozen_where_corrupt, record
 from absence.errors import reported
-from absence.gate_baseline import BASELINE, RAILS, RUN_DIR
+from absence.gate_baseline import BASELINE, RAILS
 from absence.locking import Wanted, lock_options
+from absence.opening import RUN_DIR
 
 
 @click.command()
@@ -44,13 +45,15 @@ def score(
         from closure import scored
         from closure.baseline import decide
         from closure.reopen import reopen as reopened
+        from closure.runs import Run
 
         loaded = rails_of.load(rails or rails_of.DEFAULT)
         with frozen_where_corrupt():
-            if reopen is not None:
-                decision = reopened(reopen, only, run_dir, baseline, loaded)
-            else:
-                decision = decide(run_dir, baseline, loaded)
+            candidate, then = Run.verified(run_dir), Run.verified(baseline)
+        if reopen is not None:
+            decision = reopened(reopen, only, candidate, then, loaded)
+        else:
+            decision = decide(candidate, then, loaded)
         if not no_record:
             record(decision, run_dir.absolute().parent, lock)
         conclude(decision, scored.lines(decision), scored.markdown(decision), out, None, as_json)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from absence.opening import RUN_DIR
+
 if TYPE_CHECKING:
     from closure.decision import Decision
     from closure.runs import Run
 
-RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 RAILS = click.option(
     "--rails", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
     help="What a candidate is held to, in the place of the shipped rails.",
@@ -35,11 +36,12 @@ def with_baseline(decision: Decision, runs: Sequence[Run], baseline: Path, rails
     from closure import rails as rails_of
     from closure.baseline import decide
     from closure.decision import Outcome
-    from evidence.run import Evidence
+    from closure.runs import Run
 
-    plan = Evidence.open(baseline).plan_sha256
+    then = Run.verified(baseline)
+    plan = then.evidence.plan_sha256
     candidate = next((run for run in runs if run.evidence.plan_sha256 == plan), runs[0])
-    scored = decide(candidate.path, baseline, rails_of.load(rails or rails_of.DEFAULT))
+    scored = decide(candidate, then, rails_of.load(rails or rails_of.DEFAULT))
     blockers = [*decision.blockers, *scored.blockers]
     outcome = decision.outcome if not scored.blockers else Outcome.HOLD
     return replace(decision, outcome=outcome, blockers=blockers, baseline=scored.baseline, figures=scored.figures)

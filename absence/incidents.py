@@ -20,8 +20,8 @@ from absence import command_line
 from absence.command_line import DEFAULT_ROOT
 from absence.exit_codes import ExitCode
 from evidence import atomic, freezing
-from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, versions
-from evidence.sweeping import INCIDENTS
+from evidence.layout import BOOK_DIRECTORY, INCIDENTS, JOURNAL, MANIFEST, PLAN
+from evidence.manifest import versions
 
 VERSION = 1
 _TOLD = "absence.told"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import absence
+from evidence.layout import ALERTS, RUNBOOKS
 
 if TYPE_CHECKING:
     from simulator.operations import Operations
 
 ROOT = Path(absence.__file__).parent.parent
-RUNBOOKS, ALERTS = "runbooks", "alerts"
 
 
 @cache

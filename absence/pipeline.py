@@ -16,7 +16,7 @@ from absence.operations import shipped
 from absence.run_log import Stages as Stages
 from assertions.judge import judge
 from evidence.journal import JournalWriter
-from evidence.manifest import SNAPSHOTS
+from evidence.layout import LOG, SNAPSHOTS, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import Published, RunWriter
@@ -27,8 +27,6 @@ from simulator.opening import Opener, embedded
 from simulator.operations import NONE
 from simulator.run import Progress, Work, simulate
 from simulator.snapshots import Snapshots
-
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def execute(
         with stages.measure("judge") as judged:
             verdict = judge(evidence)
             judged.rc = BY_STATUS[verdict.status.value]
-        writer.write("verdict.json", verdict.to_json().encode())
+        writer.write(VERDICT, verdict.to_json().encode())
         announce("reporting")
         with stages.measure("report"):
             story = tell(evidence, verdict)

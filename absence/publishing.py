@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from absence.operations import ROOT, RUNBOOKS
+from absence.operations import ROOT
+from evidence.layout import RUNBOOKS
 
 if TYPE_CHECKING:
     from reports.annotations import Note

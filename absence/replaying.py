@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from absence.fingerprint import code_fingerprint
-from absence.operations import ALERTS, RUNBOOKS, in_force
+from absence.operations import in_force
 from absence.until import Until
 from evidence.journal import JournalWriter
-from evidence.manifest import JOURNAL, PLAN, SNAPSHOTS, file_sha256
+from evidence.layout import ALERTS, JOURNAL, PLAN, RUNBOOKS, SNAPSHOTS
+from evidence.manifest import file_sha256
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from reports.words import instant

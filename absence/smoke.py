@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from absence.errors import explain
 from absence.exit_codes import BY_STATUS, ExitCode
+from evidence.layout import VERDICT
 
 if TYPE_CHECKING:
     from absence.pipeline import RunOutcome
@@ -200,7 +201,7 @@ def _gate(bench: Bench) -> str:
     from assertions.judge import Verdict
     from assertions.model import Status
 
-    verdict = Verdict.from_json((bench.run_dir / "verdict.json").read_bytes())
+    verdict = Verdict.from_json((bench.run_dir / VERDICT).read_bytes())
     held = [result.id for result in verdict.results if result.status in (Status.FAIL, Status.INCONCLUSIVE)]
     if held or verdict.status is not Status.PASS:
         raise CheckFailed(ExitCode.BUSINESS_REJECT, f"would not close: {', '.join(held) or verdict.status.value}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evidence import verify
-from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, ManifestBroken
+from evidence.layout import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
+from evidence.manifest import ManifestBroken
 from evidence.run import NotARun
 from evidence.verify import Problem
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from assertions.judge import Verdict, judge
 from assertions.model import Finding, Result, Status, merge, status_of
+from evidence.layout import VERDICT
 from evidence.run import Evidence
 from evidence.verify import Problem, is_plain, printable
-
-VERDICT = "verdict.json"
 
 
 @dataclass(slots=True)

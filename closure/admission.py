@@ -15,7 +15,7 @@ from closure.decision import Figure
 from closure.rails import Admission
 
 if TYPE_CHECKING:
-    from closure.sample import Sample
+    from closure.runs import Run
 
 DAY_MS, MINUTE_MS = 86_400_000, 60_000
 GAP_MS = 60 * MINUTE_MS
@@ -50,7 +50,7 @@ class Window:
         return self.receipts > 0 and self.verdicts.get(DUPLICATE, 0) == self.receipts
 
 
-def window(run: Sample, rails: Admission) -> Window:
+def window(run: Run, rails: Admission) -> Window:
     """Raises BookDamaged."""
     begins = run.plan.starts_at
     from_at = begins + int((rails.from_day or 0) * DAY_MS)

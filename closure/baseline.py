@@ -14,14 +14,14 @@ from closure import admission, counting, timings
 from closure.decision import Blocker, Decision, Figure, Outcome
 from closure.rails import Counted, Rails, RailsModel
 from closure.relaxed import Relaxed, policy_relaxations, relaxations
-from closure.sample import Sample
+from closure.runs import Run
+from evidence.layout import DECISIONS, LOG
 
 if TYPE_CHECKING:
     from assertions.model import Result
 
 PHASE = "baseline"
 DAY_MS = 86_400_000
-DECISIONS = "decisions"
 EXPLAINED = {admission.DUPLICATES_ONLY: (admission.RATIO, admission.RATE, "unchanged.receipts")}
 """Blocker → others that say the same of the same receipts."""
 WORSE = {"PASS": (), "NOT_APPLICABLE": ("INCONCLUSIVE", "FAIL"), "INCONCLUSIVE": ("FAIL",), "FAIL": ()}
@@ -35,32 +35,28 @@ class NotComparable(Exception):
         self.candidate, self.baseline, self.differences = candidate, baseline, differences
 
 
-def decide(candidate: Path, baseline: Path, rails: Rails) -> Decision:
-    """UNLOCK or HOLD_REOPEN, with every figure. Raises NotARun, NotVerified, NotComparable, BookDamaged."""
-    now, then = compared(candidate, baseline, rails.model)
-    figures, blockers = _score(now, then, rails.model)
+def decide(candidate: Run, baseline: Run, rails: Rails) -> Decision:
+    """UNLOCK or HOLD_REOPEN, with every figure. Raises NotComparable, BookDamaged."""
+    check_comparable(candidate, baseline, rails.model)
+    found = list(held(candidate, baseline, rails.model))
+    blockers = unexplained(found)
     outcome = Outcome.HOLD_REOPEN if blockers else Outcome.UNLOCK
+    figures = [figure for one in found for figure in one.figures]
     return Decision(
-        outcome, rails.model.name, rails.sha256, [now.used()], blockers, baseline=then.used(), figures=figures
+        outcome, rails.model.name, rails.sha256, [candidate.used()], blockers, baseline=baseline.used(), figures=figures
     )
 
 
-def score(candidate: Path, baseline: Path, rails: Rails) -> tuple[list[Figure], list[Blocker]]:
-    """Raises as `decide` does."""
-    return _score(*compared(candidate, baseline, rails.model), rails.model)
-
-
-def compared(candidate: Path, baseline: Path, rails: RailsModel) -> tuple[Sample, Sample]:
-    if candidate.resolve() == baseline.resolve():
-        raise NotComparable(candidate, baseline, ["they are one and the same directory"])
-    now, then = Sample(candidate), Sample(baseline)
-    differences = [told for told in _differences(now, then) if told.split()[0] in rails.comparable]
+def check_comparable(candidate: Run, baseline: Run, rails: RailsModel) -> None:
+    """Raises NotComparable."""
+    if candidate.path.resolve() == baseline.path.resolve():
+        raise NotComparable(candidate.path, baseline.path, ["they are one and the same directory"])
+    differences = [told for told in _differences(candidate, baseline) if told.split()[0] in rails.comparable]
     if differences:
-        raise NotComparable(candidate, baseline, differences)
-    return now, then
+        raise NotComparable(candidate.path, baseline.path, differences)
 
 
-def _differences(now: Sample, then: Sample) -> Iterator[str]:
+def _differences(now: Run, then: Run) -> Iterator[str]:
     """Each begins with what `comparable` calls it."""
     plans = then.plan, now.plan
     facts = {
@@ -74,11 +70,6 @@ def _differences(now: Sample, then: Sample) -> Iterator[str]:
             yield f"{name} {was} in the baseline, {is_now} in the candidate"
 
 
-def _score(now: Sample, then: Sample, rails: RailsModel) -> tuple[list[Figure], list[Blocker]]:
-    found = list(held(now, then, rails))
-    return [figure for one in found for figure in one.figures], unexplained(found)
-
-
 class Held(NamedTuple):
     """What one rail comes to: its blocker has its id."""
 
@@ -87,7 +78,7 @@ class Held(NamedTuple):
     blocker: Blocker | None
 
 
-def held(now: Sample, then: Sample, rails: RailsModel, within: Collection[str] = ()) -> Iterator[Held]:
+def held(now: Run, then: Run, rails: RailsModel, within: Collection[str] = ()) -> Iterator[Held]:
     """Every rail, or those whose ids begin with one of `within`. Raises BookDamaged."""
     sections: dict[str, Callable[[], Iterator[Held]]] = {
         "runtime": lambda: _runtime(now, then, rails),
@@ -118,20 +109,20 @@ def _told(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _runtime(now: Sample, then: Sample, rails: RailsModel) -> Iterator[Held]:
+def _runtime(now: Run, then: Run, rails: RailsModel) -> Iterator[Held]:
     if rails.runtime is not None:
         for figure in timings.gate(now.timings, then.timings, rails.runtime):
-            yield _single(figure, str(now.path / timings.LOG))
+            yield _single(figure, str(now.path / LOG))
 
 
-def _admission(now: Sample, then: Sample, rails: RailsModel) -> Iterator[Held]:
+def _admission(now: Run, then: Run, rails: RailsModel) -> Iterator[Held]:
     if rails.admission is not None:
         windows = [admission.window(run, rails.admission) for run in (now, then)]
         for figure in admission.gate(windows[0], windows[1], rails.admission):
             yield _single(figure, f"{now.path}/books/platform.ingestion_receipts.parquet")
 
 
-def _counts(section: str, rails: dict[str, Counted], now: Sample, then: Sample) -> Iterator[Held]:
+def _counts(section: str, rails: dict[str, Counted], now: Run, then: Run) -> Iterator[Held]:
     may_fall = section == "must_not_grow"
     for name, counted in rails.items():
         id = f"{section}.{name}"
@@ -151,7 +142,7 @@ def _counts(section: str, rails: dict[str, Counted], now: Sample, then: Sample) 
 
 
 def _both_alike(
-    was: dict[str, int], is_now: dict[str, int], now: Sample, then: Sample
+    was: dict[str, int], is_now: dict[str, int], now: Run, then: Run
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Without the assertions whose status has changed: that is told as such."""
     statuses = [{result.id: result.status for result in run.verdict.results} for run in (then, now)]
@@ -160,7 +151,7 @@ def _both_alike(
     return before, after
 
 
-def _verdicts(now: Sample, then: Sample) -> Iterator[Held]:
+def _verdicts(now: Run, then: Run) -> Iterator[Held]:
     """Every assertion, each run judged by today's: what was kept has to stay so, and nothing new may break."""
     results = {result.id: result for result in now.verdict.results}
     for before in then.verdict.results:
@@ -184,7 +175,7 @@ def _new_errors(before: Result, after: Result) -> Iterator[str]:
     yield from (one for one in after.missing if one not in known)
 
 
-def _relaxed(now: Sample, then: Sample, rails: RailsModel) -> Iterator[Held]:
+def _relaxed(now: Run, then: Run, rails: RailsModel) -> Iterator[Held]:
     found = [*relaxations(now, then), *_policies(now, then)]
     for one in found:
         is_agreed = one.id in rails.agreed
@@ -195,14 +186,14 @@ def _relaxed(now: Sample, then: Sample, rails: RailsModel) -> Iterator[Held]:
         yield Held(one.id, [figure], None if is_agreed else blocker)
 
 
-def _policies(now: Sample, then: Sample) -> Iterator[Relaxed]:
+def _policies(now: Run, then: Run) -> Iterator[Relaxed]:
     """Where the gate has decided on both runs by one policy: was that relaxed? The decisions lie in the run roots."""
     before, after = ({one.policy: one for one in _decisions(run)} for run in (then, now))
     for policy in sorted(before.keys() & after.keys()):
         yield from policy_relaxations(after[policy], before[policy])
 
 
-def _decisions(run: Sample) -> Iterator[Decision]:
+def _decisions(run: Run) -> Iterator[Decision]:
     """What the gate decided that this run was part of, the latest last."""
     kept = (run.path.parent / DECISIONS).glob("*.json")
     for path in sorted(kept, key=lambda path: (path.stat().st_mtime_ns, path.name)):

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from closure.rails import Counted
+from evidence.layout import LOG, PLAN, VERDICT
 
 if TYPE_CHECKING:
-    from closure.sample import Sample
+    from closure.runs import Run
 
 ALL = "all"
 Test = Callable[[Any], bool]
 
 
-def count(run: Sample, counted: Counted) -> dict[str, int]:
+def count(run: Run, counted: Counted) -> dict[str, int]:
     """The counts by value; under ALL where it is not counted by anything. Raises BookDamaged."""
     if counted.book is not None:
         return _rows(run, counted)
@@ -31,10 +32,10 @@ def where(counted: Counted) -> str:
         return f"books/{counted.book}.parquet"
     if counted.journal:
         return "journal.jsonl"
-    return "plan.json" if counted.plan else "verdict.json" if counted.verdict else "log.jsonl"
+    return PLAN if counted.plan else VERDICT if counted.verdict else LOG
 
 
-def _named(run: Sample, counted: Counted) -> Iterator[str]:
+def _named(run: Run, counted: Counted) -> Iterator[str]:
     if counted.journal:
         kinds = run.kinds
         for kind, times in kinds.items():
@@ -46,13 +47,13 @@ def _named(run: Sample, counted: Counted) -> Iterator[str]:
         yield from (phase for phase, rc in run.timings.rc.items() if rc)
 
 
-def _seen(run: Sample) -> Iterator[tuple[str, int]]:
+def _seen(run: Run) -> Iterator[tuple[str, int]]:
     for result in run.verdict.results:
         yield f"{result.id} saw", result.saw
         yield f"{result.id} owed", result.owed
 
 
-def _rows(run: Sample, counted: Counted) -> dict[str, int]:
+def _rows(run: Run, counted: Counted) -> dict[str, int]:
     assert counted.book is not None
     tests = {column: _test(condition) for column, condition in counted.where.items()}
     columns = list(dict.fromkeys([*tests, *filter(None, (counted.by, counted.sum))]))

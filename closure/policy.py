@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from evidence.schemas import BOOKS
 from located import Invalid, did_you_mean
@@ -191,12 +191,7 @@ def load(path_or_name: str | Path = DEFAULT) -> Policy:
         data = reading.values(raw)
     except Invalid as invalid:
         raise PolicyInvalid(invalid.errors) from invalid
-    model: PolicyModel | None = None
-    try:
-        model = PolicyModel.model_validate(data)
-    except ValidationError as wrong:
-        for error in wrong.errors(include_url=False):
-            reading.explain(error, PolicyModel)
+    model = reading.checked(data, PolicyModel)
     _Names(reading, data).check()
     if reading.errors or model is None:
         raise PolicyInvalid(list(dict.fromkeys(reading.errors)))

@@ -18,7 +18,7 @@ from closure.house import House
 from closure.policy import Covered, Criterion, Documents, File, Rows, Shape
 from closure.runs import Run
 from evidence.books import book_path
-from evidence.manifest import BOOK_DIRECTORY
+from evidence.layout import BOOK_DIRECTORY
 
 if TYPE_CHECKING:
     from reports.coverage import Coverage

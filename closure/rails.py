@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from evidence.schemas import BOOKS, Column
@@ -117,12 +117,7 @@ def load(path: Path = DEFAULT) -> Rails:
         raise RailsInvalid([Located(str(path), 1, 1, f"cannot be read: {refused.strerror}")]) from refused
     except Invalid as invalid:
         raise RailsInvalid(invalid.errors) from invalid
-    model: RailsModel | None = None
-    try:
-        model = RailsModel.model_validate(data)
-    except ValidationError as wrong:
-        for error in wrong.errors(include_url=False):
-            reading.explain(error, RailsModel)
+    model = reading.checked(data, RailsModel)
     for loc, message in _unknown(data):
         reading.add(loc, message)
     if reading.errors or model is None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from closure.decision import Decision
+from evidence.layout import ALERTS, RUNBOOKS
 
 if TYPE_CHECKING:
     from assertions.judge import Verdict
     from assertions.model import Result
-    from closure.sample import Sample
+    from closure.runs import Run
     from operations.runbooks import Runbook
     from operations.runbooks.document import Branch
 
-ALERTS, RUNBOOKS = "alerts", "runbooks"
 STRICTER = {("always_or_unreached", "always"), ("reachable", "sometimes")}
 """Changes of an assertion's kind, (from, to), after which it asks for more."""
 RULE_KEYS = ("expr", "for", "keep_firing_for", "labels")
@@ -35,7 +35,7 @@ class Relaxed(NamedTuple):
     where: str
 
 
-def relaxations(candidate: Sample, baseline: Sample) -> list[Relaxed]:
+def relaxations(candidate: Run, baseline: Run) -> list[Relaxed]:
     """In the order of their ids. Raises what reading runs raises."""
     found = [*_assertions(candidate, baseline), *_alerts(candidate, baseline), *_runbooks(candidate, baseline)]
     return sorted({one.id: one for one in reversed(found)}.values())
@@ -44,7 +44,7 @@ def relaxations(candidate: Sample, baseline: Sample) -> list[Relaxed]:
 # --- assertions ----------------------------------------------------------------------------------------------------
 
 
-def _assertions(candidate: Sample, baseline: Sample) -> Iterator[Relaxed]:
+def _assertions(candidate: Run, baseline: Run) -> Iterator[Relaxed]:
     """What the baseline was held to when it was made, against what today's assertions hold the same books to, and
     against what the candidate was held to when it was made."""
     if baseline.stated is None:
@@ -76,7 +76,7 @@ def _owes_less(old: Result, new: Result) -> bool:
 # --- alert rules ---------------------------------------------------------------------------------------------------
 
 
-def _alerts(candidate: Sample, baseline: Sample) -> Iterator[Relaxed]:
+def _alerts(candidate: Run, baseline: Run) -> Iterator[Relaxed]:
     then, now = (dict(_rules(run.evidence.documents(ALERTS))) for run in (candidate, baseline)[::-1])
     for name, (rule, file) in then.items():
         id, where = f"relaxed.alert.{name}", f"{ALERTS}/{file}"
@@ -113,7 +113,7 @@ def _line(value: Any) -> str:
 # --- runbooks ------------------------------------------------------------------------------------------------------
 
 
-def _runbooks(candidate: Sample, baseline: Sample) -> Iterator[Relaxed]:
+def _runbooks(candidate: Run, baseline: Run) -> Iterator[Relaxed]:
     then, now = (run.evidence.documents(RUNBOOKS) for run in (baseline, candidate))
     for file, text in then.items():
         id, where = f"relaxed.runbook.{file.removesuffix('.md')}", f"{RUNBOOKS}/{file}"

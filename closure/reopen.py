@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from closure.baseline import EXPLAINED, compared, held, unexplained
+from closure.baseline import EXPLAINED, check_comparable, held, unexplained
 from closure.decision import Decision, Outcome
 from closure.rails import Rails
+from closure.runs import Run
 from located import did_you_mean
 
 
@@ -23,30 +24,30 @@ class NotReopened(Exception):
         self.reasons = list(reasons)
 
 
-def reopen(before: Path, only: Iterable[str], candidate: Path, baseline: Path, rails: Rails) -> Decision:
+def reopen(before: Path, only: Iterable[str], candidate: Run, baseline: Run, rails: Rails) -> Decision:
     """Score `candidate` on the blockers `only` of the decision in the file `before` (all of them, if none is named),
     and carry everything else over. Raises NotReopened, and as `baseline.decide` does."""
     raw, earlier = _read(before)
     blocked = [blocker.id for blocker in earlier.blockers]
     named = list(dict.fromkeys(only)) or blocked
-    now, then = compared(candidate, baseline, rails.model)
+    check_comparable(candidate, baseline, rails.model)
     reasons = [f"{id} is no blocker of {before}{did_you_mean(id, blocked)}" for id in named if id not in blocked]
     if earlier.policy_sha256 != rails.sha256:
         reasons.append(f"{before} was made with other rails ({earlier.policy_sha256[:12]}…): score anew with these")
-    if earlier.baseline is not None and earlier.baseline.identity != then.manifest.identity:
+    if earlier.baseline is not None and earlier.baseline.identity != baseline.manifest.identity:
         reasons.append(f"{before} was made against another baseline, {earlier.baseline.path}: give that one")
     if reasons:
         raise NotReopened(reasons)
     # What a blocker has explained was not listed beside it: once it is gone, that has to hold too.
     looked_at = {*named, *(other for id in named for other in EXPLAINED.get(id, ()))}
-    found = list(held(now, then, rails.model, looked_at))
+    found = list(held(candidate, baseline, rails.model, looked_at))
     carried = [blocker for blocker in earlier.blockers if blocker.id not in looked_at]
     blockers = [*unexplained(found), *carried]
     fresh = {figure.id: figure for one in found for figure in one.figures}
     kept = [figure for figure in earlier.figures if figure.id not in fresh and not _is_of(figure.id, looked_at)]
     return Decision(
         Outcome.HOLD_REOPEN if blockers else Outcome.UNLOCK, rails.model.name, rails.sha256,
-        [now.used(), *earlier.runs], blockers, baseline=then.used(), figures=[*fresh.values(), *kept],
+        [candidate.used(), *earlier.runs], blockers, baseline=baseline.used(), figures=[*fresh.values(), *kept],
         carried=[blocker.id for blocker in carried], reopens=sha256(raw).hexdigest(),
     )  # fmt: skip
 

@@ -1,17 +1,20 @@
-"""The runs that a decision is made of: verified, judged anew, and asked for what they exercised.
+"""The runs that a decision is made of: verified, judged anew, and asked for what they exercised and took.
 
-Invariant: nothing here believes verdict.json; a verdict is what today's assertions say of the books.
+Invariant: nothing here believes verdict.json; a verdict is what today's assertions say of the books. What was stated is
+there to be held beside it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from closure import timings
 from closure.decision import RunUsed
-from evidence.manifest import MANIFEST
+from evidence.layout import ALERTS, MANIFEST, RUNBOOKS, VERDICT
 from evidence.run import Evidence, NotARun
 from evidence.verify import Problem, verify
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from assertions.model import Result
     from closure.coverage import Seen
 
-DOCUMENTS = ("runbooks", "alerts")
+DOCUMENTS = (RUNBOOKS, ALERTS)
 
 
 class NotVerified(Exception):
@@ -49,6 +52,14 @@ class Run:
         """The fingerprint of the code that ran."""
         return self.manifest.fingerprints.get("code", "")
 
+    @classmethod
+    def verified(cls, path: Path) -> Run:
+        """Raises NotARun and NotVerified."""
+        problems = verified(path)
+        if problems:
+            raise NotVerified([(path, problem) for problem in problems])
+        return cls(path)
+
     @cached_property
     def verdict(self) -> Verdict:
         return judged(self)
@@ -56,6 +67,25 @@ class Run:
     @cached_property
     def results(self) -> dict[str, Result]:
         return {result.id: result for result in self.verdict.results}
+
+    @cached_property
+    def stated(self) -> Verdict | None:
+        """What the assertions of its own code said, if that can be read."""
+        from assertions.judge import Verdict
+
+        try:
+            return Verdict.from_json((self.path / VERDICT).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    @cached_property
+    def timings(self) -> timings.Timings:
+        return timings.read(self.path)
+
+    @cached_property
+    def kinds(self) -> dict[str, int]:
+        """How many events of each kind its journal has."""
+        return dict(Counter(event.kind for event in self.evidence.journal(verify=False)))
 
     @cached_property
     def exercised(self) -> Seen:

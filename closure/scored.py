@@ -5,9 +5,8 @@ Invariant: the outcome comes first, then what stands in the way, then the figure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-
 from closure.decision import Decision, Figure
+from closure.tables import columns, markdown_rows
 
 SECTIONS = {
     "runtime": "Runtime, in seconds",
@@ -48,7 +47,7 @@ def figure_lines(decision: Decision) -> list[str]:
         told += ["", f"{title}: {len(figures)} figures, {len(broken)} do not hold"]
         shown = [one for one in figures if _is_worth(one)] if section in SHOWN_IN_FULL else broken
         told += (
-            _table([("", "baseline", "candidate", ""), *(_row(figure, section) for figure in shown)]) if shown else []
+            columns([("", "baseline", "candidate", ""), *(_row(figure, section) for figure in shown)]) if shown else []
         )
     return told
 
@@ -60,12 +59,12 @@ def markdown(decision: Decision) -> str:
         told += ["", f"A bounded rerun of the decision with SHA-256 `{decision.reopens}`."]
     runs = [("candidate", run) for run in decision.runs]
     runs += [("baseline", decision.baseline)] if decision.baseline else []
-    told += ["", *_rows(("", "run", "scenario", "seed", "verdict", "identity"), [
+    told += ["", *markdown_rows(("", "run", "scenario", "seed", "verdict", "identity"), [
         (kind, f"`{run.name}`", run.scenario, str(run.seed), run.verdict, f"`{run.identity[:12]}…`")
         for kind, run in runs
     ])]  # fmt: skip
     if decision.blockers:
-        told += ["", "## What stands in the way", "", *_rows(("blocker", "missing", "where"), [
+        told += ["", "## What stands in the way", "", *markdown_rows(("blocker", "missing", "where"), [
             (f"`{one.id}`{', not looked at' if one.id in decision.carried else ''}", one.missing, one.where)
             for one in decision.blockers
         ])]  # fmt: skip
@@ -78,7 +77,7 @@ def figure_tables(decision: Decision) -> list[str]:
     for section, title in SECTIONS.items():
         figures = [figure for figure in decision.figures if figure.id.startswith(f"{section}.")]
         if figures:
-            told += ["", f"## {title}", "", *_rows(("figure", "baseline", "candidate", "rail"), [
+            told += ["", f"## {title}", "", *markdown_rows(("figure", "baseline", "candidate", "rail"), [
                 (f"`{name}`", was, now, rail) for name, was, now, rail in (_row(one, section) for one in figures)
             ])]  # fmt: skip
     return told
@@ -106,14 +105,3 @@ def _row(figure: Figure, section: str) -> tuple[str, str, str, str]:
 
 def _cell(value: object) -> str:
     return "none" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    told = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return told + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]

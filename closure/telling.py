@@ -6,17 +6,18 @@ Invariant: the outcome comes first, then what stands in the way; what was proven
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from closure.decision import Blocker, Decision
 from closure.scored import figure_lines, figure_tables
+from closure.tables import columns, markdown_rows
 
 CODE_CHARS = 12
 
 
 def lines(decision: Decision) -> list[str]:
     """For a terminal: read in ten seconds, and the rest below."""
-    told = [_headline(decision), "", *_table(("phase", "proven", "deferred", "blocked"), _phases(decision))]
+    told = [_headline(decision), "", *columns([("phase", "proven", "deferred", "blocked"), *_phases(decision)])]
     if decision.blockers:
         told += ["", f"Blockers ({len({one.id for one in decision.blockers})}):"]
         for missing, where, ids in _grouped(decision.blockers):
@@ -39,26 +40,26 @@ def lines(decision: Decision) -> list[str]:
 def markdown(decision: Decision) -> str:
     """decision.md: the same, as a document to be kept with the iteration."""
     told = [f"# {_headline(decision)}", ""]
-    told += _rows(("phase", "proven", "deferred", "blocked"), _phases(decision))
+    told += markdown_rows(("phase", "proven", "deferred", "blocked"), _phases(decision))
     told += ["", f"Policy `{decision.policy}`, SHA-256 `{decision.policy_sha256}`."]
     if decision.blockers:
         told += ["", "## What stands in the way", ""]
-        told += _rows(("criterion", "phase", "missing", "where"), [
+        told += markdown_rows(("criterion", "phase", "missing", "where"), [
             (f"`{one.id}`", one.phase, one.missing, one.where) for one in decision.blockers
         ])  # fmt: skip
     if decision.deferrals:
         told += ["", "## Deferred", ""]
-        told += _rows(("criterion", "claim", "until", "by", "reason"), [
+        told += markdown_rows(("criterion", "claim", "until", "by", "reason"), [
             (f"`{one.id}`", one.claim, one.until, one.by, one.reason) for one in decision.deferrals
         ])  # fmt: skip
     if decision.proofs:
         told += ["", "## Proven", ""]
-        told += _rows(("criterion", "phase", "claim", "saw", "where"), [
+        told += markdown_rows(("criterion", "phase", "claim", "saw", "where"), [
             (f"`{one.id}`", one.phase, one.claim, f"{one.saw:,} {one.unit}", one.where) for one in decision.proofs
         ])  # fmt: skip
     told += figure_tables(decision)
     told += ["", "## Runs", ""]
-    told += _rows(("run", "scenario", "seed", "verdict", "identity"), [
+    told += markdown_rows(("run", "scenario", "seed", "verdict", "identity"), [
         (f"`{run.name}`", run.scenario, str(run.seed), run.verdict, f"`{run.identity[:CODE_CHARS]}…`")
         for run in decision.runs
     ])  # fmt: skip
@@ -88,16 +89,3 @@ def _grouped(blockers: Sequence[Blocker]) -> list[tuple[str, str, list[str]]]:
     for one in blockers:
         found.setdefault((one.missing, one.where), []).append(one.id)
     return [(missing, where, list(dict.fromkeys(ids))) for (missing, where), ids in found.items()]
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
-    ]
-
-
-def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    told = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return told + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]

@@ -13,8 +13,8 @@ from typing import Any
 
 from closure.decision import Figure
 from closure.rails import Runtime, Target
+from evidence.layout import LOG
 
-LOG = "log.jsonl"
 SIMULATE = "simulate"
 
 

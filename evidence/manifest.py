@@ -22,13 +22,12 @@ from pydantic import Field, ValidationError
 from evidence import journal
 from evidence.books import BookDigest
 from evidence.canonical import canonical
+from evidence.layout import JOURNAL, MANIFEST, PLAN
 from evidence.plan import Model
 from evidence.schemas import READABLE, VERSION
 
 CODE_SUFFIXES = (".py", ".yaml", ".sql")
 PACKAGES = ("simpy", "pydantic", "pyarrow", "apsw", "orjson")
-PLAN, JOURNAL, BOOK_DIRECTORY, MANIFEST = "plan.json", "journal.jsonl", "books", "manifest.json"
-SNAPSHOTS = "snapshots.jsonl"
 """How the platform stood at each midnight: for people, and for a replay to compare; no part of a run's identity."""
 
 

@@ -22,7 +22,8 @@ from evidence import journal
 from evidence.books import BookDamaged, Row, book_path, open_parquet, read_chunks, read_columns
 from evidence.columns import arrow_schema
 from evidence.halts import Halt, halt_of
-from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest, ManifestBroken
+from evidence.layout import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
+from evidence.manifest import Manifest, ManifestBroken
 from evidence.plan import Plan
 from evidence.schemas import BOOKS, VERSION, BookSchema, since
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from evidence import atomic, manifest
-from evidence.manifest import MANIFEST, PLAN, Manifest, ManifestBroken
-from evidence.sweeping import DECISIONS, INCIDENTS, PRUNING_PREFIX, locked
+from evidence.layout import DECISIONS, INCIDENTS, LOG, MANIFEST, PLAN, VERDICT
+from evidence.manifest import Manifest, ManifestBroken
+from evidence.sweeping import PRUNING_PREFIX, locked
 
-VERDICT, LOG = "verdict.json", "log.jsonl"
 UNJUDGED = "-"
 
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evidence.atomic import TEMPORARY_PREFIX
+from evidence.layout import DECISIONS, INCIDENTS
 
 STAGING_PREFIX, PRUNING_PREFIX = ".staging-", ".pruning-"
-DECISIONS, INCIDENTS = "decisions", "incidents"
-"""Directories of a run root that hold records, not runs."""
 
 WHAT = {
     STAGING_PREFIX: "a run that was being written",

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from evidence import journal, manifest
 from evidence.books import BookDamaged, BookDigest, book_path, canonical_digest
 from evidence.canonical import canonical
-from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest, ManifestBroken, Seal
+from evidence.layout import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
+from evidence.manifest import Manifest, ManifestBroken, Seal
 from evidence.plan import Plan
 from evidence.schemas import BOOKS, books_of, since
 

@@ -23,7 +23,8 @@ from typing import IO
 
 from evidence import atomic, freezing, manifest, store, verify
 from evidence.books import BookSet
-from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Manifest, ManifestBroken, Seal
+from evidence.layout import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN
+from evidence.manifest import Manifest, ManifestBroken, Seal
 from evidence.plan import Plan
 from evidence.sweeping import STAGING_PREFIX, sweep
 

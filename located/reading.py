@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from located import Invalid, Located, did_you_mean
 
+M = TypeVar("M", bound=BaseModel)
 Loc = tuple[str | int, ...]
 Marks = dict[Loc, tuple[int, int]]
 
@@ -112,6 +113,15 @@ class Reading:
         while loc not in self.marks:
             loc = loc[:-1]
         self.errors.append(Located(self.file, *self.marks[loc], message))
+
+    def checked(self, data: Any, model: type[M]) -> M | None:
+        """`data` as a model; None where that finds errors, which are then explained."""
+        try:
+            return model.model_validate(data)
+        except ValidationError as wrong:
+            for error in wrong.errors(include_url=False):
+                self.explain(error, model)
+        return None
 
     def explain(self, error: ErrorDetails, model: type[BaseModel], prefix: Loc = (), hint: str = "") -> None:
         """One of pydantic's errors in the words of whoever wrote the file. `hint` follows an unknown key that is like

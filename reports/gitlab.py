@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from assertions.model import Status
+from evidence.layout import VERDICT
 from reports.annotations import Note, Place
 from reports.story import WORDS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from reports.story import Story
 
 _SEVERITY = {"error": "critical", "warning": "major", "notice": "info"}
-_NOWHERE = Place("verdict.json", 1)
+_NOWHERE = Place(VERDICT, 1)
 
 
 def codequality(notes: Iterable[Note]) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from assertions.facts import facts
 from assertions.model import Broken, Result, Status
 from assertions.windows import Span, spans
-from evidence.manifest import JOURNAL, PLAN
+from evidence.layout import JOURNAL, PLAN
 from reports import words
 from reports.attended import Attended, attended
 from reports.lab import Lab, lab_of

@@ -19,7 +19,8 @@ from absence import __version__, incidents
 from absence.errors import reported
 from absence.exit_codes import INTERRUPTED, ExitCode
 from evidence import atomic
-from evidence.manifest import MANIFEST, Manifest
+from evidence.layout import MANIFEST
+from evidence.manifest import Manifest
 from tests.support.command import ROOT, Ran, absence, process
 from tests.support.killing import stop
 from tests.support.locks import lock as leave_lock

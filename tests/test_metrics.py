@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from absence.operations import ALERTS, ROOT, in_force
+from absence.operations import ROOT, in_force
 from contest_platform.budget import REQUESTS_MIN, ErrorBudget
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.metrics import METRICS, Gauge, export_skew
@@ -17,6 +17,7 @@ from contest_platform.services.contests import ContestsService
 from contest_platform.services.healing import HealingService
 from contest_platform.services.score_audit import ScoreAuditService, replay_now
 from contest_platform.services.settlement import SettlementService
+from evidence.layout import ALERTS
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from operations.alerts import AlertRule, Group

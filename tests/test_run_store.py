@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from evidence import freezing, lock, store
-from evidence.manifest import MANIFEST, Manifest
+from evidence.layout import MANIFEST
+from evidence.manifest import Manifest
 from evidence.sweeping import PRUNING_PREFIX, locked
 from tests.support.command import Ran, absence
 from tests.support.locks import dead_pid

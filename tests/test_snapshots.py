@@ -12,7 +12,7 @@ import pytest
 
 from absence.exit_codes import ExitCode
 from contest_platform.store.tables import TABLES
-from evidence.manifest import SNAPSHOTS
+from evidence.layout import SNAPSHOTS
 from evidence.run import Evidence
 from evidence.verify import verify
 from scenarios import load, make_plan

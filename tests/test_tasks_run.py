@@ -6,11 +6,12 @@ import shlex
 
 import pytest
 
-from absence.operations import ALERTS, ROOT, in_force
+from absence.operations import ROOT, in_force
 from assertions.judge import judge
 from contest_platform import opsctl
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from evidence.journal import JournalWriter
+from evidence.layout import ALERTS
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from scenarios import load, make_plan

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from absence.cli import cli
 from evidence import lock
-from evidence.sweeping import DECISIONS, Leftover, leftovers
+from evidence.layout import DECISIONS
+from evidence.sweeping import Leftover, leftovers
 from tests.support.command import Told, absence
 from tests.support.killed_commands import arguments, killed
 from tests.support.killing import RECOVER

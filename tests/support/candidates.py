@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evidence.layout import LOG
 from evidence.schemas import BOOKS
 from tests.support.command import ROOT, Ran, SharedRuns
 from tests.support.tampering import Rows, edit_book, reseal
-
-LOG = "log.jsonl"
 
 
 def small_on_call(runs: SharedRuns, shared: Path) -> Ran:

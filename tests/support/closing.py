@@ -22,7 +22,7 @@ from closure.coverage import Seen
 from closure.house import Read
 from closure.runs import Run
 from evidence.books import book_path
-from evidence.manifest import BOOK_DIRECTORY, MANIFEST
+from evidence.layout import BOOK_DIRECTORY, MANIFEST
 from evidence.verify import Problem
 from operations.runbooks import Commands
 from tests.support import tampering

@@ -22,9 +22,9 @@ from click.testing import CliRunner
 
 from absence.cli import cli
 from assertions.judge import Verdict
+from evidence.layout import DECISIONS, INCIDENTS
 from evidence.plan import FaultPlan
 from evidence.run import Evidence
-from evidence.sweeping import DECISIONS, INCIDENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 

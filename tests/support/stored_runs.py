@@ -9,7 +9,8 @@ from typing import Any
 
 from closure.decision import Decision, Outcome, RunUsed
 from evidence import store
-from evidence.manifest import MANIFEST, Manifest
+from evidence.layout import MANIFEST
+from evidence.manifest import Manifest
 from tests.support.command import runs_in
 from tests.support.runs import publish_small
 

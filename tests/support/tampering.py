@@ -21,12 +21,12 @@ from evidence.books import _PARQUET, book_path, canonical_digest, open_parquet
 from evidence.canonical import canonical
 from evidence.columns import decode, encode
 from evidence.journal import JournalWriter
-from evidence.manifest import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, Seal
+from evidence.layout import BOOK_DIRECTORY, JOURNAL, MANIFEST, PLAN, VERDICT
+from evidence.manifest import Seal
 from evidence.run import Evidence
 from evidence.schemas import BOOKS
 
 Rows = list[dict[str, Any]]
-VERDICT = "verdict.json"
 
 
 def edit_book(run_dir: Path, book: str, edit: Callable[[Rows], Rows | None]) -> None:
