@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
-PACKAGES := absence assertions closure contest_platform evidence fault_injectors located operations reports scenarios seams simulator staging
+PACKAGES := absence assertions campaigns closure contest_platform defects evidence fault_injectors located operations reports scenarios seams simulator staging
 
 .DEFAULT_GOAL := run
 .PHONY: run test lint bench proof snapshots lock clean

@@ -8,6 +8,7 @@ import click
 
 from absence import __version__
 from absence.cli_coverage import coverage
+from absence.cli_defects import defects
 from absence.cli_gate import gate
 from absence.cli_replay import replay
 from absence.cli_report import report
@@ -177,5 +178,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks):
+for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks, defects):
     cli.add_command(command)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from absence import bisecting, collecting
-from absence.command_line import DEFAULT_ROOT
+from absence.command_line import DEFAULT_ROOT, without_option
 from absence.errors import reported
 from absence.exit_codes import BY_STATUS, ExitCode
 from absence.locking import TTL_S, Wanted, lock_options, writing
@@ -19,7 +19,7 @@ from absence.output import print_json, print_summary
 
 
 @click.command()
-@click.argument("scenario", default="default")
+@click.argument("scenario", required=False)
 @click.option("--seed", type=SEED, default=1, show_default=True, help="Random seed of the plan.")
 @click.option("--days", type=click.IntRange(1, 366), help="Length of the absence; the scenario's own by default.")
 @click.option(
@@ -44,10 +44,11 @@ from absence.output import print_json, print_summary
     "--halt-on-anomaly", is_flag=True,
     help="End the run early: ledger out of balance, audit chain broken, contest in ERROR without a runbook (exit 60).",
 )  # fmt: skip
+@click.option("--defect", metavar="ID", help="Plant this bug in the platform first: see `absence defects list`.")
 @lock_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
-    scenario: str,
+    scenario: str | None,
     seed: int,
     days: int | None,
     feed: Path | None,
@@ -61,10 +62,12 @@ def run(
     bisect: bool,
     expect: str | None,
     halt_on_anomaly: bool,
+    defect: str | None,
     lock: Wanted,
     as_json: bool,
 ) -> None:
-    """Simulate SCENARIO (a shipped name or a YAML file), judge it, and write its run directory.
+    """Simulate SCENARIO (a shipped name or a YAML file; `default` if none is given), judge it, and write its run
+    directory.
 
     \b
     absence run
@@ -73,10 +76,16 @@ def run(
     absence run --halt-on-anomaly
     absence run --feed masters2026_feed_deltas.csv --seed 7
     absence run --store postgresql://me@localhost/test
+    absence run --defect prizes.rounding_keeps_a_cent
     git bisect run absence run small --bisect --expect ledger.reconciles
     """
     if expect and not bisect:
         raise click.UsageError("--expect says what --bisect asks about: give both.")
+    if defect:
+        with reported(as_json):
+            from absence.planted import run_planted
+
+            sys.exit(run_planted(defect, without_option("--defect"), wants_scene=scenario is None))
     with reported(as_json):
         opener = opener_of(store)
         with collecting.to_stay():
@@ -86,7 +95,7 @@ def run(
 
             stages = Stages()
             with stages.measure("plan"):
-                loaded = load(scenario)
+                loaded = load(scenario or "default")
                 if only or no_faults:
                     loaded = loaded.with_faults(only)
                 plan = make_plan(loaded, seed, days=days, feed=feed, field=field)

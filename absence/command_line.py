@@ -34,6 +34,19 @@ def given() -> str:
     return shlex.join(["absence", *(_PASSWORD.sub(r"\1:…@", argument) for argument in arguments)])
 
 
+def without_option(option: str) -> list[str]:
+    """The arguments as they were given, but for `option` and its value."""
+    context = click.get_current_context(silent=True)
+    kept: list[str] = []
+    rest = iter(context.meta.get(_GIVEN, ()) if context else ())
+    for argument in rest:
+        if argument == option:
+            next(rest, None)
+        elif not argument.startswith(f"{option}="):
+            kept.append(argument)
+    return kept
+
+
 def parameters() -> dict[str, Any]:
     """What the command that runs was called with, by the names of its parameters; none outside a command."""
     context = click.get_current_context(silent=True)

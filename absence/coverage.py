@@ -40,7 +40,7 @@ def known_faults() -> tuple[FaultCover, ...]:
 
 @cache
 def _in_force(documents: tuple[tuple[str, str], ...]) -> Operations:
-    from absence.operations import in_force, shipped
+    from simulator.operations import in_force, shipped
 
     kept, ours = {path: text.encode() for path, text in documents}, shipped()
     return ours if kept == ours.documents else in_force(kept)

@@ -136,6 +136,7 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ExitCode.INTERNAL_ERROR,
         [f"A fault is not declared as it must be: {e}"],
     ),
+    "defects.UnknownDefect": lambda e: (ExitCode.USAGE, [str(e), "`absence defects list` shows what there is."]),
     "absence.locking.LockSkipped": lambda e: (ExitCode.BUSINESS_SKIP, e.lines),
     "absence.locking.LockTimeout": lambda e: (ExitCode.LOCK_TIMEOUT, e.lines),
     "evidence.freezing.RootFrozen": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import absence
+from absence.planted import planted_here
 from evidence import manifest
 
 PACKAGES = (
@@ -28,3 +29,9 @@ def code_fingerprint() -> str:
     """Of the code that this process runs: what is edited under it later is not that."""
     root = Path(absence.__file__).parent.parent
     return manifest.code_sha256([root / package for package in PACKAGES])
+
+
+def fingerprints() -> dict[str, str]:
+    """What a manifest states of who made the run: its code, and the defect that was planted in it, if one was."""
+    planted = planted_here()
+    return {"code": code_fingerprint(), **({"defect": planted} if planted else {})}

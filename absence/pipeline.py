@@ -11,8 +11,7 @@ from pathlib import Path
 
 from absence import coverage
 from absence.exit_codes import BY_STATUS
-from absence.fingerprint import code_fingerprint
-from absence.operations import shipped
+from absence.fingerprint import fingerprints
 from absence.run_log import Stages as Stages
 from assertions.judge import judge
 from evidence.journal import JournalWriter
@@ -24,7 +23,7 @@ from reports import tell, write_all
 from reports.story import Story
 from simulator.onlookers import Onlooker
 from simulator.opening import Opener, embedded
-from simulator.operations import NONE
+from simulator.operations import NONE, shipped
 from simulator.run import Progress, Work, simulate
 from simulator.snapshots import Snapshots
 
@@ -61,7 +60,7 @@ def simulate_into(
         journal = JournalWriter(writer.journal)
         work = simulate(plan, journal, writer.books, progress, operations, opener, onlookers, stages.lanes)
     with stages.measure("seal"):
-        digest = writer.seal({"code": code_fingerprint()}).digest
+        digest = writer.seal(fingerprints()).digest
     return work, digest
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from absence.operations import ROOT
 from evidence.layout import RUNBOOKS
+from simulator.operations import ROOT
 
 if TYPE_CHECKING:
     from reports.annotations import Note

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from absence.fingerprint import code_fingerprint
-from absence.operations import in_force
 from absence.until import Until
 from evidence.journal import JournalWriter
 from evidence.layout import ALERTS, JOURNAL, PLAN, RUNBOOKS, SNAPSHOTS
@@ -23,6 +22,7 @@ from simulator.guard import Guard
 from simulator.kernel import Kernel
 from simulator.onlookers import Calls, Onlooker
 from simulator.opening import Opener, embedded
+from simulator.operations import in_force
 from simulator.run import Progress, simulate
 from simulator.snapshots import Snapshots
 from simulator.standing import standing

@@ -28,7 +28,6 @@ from evidence.schemas import READABLE, VERSION
 
 CODE_SUFFIXES = (".py", ".yaml", ".sql")
 PACKAGES = ("simpy", "pydantic", "pyarrow", "apsw", "orjson")
-"""How the platform stood at each midnight: for people, and for a replay to compare; no part of a run's identity."""
 
 
 class ManifestBroken(Exception):

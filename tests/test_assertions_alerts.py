@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from absence.operations import shipped
 from assertions.alerts import NOTICED_WITHIN_MS, WOKEN_WITHIN_MS, bound_ms, rules
 from assertions.judge import discover
 from assertions.model import REGISTRY, Result, Status, judge_one
 from assertions.words import HOUR_MS, MINUTE_MS
 from operations.alerts import AlertRule
+from simulator.operations import shipped
 from tests.support.broken_runs.change import add, row
 from tests.support.broken_runs.scores import rotten
 from tests.support.broken_runs.watching import an_alert_in_a_quiet_night, missed

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from absence.operations import ROOT, in_force
 from contest_platform.budget import REQUESTS_MIN, ErrorBudget
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
 from contest_platform.metrics import METRICS, Gauge, export_skew
@@ -23,7 +22,7 @@ from evidence.writer import RunWriter
 from operations.alerts import AlertRule, Group
 from operations.alerts.tree import selectors
 from scenarios import load, make_plan
-from simulator.operations import Operations
+from simulator.operations import ROOT, Operations, in_force
 from tests.support.contest_world import LOCK_AT, ContestWorld
 from tests.support.metrics import KeptMetrics
 from tests.support.payout_world import paying, settled

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from absence.operations import shipped
 from assertions.judge import judge
 from contest_platform import opsctl
 from contest_platform.http import Request, Response
@@ -22,6 +21,7 @@ from scenarios import load, make_plan
 from seams.draws import Draws
 from simulator.actors.observer import ANSWER_WITHIN_MS, DASHBOARDS, DAY_MS, LAST_BEFORE_MS, ObserverActor
 from simulator.kernel import Kernel
+from simulator.operations import shipped
 from simulator.run import begin, finish
 from simulator.world import TOKEN_LIFE_S, World
 from tests.support.command import ROOT, Ran, run_into

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from absence.operations import in_force, shipped
 from assertions.judge import judge
 from assertions.model import Result, Status
 from evidence.journal import JournalWriter
@@ -17,7 +16,7 @@ from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from scenarios import load, make_plan
-from simulator.operations import Operations
+from simulator.operations import Operations, in_force, shipped
 from simulator.run import simulate
 from tests.support.command import ROOT
 

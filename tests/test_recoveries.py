@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import fault_injectors
-from absence.operations import shipped
 from evidence.plan import Plan
 from fault_injectors import registry
 from fault_injectors.processor import TransferReversed
+from simulator.operations import shipped
 from tests.support.alone import Run, changed, on_call, plan_of, simulated
 from tests.support.command import bitten, held
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from absence.operations import shipped
 from absence.opsctl_commands import known_commands
 from contest_platform import opsctl
 from operations.runbooks import Alert, Outcome, Output, Runbook, execute
 from operations.runbooks.commands import effect
 from operations.runbooks.document import ROLLBACK
+from simulator.operations import shipped
 from tests.support.at_work import CASES, Case
 from tests.support.runbooks import finish
 from tests.support.tried import Tried, tables

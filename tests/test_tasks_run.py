@@ -6,7 +6,6 @@ import shlex
 
 import pytest
 
-from absence.operations import ROOT, in_force
 from assertions.judge import judge
 from contest_platform import opsctl
 from contest_platform.jobs import HOUR_MS, MINUTE_MS
@@ -17,6 +16,7 @@ from evidence.writer import RunWriter
 from scenarios import load, make_plan
 from seams.draws import Draws
 from simulator.kernel import Kernel
+from simulator.operations import ROOT, in_force
 from simulator.run import begin, finish
 from simulator.world import TOKEN_LIFE_S, World
 from tests.support.admin_world import STEP

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from absence.operations import in_force, shipped
 from assertions.judge import Verdict, judge
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
@@ -20,7 +19,7 @@ from evidence.run import Evidence
 from evidence.writer import RunWriter
 from scenarios import ScenarioInvalid, load, make_plan
 from simulator.onlookers import Onlooker
-from simulator.operations import NONE, Operations
+from simulator.operations import NONE, Operations, in_force, shipped
 from simulator.run import simulate
 from tests.support.command import CANCELLED, ROOT
 

@@ -1,0 +1,37 @@
+"""A command in a planted tree: the same command line, with the platform that has the defect.
+
+Invariant: nothing in the platform or in what judges it knows of this; the run's manifest names the defect, and no gate
+takes it for evidence.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+
+from defects.planting import PLANTED, ROOT
+
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from absence.main import main; main()"
+
+
+def run_planted(id: str, arguments: Sequence[str], wants_scene: bool) -> int:
+    """Run `absence ARGUMENTS` with the defect planted, in the directory where we are; its exit code. `wants_scene`: the
+    scenario in which it shows is given as the last argument. Raises UnknownDefect, StaleEdit, KeyboardInterrupt."""
+    from defects import defect
+    from defects.planting import planted
+    from defects.scenes import write_scene
+
+    with planted(defect(id)) as tree:
+        scene = [str(write_scene(defect(id), tree))] if wants_scene else []
+        return subprocess.run([sys.executable, "-c", _START, str(tree), *arguments, *scene]).returncode
+
+
+@cache
+def planted_here() -> str | None:
+    """The defect of the tree that this process runs from, if it is a planted one."""
+    try:
+        return (ROOT / PLANTED).read_text().strip()
+    except FileNotFoundError:
+        return None

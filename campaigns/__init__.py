@@ -1,0 +1,1 @@
+"""Many runs: planted defects, sweeps of seeds, shrinking, first divergence."""

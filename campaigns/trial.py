@@ -1,0 +1,91 @@
+"""One run of many: simulated, judged, and summed up; its evidence is gone afterwards unless it is asked for.
+
+Invariant: what a trial says is a function of its plan and the code, so that trials may be made anywhere and twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from assertions.judge import Verdict, judge
+from evidence.journal import JournalWriter
+from evidence.plan import Plan
+from evidence.run import Evidence
+from evidence.writer import RunWriter
+from simulator.operations import Operations
+from simulator.run import simulate
+
+
+class Fingerprint(NamedTuple):
+    """What failure it is: the assertion, and the kind of thing of which it was broken (`transfers`, `escrow`)."""
+
+    assertion: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.assertion}:{self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a run came to. `fingerprints` are sorted, that of the first broken promise apart in `first`."""
+
+    scenario: str
+    seed: int
+    plan_sha256: str
+    digest: str
+    status: str
+    first: Fingerprint | None
+    fingerprints: tuple[Fingerprint, ...]
+    missing: tuple[tuple[str, str], ...]
+    """(assertion, what was not exercised)."""
+    exercised: tuple[str, ...]
+    """The assertions that were owed or saw anything."""
+    events: int
+
+    def breaks(self, assertions: Iterable[str]) -> bool:
+        """Whether every one of `assertions` is broken."""
+        return {fingerprint.assertion for fingerprint in self.fingerprints}.issuperset(assertions)
+
+
+def fingerprints(verdict: Verdict) -> tuple[Fingerprint, ...]:
+    """Those of every broken promise, each once, sorted."""
+    found = {Fingerprint(result.id, kind_of(broken.subject)) for result in verdict.results for broken in result.broken}
+    return tuple(sorted(found))
+
+
+def kind_of(subject: str) -> str:
+    """The kind of what a broken promise is about: subjects are `kind/id`."""
+    return subject.partition("/")[0]
+
+
+def try_plan(plan: Plan, operations: Operations, code_sha256: str, scratch: Path | None = None) -> Trial:
+    """Simulate and judge `plan` under `scratch` (by default the system's directory for temporary files)."""
+    with TemporaryDirectory(prefix="absence-trial-", dir=scratch) as root, RunWriter(Path(root), "run") as writer:
+        writer.write_plan(plan)
+        for path, content in operations.documents.items():
+            writer.write(path, content)
+        work = simulate(plan, JournalWriter(writer.journal), writer.books, operations=operations)
+        seal = writer.seal({"code": code_sha256})
+        verdict = judge(Evidence.open(writer.path))
+    return summed_up(verdict, seal.digest, work.events)
+
+
+def summed_up(verdict: Verdict, digest: str, events: int) -> Trial:
+    first = verdict.first_broken
+    return Trial(
+        verdict.scenario,
+        verdict.seed,
+        verdict.plan_sha256,
+        digest,
+        verdict.status.value,
+        None if first is None else Fingerprint(first.assertion, kind_of(first.subject)),
+        fingerprints(verdict),
+        tuple((item.assertion, item.what) for item in verdict.not_exercised),
+        tuple(result.id for result in verdict.results if result.owed or result.saw),
+        events,
+    )
