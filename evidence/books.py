@@ -177,9 +177,10 @@ class _BookFile:
             if cells:
                 self.write(cells)
             self._ended = self._packer.submit(self._finish)
+        elif cells:
+            self._ended = self._packer.submit(self._finish_small, *self._sorted(cells))
         else:
-            self._ended = Future()
-            self._ended.set_result(self._finish_small(cells))
+            self._ended = self._packer.submit(self._finish_empty)
 
     def digest(self) -> BookDigest:
         """What the file holds, once it is written. Raises OSError when there was no room for it."""
@@ -232,18 +233,22 @@ class _BookFile:
         self._close()
         return self._rewrite() if not self._ordered else self._told(None)
 
-    def _finish_small(self, cells: list[Any]) -> BookDigest:
-        if not cells:
-            file, digest = _empty(self._schema)
-            self._path.write_bytes(file)
-            return digest
-        shared_key = None
+    def _finish_empty(self) -> BookDigest:
+        file, digest = _empty(self._schema)
+        self._path.write_bytes(file)
+        return digest
+
+    def _sorted(self, cells: list[Any]) -> tuple[list[Any], Any]:
+        """The cells of all rows as arrays in key order; a key that two of them share, or None. Raises BookRefused."""
         arrays = self._arrays(cells)
-        if not self._ordered:
-            width = len(self._schema.columns)
-            came = (tuple(cells[start : start + width]) for start in range(0, len(cells), width))
-            rows, shared_key = _in_key_order(came, self._schema)
-            arrays = self._arrays(list(chain.from_iterable(rows)))
+        if self._ordered:
+            return arrays, None
+        width = len(self._schema.columns)
+        came = (tuple(cells[start : start + width]) for start in range(0, len(cells), width))
+        rows, shared_key = _in_key_order(came, self._schema)
+        return self._arrays(list(chain.from_iterable(rows))), shared_key
+
+    def _finish_small(self, arrays: list[Any], shared_key: Any) -> BookDigest:
         self._pack(arrays)
         self._close()
         return self._told(shared_key)
