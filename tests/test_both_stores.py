@@ -20,7 +20,7 @@ from contest_platform.store.postgresql_making import connect
 from tests.support import postgresql
 from tests.support.command import SharedRuns, absence, scenario_with, start
 
-SCENARIOS = ("small", "default", "iteration06", "chaos_lab", "winrm_storm")
+SCENARIOS = ("small", "default", "chaos_lab")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
