@@ -13,7 +13,7 @@ ARGS ?=
 PACKAGES := absence assertions campaigns closure contest_platform defects evidence fault_injectors located operations reports scenarios seams simulator staging
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench proof snapshots lock clean
+.PHONY: run test lint bench mutants proof snapshots lock clean
 
 run: $(READY)  ## the main job: fourteen simulated days, judged and reported
 	@$(BIN)/absence run $(ARGS)
@@ -29,6 +29,9 @@ lint: $(READY)
 
 bench: $(READY)  ## the default run against its floor, cost per entry, memory, start-up; writes bench.json
 	@$(BIN)/python -m absence.bench $(ARGS)
+
+mutants: $(READY)  ## every defect of the catalogue planted: which assertions kill it, and how soon
+	@$(BIN)/absence mutants $(ARGS)
 
 proof: $(READY)  ## what takes too long for every change: many seeds, many kills
 	@$(BIN)/python -m pytest -n auto -q tests/proof $(ARGS)

@@ -10,6 +10,7 @@ from absence import __version__
 from absence.cli_coverage import coverage
 from absence.cli_defects import defects
 from absence.cli_gate import gate
+from absence.cli_mutants import mutants
 from absence.cli_replay import replay
 from absence.cli_report import report
 from absence.cli_run import run
@@ -178,5 +179,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks, defects):
+for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks, defects, mutants):
     cli.add_command(command)

@@ -137,6 +137,14 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         [f"A fault is not declared as it must be: {e}"],
     ),
     "defects.UnknownDefect": lambda e: (ExitCode.USAGE, [str(e), "`absence defects list` shows what there is."]),
+    "defects.planting.StaleEdit": lambda e: (
+        ExitCode.DATA_INVALID,
+        [f"defect {e}", "Write its edit anew, for the text as it is now: see docs/defects.md."],
+    ),
+    "campaigns.mutants.TrialFailed": lambda e: (
+        ExitCode.DATA_INVALID,
+        [*str(e).splitlines(), "A defect that keeps the platform from running at all could not have been deployed."],
+    ),
     "absence.locking.LockSkipped": lambda e: (ExitCode.BUSINESS_SKIP, e.lines),
     "absence.locking.LockTimeout": lambda e: (ExitCode.LOCK_TIMEOUT, e.lines),
     "evidence.freezing.RootFrozen": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),

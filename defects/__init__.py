@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from difflib import get_close_matches
 from functools import cache
+from types import ModuleType
 
 from defects.model import Defect
 
@@ -17,12 +18,19 @@ class UnknownDefect(LookupError):
     """The catalogue has no such defect."""
 
 
+def families() -> list[ModuleType]:
+    """The modules that have a CATALOGUE."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return [module for module in modules if hasattr(module, "CATALOGUE")]
+
+
 @cache
 def catalogue() -> dict[str, Defect]:
     """Every defect by its id, in the order of ids. Raises ValueError for an id that is there twice."""
     found: dict[str, Defect] = {}
-    for name in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-        for defect in getattr(importlib.import_module(f"{__name__}.{name}"), "CATALOGUE", ()):
+    for family in families():
+        for defect in family.CATALOGUE:
             if defect.id in found:
                 raise ValueError(f"defect {defect.id} is in the catalogue twice")
             found[defect.id] = defect

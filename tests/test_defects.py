@@ -1,0 +1,90 @@
+"""The catalogue of defects: each is planted, and killed by what it breaks; every assertion kills some."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+import defects
+from assertions.judge import discover
+from assertions.model import REGISTRY
+from campaigns.mutants import Nursery, with_scene
+from defects import catalogue
+from defects.model import Defect
+from defects.planting import as_patch
+from defects.scenes import scene
+from tests.support.command import ROOT, held
+
+discover()
+DEFECTS_MIN, EACH_MIN = 50, 2
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as process:
+        yield process
+
+
+def statuses(nursery: Nursery, defect: Defect, seeds: int, shared: Path) -> dict[int, str]:
+    """What the scene of a defect comes to without it; each seed is tried once a session."""
+    name = sha256(scene(defect).encode()).hexdigest()[:16]
+    kept = shared / f"scene-{name}.json"
+    with held(shared / f"scene-{name}.lock"):
+        known = {int(seed): status for seed, status in json.loads(kept.read_text()).items()} if kept.exists() else {}
+        known |= nursery.statuses(defect, [seed for seed in range(1, seeds + 1) if seed not in known])
+        kept.write_text(json.dumps(known))
+    return known
+
+
+@pytest.mark.parametrize("id", catalogue())
+def test_a_defect_is_killed_by_all_that_it_breaks_and_its_scene_passes_without_it(
+    id: str, nursery: Nursery, shared: Path
+) -> None:
+    defect = catalogue()[id]
+    found = nursery.detect(defect)
+    found = with_scene(found, statuses(nursery, defect, found.tried, shared))
+    assert not found.missed, f"{id} is alive after {found.tried} seeds; broken: {', '.join(found.broken)}"
+    assert found.seed is not None
+    assert not found.unsound, f"the scene of {id} does not pass without it at these seeds"
+
+
+def test_there_are_defects_enough() -> None:
+    assert len(catalogue()) >= DEFECTS_MIN
+
+
+@pytest.mark.parametrize("times", range(1, EACH_MIN + 1))
+def test_every_assertion_is_broken_by_defects(times: int) -> None:
+    broken = Counter(assertion for defect in catalogue().values() for assertion in set(defect.breaks))
+    short = {assertion: broken[assertion] for assertion in sorted(REGISTRY) if broken[assertion] < times}
+    assert not short, f"broken by fewer than {times} defects: {', '.join(short)}"
+
+
+def test_defects_break_assertions_that_there_are() -> None:
+    unknown = {name for defect in catalogue().values() for name in defect.breaks} - set(REGISTRY)
+    assert not unknown
+    assert all(defect.breaks for defect in catalogue().values())
+
+
+def test_modules_stand_in_the_order_of_ids_and_a_defect_is_named_after_its_module() -> None:
+    for family in defects.families():
+        ids = [defect.id for defect in family.CATALOGUE]
+        assert ids == sorted(ids), family.__name__
+        assert {id.partition(".")[0] for id in ids} == {family.__name__.rpartition(".")[2]}
+
+
+def test_every_defect_is_a_patch_that_git_applies(tmp_path: Path) -> None:
+    for id, defect in catalogue().items():
+        (tmp_path / f"{id}.patch").write_text(as_patch(defect))
+    checked = [
+        (patch.stem, subprocess.run(["git", "apply", "--check", patch], cwd=ROOT, capture_output=True, text=True))
+        for patch in sorted(tmp_path.iterdir())
+    ]
+    refused = {name: process.stderr for name, process in checked if process.returncode}
+    assert len(checked) == len(catalogue())
+    assert not refused
