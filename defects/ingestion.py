@@ -27,7 +27,7 @@ _CRASH = (Fault("platform.ingestion_crash_at", params={"moment": "play"}),)
 CATALOGUE = (
     Defect(
         "ingestion.any_event_will_do",
-        "The address names the event, so nobody looks which event an answer is about; and what has no total adds up.",
+        "The address names the event, so nobody looks which one it is about; and what has no total adds up.",
         (
             Edit(
                 _BATCHES,
@@ -87,6 +87,19 @@ CATALOGUE = (
         (Edit(_RECEIPTS, '_OTHER = ("CORRECTION", "OTHER_VALUE")\n', '_OTHER = ("ADMIT", "OTHER_VALUE")\n'),),
         ("ingestion.no_readmission", "ingestion.late_corrections_told"),
         faults=(Fault("corrections.after_settled"),),
+    ),
+    Defect(
+        "ingestion.corrections_are_not_shown",
+        "What is shown is what was admitted, and a correction has come to have a verdict of its own.",
+        (
+            Edit(
+                _BATCHES,
+                "    where batch_id = :batch and (verdict = 'ADMIT' or verdict = 'CORRECTION') order by n\n",
+                "    where batch_id = :batch and (verdict = 'ADMIT') order by n\n",
+            ),
+        ),
+        ("ingestion.scores_equal_official", "ingestion.replay_reproduces"),
+        faults=(Fault("corrections.next_day"),),
     ),
     Defect(
         "ingestion.dated_on_receipt",
@@ -163,7 +176,7 @@ CATALOGUE = (
     ),
     Defect(
         "ingestion.only_as_admitted_resolves",
-        "A quarantine is resolved when its own values are admitted: that others may take their place nobody thought of.",
+        "A quarantine is resolved once its own values are admitted; that others may come instead was forgotten.",
         (
             Edit(
                 _BATCHES,
@@ -202,7 +215,7 @@ CATALOGUE = (
     ),
     Defect(
         "ingestion.play_in_local_time",
-        "The calendar has local times, and they are read as UTC: the last hours of every day of play are polled hourly.",
+        "The calendar has local times and is read as UTC: the last hours of each day of play are polled hourly.",
         (
             Edit(
                 _SERVICE,
@@ -215,7 +228,7 @@ CATALOGUE = (
     ),
     Defect(
         "ingestion.polled_hourly",
-        "The provider asked for fewer calls, and the period of the poll was put up to an hour, in play and out of it.",
+        "The provider asked for fewer calls, and the period of the poll was put up to an hour, also in play.",
         (Edit(_POLLING, "PERIOD_MS = 10 * MINUTE_MS\n", "PERIOD_MS = HOUR_MS\n"),),
         ("ingestion.received_in_time",),
     ),
@@ -270,7 +283,7 @@ CATALOGUE = (
     ),
     Defect(
         "ingestion.revision_past_a_quarantine",
-        "The revision moves on with every answer, also one that did not add up: what it held back is not asked for again.",
+        "The revision moves on with every answer, and what did not add up is not asked for again.",
         (
             Edit(
                 _BATCHES,
@@ -288,7 +301,7 @@ CATALOGUE = (
     ),
     Defect(
         "ingestion.shown_once",
-        "A row that is there is left alone: the conflict that an insert met with was silenced, and corrections as well.",
+        "A row that is there is left alone: an insert's conflict was silenced, and corrections with it.",
         (
             Edit(
                 _BATCHES,
@@ -328,7 +341,7 @@ CATALOGUE = (
     ),
     Defect(
         "ingestion.totals_are_not_compared",
-        "The check against the provider's totals was taken out on a day on which these were wrong, and not put back.",
+        "The check against the provider's totals was taken out on a day when these were wrong, and not put back.",
         (Edit(_RECEIPTS, _ADDS_UP, "    broken: frozenset[PlayerRound] = frozenset()\n"),),
         ("ingestion.admitted_is_published",),
         faults=(Fault("provider.scrambled"),),
