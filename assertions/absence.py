@@ -28,8 +28,10 @@ DATABASE_ROLES = frozenset({"app", "settlement", "ingestion"})
 """The services' own logins at the database; a human's session carries his principal."""
 REFUSED_WEBHOOK = "refuse.webhook"
 """The action of the audit row of a webhook that is not believed."""
-NOT_AN_ENTRY = "revoked"
+REVOKED = "revoked"
 """The action of identity.events that ends a credential."""
+PROBES = frozenset({"introspected", "login", "denied"})
+"""The actions of identity.events that tell of a credential that somebody has tried."""
 
 
 @assertion(
@@ -46,7 +48,7 @@ def identity(evidence: Evidence) -> Finding:
         if not _is_absent(principal, known.absent):
             continue
         seen.add(principal)
-        if action == NOT_AN_ENTRY:
+        if action == REVOKED:
             revoked.add(principal)
         elif allowed and (principal in revoked or at > known.plan.starts_at):
             found.breaks(
@@ -155,27 +157,37 @@ def forgeries_refused(evidence: Evidence) -> Finding:
     "Each revoked credential was tried at the start, and refused by platform and identity provider",
 )
 def revocation_probed(evidence: Evidence) -> Finding:
+    """Whom nobody tried, that is not proven of; who was tried by either book has to be refused in both."""
     known = facts(evidence)
     until_at = known.plan.starts_at + PROBED_WITHIN_MS
-    denials = {
-        "identity.events": {
-            principal
+    tries = {
+        "identity.events": [
+            (principal, allowed)
             for at, action, principal, allowed in evidence.rows(
                 "identity.events", "at", "action", "principal", "allowed"
             )
-            if not allowed and action != NOT_AN_ENTRY and at <= until_at
-        },
-        "platform.access_log": {
-            principal
+            if action in PROBES and at <= until_at
+        ],
+        "platform.access_log": [
+            (principal, allowed)
             for at, principal, allowed in evidence.rows("platform.access_log", "at", "principal", "allowed")
-            if not allowed and at <= until_at
-        },
+            if at <= until_at
+        ],
     }
-    found = Finding("denied probes", 0, len(denials) * len(known.absent))
-    for book, denied in denials.items():
+    tried = {principal for principal, _ in tries["identity.events"]}
+    found = Finding("denied probes", 0, len(tries) * len(known.absent))
+    for book, told in tries.items():
         for principal in known.absent:
-            if principal in denied:
+            if (principal, False) in told:
                 found.saw += 1
+            elif (principal, True) in told:
+                found.breaks(f"{principal} was tried by {instant(until_at)} and let in, by {book}", principal, until_at)
+            elif principal in tried:
+                found.breaks(
+                    f"{principal} was tried by {instant(until_at)}, and {book} has no refusal of it",
+                    principal,
+                    until_at,
+                )
             else:
                 found.missing.append(f"{book} shows no denied attempt of {principal} by {instant(until_at)}")
     return found

@@ -26,6 +26,8 @@ POLL_TAKEN_WITHIN_MS = 2 * MINUTE_MS
 """From the provider's answer to the platform's note that it came."""
 TOLD_WITHIN_MS = 10 * MINUTE_MS
 """From what ops or monitoring noted to whoever was to be told: it is said again until it is taken."""
+NOTED_WITHIN_MS = HOUR_MS
+"""From the beginning of an execution by the platform's clock to ops' note of it, with every answer that was lost."""
 OVER = frozenset({"PAID_OUT", "CANCELLED"})
 
 
@@ -290,10 +292,11 @@ def _executions(look: Look, started: _Noted, ended: _Noted) -> list[str]:
     told = {row["id"]: row for row in look.body["executions"]} if look.body else {}
     problems = [f"showed the execution {one}, which no notebook knows" for one in told if one not in started]
     newest = sorted(started, key=lambda one: started[one][0], reverse=True)[:RECENT]
+    oldest_at = min((started[one][0] for one in told if one in started), default=look.told_at)
     for one in newest:
         at, runbook = started[one]
         if one not in told:
-            if at < look.told_at and len(told) < RECENT:
+            if at < look.told_at and (len(told) < RECENT or oldest_at < at - NOTED_WITHIN_MS):
                 problems.append(f"did not show {runbook}, begun at {instant(at)}")
             continue
         end_at, end = ended.get(one, (look.answered_at + 1, "in_progress"))

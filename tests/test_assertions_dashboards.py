@@ -10,6 +10,7 @@ from assertions.dashboard_errors import TAKEN_WITHIN_MS
 from assertions.dashboards import LEARNT_WITHIN_MS, POLL_TAKEN_WITHIN_MS, TOLD_WITHIN_MS
 from assertions.judge import discover
 from assertions.model import REGISTRY, Status, judge_one
+from assertions.outlook import RECENT
 from tests.support.broken_runs import watching
 from tests.support.broken_runs.change import add, remove, row
 from tests.support.broken_runs.watching import look, says
@@ -116,6 +117,28 @@ def test_an_end_is_in_the_notebook_before_the_platform_is_told(after_ms: int, ex
     evidence = small_run()
     row(evidence, "operator.notebook", action="completed")["at"] = look(evidence, "audit", 5)["at"] + 200 - after_ms
     says(evidence, "audit", 5, lambda body: body["executions"][0].update(status="in_progress"))
+    assert status(evidence, "executions_as_noted") is expected
+
+
+@pytest.mark.parametrize(("left_out", "expected"), [(0, PASS), (-1, FAIL)])
+def test_a_list_of_executions_that_is_full_shows_the_newest(left_out: int, expected: Status) -> None:
+    evidence = small_run()
+    until_at = look(evidence, "audit", 0)["at"]
+    begun = [{"id": f"x{n}", "runbook_name": "payout_stuck", "status": "in_progress"} for n in range(RECENT + 1)]
+    for hours, one in enumerate(reversed(begun), 1):
+        started = {"action": "started", "execution_id": one["id"], "runbook": one["runbook_name"]}
+        add(
+            evidence,
+            "operator.notebook",
+            **{**row(evidence, "operator.notebook"), **started, "at": until_at - hours * HOUR},
+        )
+    shown = [one for place, one in enumerate(begun) if place != left_out % len(begun)]
+    days = len([one for one in evidence.books["observer.dashboards"] if one["dashboard"] == "audit"])
+    for day in range(days):
+        says(evidence, "audit", day, lambda body: body.update(executions=shown))
+    evidence.books["operator.notebook"] = [
+        one for one in evidence.books["operator.notebook"] if one["execution_id"][0] == "x"
+    ]
     assert status(evidence, "executions_as_noted") is expected
 
 

@@ -250,14 +250,19 @@ def nobody_tried_the_revoked_credential(evidence: FakeEvidence) -> None:
     remove(evidence, "identity.events", action="introspected", principal="founder:ada")
 
 
-@breaks("absence.revocation_probed", Status.INCONCLUSIVE)
-def the_platform_never_saw_the_probe(evidence: FakeEvidence) -> None:
+@breaks("absence.revocation_probed")
+def the_platform_has_no_refusal_of_a_probe(evidence: FakeEvidence) -> None:
     remove(evidence, "platform.access_log", allowed=False, principal="engineer:bob")
 
 
-@breaks("absence.revocation_probed", Status.INCONCLUSIVE)
-def the_probe_came_only_days_later(evidence: FakeEvidence) -> None:
+@breaks("absence.revocation_probed")
+def the_refusal_of_a_probe_came_only_days_later(evidence: FakeEvidence) -> None:
     row(evidence, "platform.access_log", allowed=False, principal="engineer:bob")["at"] += 48 * HOUR
+
+
+@breaks("absence.revocation_probed")
+def a_revoked_credential_was_let_in(evidence: FakeEvidence) -> None:
+    row(evidence, "platform.access_log", allowed=False, principal="engineer:bob")["allowed"] = True
 
 
 @breaks("absence.fingerprints_constant")
