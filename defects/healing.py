@@ -33,6 +33,21 @@ CATALOGUE = (
         faults=(Fault("winrm.refused"),),
     ),
     Defect(
+        "healing.candidates_are_served",
+        "Which rule answers a check is looked up without its status: what was tried once at L2 is a rule from then on.",
+        (
+            Edit(
+                _RULES,
+                '        "select * from healing_rules where os = :os and check_name = :check_name and '
+                "status = 'ACTIVE'\"\n",
+                '        "select * from healing_rules where os = :os and check_name = :check_name"\n',
+            ),
+        ),
+        ("alerts.incidents_raised", "runbooks.faults_recovered"),
+        "healing_promoted",
+        None,
+    ),
+    Defect(
         "healing.delivered_is_forgotten",
         "The query of what is to be carried out asks for orders that were issued; those that were delivered and got "
         "no further are in no list any more.",
@@ -183,21 +198,17 @@ CATALOGUE = (
         faults=(Fault("platform.crash"),),
     ),
     Defect(
-        "healing.timer_started_not_enabled",
-        "The remedy starts the timer that rotates the logs, which lasts until the host boots; the "
-        "probe asks whether it "
-        "is enabled, and is right.",
+        "healing.sshd_not_reloaded",
+        "The remedy puts the file of the SSH service right and leaves it unread; the service goes on as it was.",
         (
             Edit(
                 _RULES,
-                '    _rule("linux", "log_rotation", "systemctl is-enabled {target}", r"^enabled$", '
-                '"systemctl enable --now {target}"),\n',
-                '    _rule("linux", "log_rotation", "systemctl is-enabled {target}", r"^enabled$", '
-                '"systemctl start {target}"),\n',
+                '          "sed -i s/^{target}.*/{target}=no/ /etc/ssh/sshd_config", "systemctl reload ssh"),\n',
+                '          "sed -i s/^{target}.*/{target}=no/ /etc/ssh/sshd_config"),\n',
             ),
         ),
         ("healing.drifts_healed", "recovery.converged"),
-        faults=(Fault("hosts.log_rotation"),),
+        faults=(Fault("hosts.ssh_root_login"),),
     ),
     Defect(
         "healing.unmatched_wakes_nobody",
