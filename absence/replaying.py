@@ -13,7 +13,7 @@ from typing import Any
 from absence.fingerprint import code_fingerprint
 from absence.until import Until
 from evidence.journal import JournalWriter
-from evidence.layout import ALERTS, JOURNAL, PLAN, RUNBOOKS, SNAPSHOTS
+from evidence.layout import JOURNAL, PLAN, SNAPSHOTS
 from evidence.manifest import file_sha256
 from evidence.run import Evidence
 from evidence.writer import RunWriter
@@ -22,7 +22,7 @@ from simulator.guard import Guard
 from simulator.kernel import Kernel
 from simulator.onlookers import Calls, Onlooker
 from simulator.opening import Opener, embedded
-from simulator.operations import in_force
+from simulator.operations import kept_in
 from simulator.run import Progress, simulate
 from simulator.snapshots import Snapshots
 from simulator.standing import standing
@@ -175,8 +175,7 @@ def _replay(run_dir: Path, until: Until | None, progress: Progress | None, opene
             f"{recorded.plan_sha256[:12]}…. Take it from a copy of the run."
         )
     plan = evidence.plan
-    kept = [(place, evidence.documents(place)) for place in (RUNBOOKS, ALERTS)]
-    operations = in_force({f"{place}/{name}": text.encode() for place, texts in kept for name, text in texts.items()})
+    operations = kept_in(evidence)
     comparing, kept_snapshots = _Comparing(run_dir / JOURNAL), _Recorded(run_dir / SNAPSHOTS, plan.starts_at)
     onlookers: list[Onlooker] = [Snapshots(plan.starts_at, kept_snapshots.compare)]
     if until is not None:

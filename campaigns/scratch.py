@@ -5,7 +5,7 @@ Invariant: while it is open it is a run directory as any other, manifest and ver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,19 +39,19 @@ def run_in_scratch(
     plan: Plan,
     operations: Operations | None = None,
     progress: Progress | None = None,
-    announce: Callable[[str], None] = lambda _: None,
+    code_sha256: str | None = None,
 ) -> Iterator[Scratch]:
     """`plan` run and judged, for as long as this is open. `operations`: by default those that are shipped, if the plan
-    has any. Raises PreflightFailed."""
+    has any. `code_sha256`: the fingerprint of the code that runs, by default that of the platform alone. Raises
+    PreflightFailed."""
     operations = operations_of(plan) if operations is None else operations
     with TemporaryDirectory(prefix="absence-scratch-") as root, RunWriter(Path(root), UNNAMED) as writer:
         writer.write_plan(plan)
         for path, content in operations.documents.items():
             writer.write(path, content)
         work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations)
-        fingerprints = {"code": manifest.code_sha256([ROOT / "contest_platform"])}
+        fingerprints = {"code": code_sha256 or manifest.code_sha256([ROOT / "contest_platform"])}
         seal = writer.seal(fingerprints)
-        announce("judging")
         verdict = judge(Evidence.open(writer.path))
         writer.write(VERDICT, verdict.to_json().encode())
         manifest.write(writer.path, UNNAMED, seal, fingerprints)
