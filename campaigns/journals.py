@@ -151,8 +151,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def causes(path: Path, event: dict[str, Any], before: int) -> list[dict[str, Any]]:
-    """What led to `event`, the nearest first, back to what nothing led to, at most CAUSES_MAX. `before`: its number; its
-    causes come before it, and are the same in both journals."""
+    """What led to `event`, the nearest first, back to what nothing led to, at most CAUSES_MAX. `before`: its number;
+    its causes come before it, and are the same in both journals."""
     begins = _line_offsets(path, before)
     found: list[dict[str, Any]] = []
     with path.open("rb") as lines:

@@ -1,4 +1,4 @@
-"""Two runs are held against each other: the first event that differs is found exactly, and what that came to is told."""
+"""Two runs are held against each other: the first event that differs is found exactly, and what it came to is told."""
 
 from __future__ import annotations
 
@@ -149,9 +149,7 @@ def test_a_run_is_the_same_as_itself(small_run: Ran) -> None:
     }  # fmt: skip
 
 
-def test_a_plan_with_a_fault_more_parts_where_the_fault_bites(
-    runs: SharedRuns, tmp_path: Path
-) -> None:
+def test_a_plan_with_a_fault_more_parts_where_the_fault_bites(runs: SharedRuns, tmp_path: Path) -> None:
     scenario = scenario_with(tmp_path, "webhooks.duplicate")
     faulty = runs(scenario)
     calm = runs(scenario, "--no-faults")
@@ -206,7 +204,7 @@ def test_a_change_of_a_plan_is_told_by_its_field(small_run: Ran) -> None:
     assert plan_changes(plan, plan) == []
 
 
-# --- the nearest that passes -------------------------------------------------------------------------------------------
+# --- the nearest that passes ----------------------------------------------------------------------------------------
 
 
 def test_the_neighbour_of_a_failing_run_is_the_plan_without_the_fault_that_breaks_it(
@@ -247,4 +245,3 @@ def test_a_search_that_finds_none_says_how_each_ended(failing: Ran) -> None:
         pass
     assert none.value.tried == (("without webhooks.duplicate#1", "FAIL"),)
     assert not none.value.out_of_time
-
