@@ -11,6 +11,7 @@ from absence.cli_coverage import coverage
 from absence.cli_defects import defects
 from absence.cli_diff import diff
 from absence.cli_gate import gate
+from absence.cli_lockstep import lockstep
 from absence.cli_replay import replay
 from absence.cli_report import report
 from absence.cli_run import run
@@ -179,5 +180,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-for command in (run, replay, diff, report, verify, gate, score, smoke, runs, coverage, runbooks, defects):
+for command in (run, replay, diff, lockstep, report, verify, gate, score, smoke, runs, coverage, runbooks, defects):
     cli.add_command(command)

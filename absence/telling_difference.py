@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from campaigns.book_changes import BookChange
     from campaigns.divergence import Divergence, Turn
     from campaigns.journals import Split
+    from campaigns.lockstep import Stepped
     from campaigns.plan_changes import Change
     from evidence.run import Evidence
 
@@ -28,6 +29,24 @@ def text(found: Divergence, sides: tuple[Evidence, Evidence], names: tuple[str, 
     return list(_Telling(sides[0].plan.starts_at, Say(markup)).lines(found, sides, names))
 
 
+def out_of_step(stepped: Stepped, markup: bool) -> list[str]:
+    """What a lockstep came to: the first event, or the first rows, in which its two processes differ."""
+    say = Say(markup)
+    telling = _Telling(stepped.plan.starts_at, say)
+    agreed = plural(stepped.events, "event")
+    if stepped.in_step:
+        return [say.style(f"= In step: {agreed} and every book agree.", "bold green")]
+    if stepped.split is None:
+        head = f"≠ {agreed} agree, and books do not: something differs that no event speaks of."
+        return [say.style(head, "bold red"), *telling.books(stepped.books)]
+    head = f"≠ Out of step at event e{stepped.split.number}, after {agreed} that agree."
+    return [
+        say.style(head, "bold red"),
+        *telling.plans(stepped.changes),
+        *telling.split(stepped.split, (stepped.led_there, stepped.led_there)),
+    ]
+
+
 class _Telling:
     def __init__(self, starts_at: int, say: Say) -> None:
         self._starts_at, self._say = starts_at, say
@@ -39,18 +58,13 @@ class _Telling:
             yield f"  {letter}  {say.data(name)}  {say.style(say.data(_what(side)), 'dim')}"
         if not found.same_code:
             yield say.style("  They were made by different code.", "dim")
-        if found.plan:
-            yield from self._title("Plans")
-            yield from self._shortened([self._change(change) for change in found.plan])
+        yield from self.plans(found.plan)
         if found.split is not None:
-            yield from self._split(found.split, found.led_there)
+            yield from self.split(found.split, found.led_there)
         if found.turns:
             yield from self._title("Promises")
             yield from (line for turn in found.turns for line in self._turn(turn))
-        if found.books:
-            yield from self._title("In whose books it shows first")
-            width = max(len(change.book) for change in found.books[:SHOWN_MAX])
-            yield from self._shortened([self._book(change, width) for change in found.books])
+        yield from self.books(found.books)
 
     def _headline(self, found: Divergence) -> str:
         if found.split is None:
@@ -76,6 +90,11 @@ class _Telling:
 
     # --- plans -----------------------------------------------------------------------------------------------------
 
+    def plans(self, changes: Sequence[Change]) -> Iterator[str]:
+        if changes:
+            yield from self._title("Plans")
+            yield from self._shortened([self._change(change) for change in changes])
+
     def _change(self, change: Change) -> str:
         sign, colour = _SIGNS[change.how]
         if change.how == "changed":
@@ -86,7 +105,7 @@ class _Telling:
 
     # --- the event ---------------------------------------------------------------------------------------------------
 
-    def _split(self, split: Split, led_there: tuple[Events, Events]) -> Iterator[str]:
+    def split(self, split: Split, led_there: tuple[Events, Events]) -> Iterator[str]:
         yield from self._title(f"First event that differs: e{split.number}")
         for letter, event in zip("AB", (split.ours, split.theirs), strict=True):
             yield f"  {letter}  {self._event(event)}"
@@ -142,6 +161,12 @@ class _Telling:
         yield f"  {say.style(f'{mark:<14}', style)}  {turn.assertion}  {say.style(f'{turn.was} → {turn.now}', 'dim')}"
         if turn.message:
             yield f"                  {say.data(turn.message, 240)}"
+
+    def books(self, changes: Sequence[BookChange]) -> Iterator[str]:
+        if changes:
+            yield from self._title("In whose books it shows first")
+            width = max(len(change.book) for change in changes[:SHOWN_MAX])
+            yield from self._shortened([self._book(change, width) for change in changes])
 
     def _book(self, change: BookChange, width: int) -> str:
         key = ", ".join(f"{name} {_value(value)}" for name, value in change.key)

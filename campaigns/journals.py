@@ -127,7 +127,7 @@ def _same_said(a: bytes, b: bytes) -> bool:
 
 def _same_start(a: bytes, b: bytes) -> bool:
     """Whether both are how a run begins: it states the hash of its plan, the seed and the documents in force."""
-    started = [_parsed(side) for side in (a, b)]
+    started = [parsed(side) for side in (a, b)]
     return all(event is not None and event.get("kind") == _STARTED for event in started)
 
 
@@ -136,11 +136,11 @@ def _split(number: int, ours: Path, theirs: Path, offsets: tuple[int, int]) -> S
     for path, offset in zip((ours, theirs), offsets, strict=True):
         with path.open("rb") as lines:
             lines.seek(offset)
-            sides.append(_parsed(lines.readline()))
+            sides.append(parsed(lines.readline()))
     return Split(number, *sides)
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
     if not line:
         return None
     try:
@@ -158,7 +158,7 @@ def causes(path: Path, event: dict[str, Any], before: int) -> list[dict[str, Any
     with path.open("rb") as lines:
         while len(found) < CAUSES_MAX and (number := _number(event.get("cause"))) is not None and number < before:
             lines.seek(begins[number - 1])
-            cause = _parsed(lines.readline())
+            cause = parsed(lines.readline())
             if cause is None:
                 break
             found.append(cause)
