@@ -9,7 +9,9 @@ import click
 from absence import __version__
 from absence.cli_coverage import coverage
 from absence.cli_defects import defects
+from absence.cli_diff import diff
 from absence.cli_gate import gate
+from absence.cli_lockstep import lockstep
 from absence.cli_mutants import mutants
 from absence.cli_replay import replay
 from absence.cli_report import report
@@ -179,5 +181,7 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks, defects, mutants):
+for command in (
+    run, replay, diff, lockstep, report, verify, gate, score, smoke, runs, coverage, runbooks, defects, mutants,
+):  # fmt: skip
     cli.add_command(command)

@@ -14,7 +14,7 @@ from absence.opening import RUN_DIR, STORE, opener_of
 from absence.output import print_json
 
 if TYPE_CHECKING:
-    from absence.replaying import Stopped
+    from absence.replaying import Read, Stopped
     from absence.until import Until
     from evidence.plan import Plan
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     "--until", "until_text", metavar="T",
     help="Stop there and print how things stand: day 5, 2026-06-05T14:00Z, +3d4h, or an event like e1234.",
 )  # fmt: skip
+@click.option("--show", "entity", metavar="ENTITY", help="With --until: how this one thing stood, by its id.")
 @STORE
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> None:
+def replay(run_dir: Path, until_text: str | None, entity: str | None, store: str, as_json: bool) -> None:
     """Run the plan of RUN_DIR again and compare, event by event and day by day. Exit 0: it is the same; 30: it differs,
     and where.
 
@@ -35,8 +36,11 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
     absence replay runs/default-s1-0123456789
     absence replay runs/default-s1-0123456789 --until "day 5 14:00"
     absence replay runs/default-s1-0123456789 --until e1234 --json
+    absence replay runs/default-s1-0123456789 --until +3d4h --show user_00117
     absence replay runs/default-s1-0123456789 --store postgresql://me@localhost/test
     """
+    if entity is not None and until_text is None:
+        raise click.UsageError("--show says what to look at, --until when: give both.")
     with reported(as_json):
         opener = opener_of(store)
         from absence import incidents, replaying
@@ -50,13 +54,18 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
         try:
             with Bar(shown=not as_json) as bar:
                 if until is not None:
-                    stopped = replaying.replay_until(run_dir, until, bar.day, opener)
+                    stopped = replaying.replay_until(run_dir, until, bar.day, opener, _look(entity))
                 else:
                     same = replaying.replay(run_dir, bar.day, opener)
         except replaying.Diverged as diverged:
             _diverged(replaying.describe(diverged), as_json, event=f"e{diverged.line}")
         except replaying.SnapshotDiffers as differs:
             _diverged(str(differs), as_json)
+        if until is not None and entity is not None:
+            from absence.cli_show import tell_shown
+
+            tell_shown(run_dir, entity, stopped, evidence.plan, as_json)
+            return
         if until is not None:
             _tell_stopped(stopped, evidence.plan, as_json)
             return
@@ -79,6 +88,15 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
         if same.differing_books:
             incidents.remember([f"the book {book} holds other rows than it did" for book in same.differing_books])
             sys.exit(ExitCode.STATE_CORRUPT)
+
+
+def _look(entity: str | None) -> Read:
+    from simulator.showing import shown
+    from simulator.standing import standing
+
+    if entity is None:
+        return standing
+    return lambda world, _: {"at": world.runtime.now(), **shown(world, entity)}
 
 
 def _until(evidence: Any, text: str) -> Until:

@@ -29,16 +29,19 @@ class Remembering(click.Group):
 
 def given() -> str:
     """As one could type it again; "absence" outside a command."""
+    return shlex.join(["absence", *(_PASSWORD.sub(r"\1:…@", argument) for argument in arguments())])
+
+
+def arguments() -> tuple[str, ...]:
+    """The arguments as they were given."""
     context = click.get_current_context(silent=True)
-    arguments = context.meta.get(_GIVEN, ()) if context else ()
-    return shlex.join(["absence", *(_PASSWORD.sub(r"\1:…@", argument) for argument in arguments)])
+    return tuple(context.meta.get(_GIVEN, ())) if context else ()
 
 
 def without_option(option: str) -> list[str]:
     """The arguments as they were given, but for `option` and its value."""
-    context = click.get_current_context(silent=True)
     kept: list[str] = []
-    rest = iter(context.meta.get(_GIVEN, ()) if context else ())
+    rest = iter(arguments())
     for argument in rest:
         if argument == option:
             next(rest, None)

@@ -158,6 +158,12 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "evidence.manifest.ManifestBroken": lambda e: (ExitCode.STATE_CORRUPT, [f"manifest.json {e}"]),
     "evidence.journal.JournalBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "evidence.books.BookDamaged": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "campaigns.lockstep.SideFailed": lambda e: (
+        ExitCode.INTERNAL_ERROR,
+        [f"One of the two processes did not come to an end: {e}"],
+    ),
+    "campaigns.capsules.CapsuleInvalid": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
+    "campaigns.lenient.PlanUnreadable": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
     "absence.replaying.NotReached": lambda e: (ExitCode.USAGE, [str(e)]),
     "absence.replaying.SnapshotDiffers": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "closure.baseline.NotComparable": lambda e: (

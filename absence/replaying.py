@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from absence.fingerprint import code_fingerprint
 from absence.until import Until
 from evidence.journal import JournalWriter
-from evidence.layout import ALERTS, JOURNAL, PLAN, RUNBOOKS, SNAPSHOTS
+from evidence.layout import JOURNAL, PLAN, SNAPSHOTS
 from evidence.manifest import file_sha256
 from evidence.run import Evidence
 from evidence.writer import RunWriter
@@ -22,11 +23,13 @@ from simulator.guard import Guard
 from simulator.kernel import Kernel
 from simulator.onlookers import Calls, Onlooker
 from simulator.opening import Opener, embedded
-from simulator.operations import in_force
+from simulator.operations import kept_in
 from simulator.run import Progress, simulate
 from simulator.snapshots import Snapshots
 from simulator.standing import standing
 from simulator.world import World
+
+Read = Callable[[World, Kernel], dict[str, Any]]
 
 
 class Diverged(BaseException):
@@ -107,7 +110,7 @@ class _Recorded:
 
 
 class _Reached(Exception):
-    """The replay is there. `state`: see simulator.standing."""
+    """The replay is there. `state`: what was read of it."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         super().__init__()
@@ -115,17 +118,17 @@ class _Reached(Exception):
 
 
 class _Stop:
-    """Ends a replay where it was to go, before the books are closed."""
+    """Ends a replay where it was to go, before the books are closed, once it has been `read`."""
 
-    def __init__(self, until: Until) -> None:
-        self.next_at, self._event = until.at, until.event
+    def __init__(self, until: Until, read: Read) -> None:
+        self.next_at, self._event, self._read = until.at, until.event, read
         self.calls: Calls | None = None if until.event is None else self._called
 
     def _called(self, number: int, _: str) -> bool:
         return number == self._event
 
     def look(self, world: World, kernel: Kernel) -> bool:
-        raise _Reached(standing(world, kernel))
+        raise _Reached(self._read(world, kernel))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A replay that agreed as far as it went. `state`: see simulator.standing."""
+    """A replay that agreed as far as it went. `state`: what was read of it there, by default as simulator.standing."""
 
     events: int
     snapshots: int
@@ -157,15 +160,17 @@ def replay(run_dir: Path, progress: Progress | None = None, opener: Opener = emb
     return done
 
 
-def replay_until(run_dir: Path, until: Until, progress: Progress | None = None, opener: Opener = embedded) -> Stopped:
-    """The same, only as far as `until`; raises the same."""
-    done = _replay(run_dir, until, progress, opener)
+def replay_until(
+    run_dir: Path, until: Until, progress: Progress | None = None, opener: Opener = embedded, read: Read = standing
+) -> Stopped:
+    """The same, only as far as `until`, where `read` looks; raises the same, and NotReached."""
+    done = _replay(run_dir, _Stop(until, read), progress, opener)
     if isinstance(done, Replayed):
         raise NotReached(f"e{until.event} is written as the run ends: replay all of it, without --until")
     return done
 
 
-def _replay(run_dir: Path, until: Until | None, progress: Progress | None, opener: Opener) -> Replayed | Stopped:
+def _replay(run_dir: Path, stop: _Stop | None, progress: Progress | None, opener: Opener) -> Replayed | Stopped:
     evidence = Evidence.open(run_dir)
     recorded = evidence.manifest
     found = file_sha256(run_dir / PLAN)
@@ -175,12 +180,11 @@ def _replay(run_dir: Path, until: Until | None, progress: Progress | None, opene
             f"{recorded.plan_sha256[:12]}…. Take it from a copy of the run."
         )
     plan = evidence.plan
-    kept = [(place, evidence.documents(place)) for place in (RUNBOOKS, ALERTS)]
-    operations = in_force({f"{place}/{name}": text.encode() for place, texts in kept for name, text in texts.items()})
+    operations = kept_in(evidence)
     comparing, kept_snapshots = _Comparing(run_dir / JOURNAL), _Recorded(run_dir / SNAPSHOTS, plan.starts_at)
     onlookers: list[Onlooker] = [Snapshots(plan.starts_at, kept_snapshots.compare)]
-    if until is not None:
-        onlookers.append(_Stop(until))
+    if stop is not None:
+        onlookers.append(stop)
     if evidence.halt is not None:
         onlookers.append(Guard(plan.starts_at, operations))
     code = code_fingerprint()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from evidence.layout import ALERTS, RUNBOOKS
 
 if TYPE_CHECKING:
+    from evidence.run import Evidence
     from operations.alerts import Group
     from operations.runbooks import Runbook
 
@@ -45,6 +46,12 @@ def shipped() -> Operations:
     escalated, and fails the run. Raises RunbooksInvalid and RulesInvalid."""
     files = [*sorted((ROOT / RUNBOOKS).glob("*.md")), *sorted((ROOT / ALERTS).glob("*.yml"))]
     return in_force({path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files})
+
+
+def kept_in(run: Evidence) -> Operations:
+    """Those that a run has kept. Raises RunbooksInvalid and RulesInvalid."""
+    kept = [(place, run.documents(place)) for place in (RUNBOOKS, ALERTS)]
+    return in_force({f"{place}/{name}": text.encode() for place, texts in kept for name, text in texts.items()})
 
 
 def in_force(documents: Mapping[str, bytes]) -> Operations:

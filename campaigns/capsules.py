@@ -1,0 +1,205 @@
+"""Capsules: a failure as data, `plan.json` and `capsule.json`, that is replayed on whatever code there is by then.
+
+Invariant: a capsule's failure is come back when its first broken promise has the recorded fingerprint, and no other.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from assertions.judge import Verdict
+from campaigns.lenient import read_leniently, read_plan
+from campaigns.scratch import operations_of, run_in_scratch
+from campaigns.trial import Fingerprint, Trial, summed_up
+from defects import UnknownDefect, defect
+from defects.planting import PLANTED, ROOT, StaleEdit, planted
+from evidence.layout import PLAN
+from evidence.plan import Plan
+from simulator.operations import Operations
+from simulator.run import Progress
+
+CAPSULE = "capsule.json"
+_BITES = "recovery.every_fault_bit"
+_START = "import sys; sys.path[:0] = sys.argv[1:2]; from campaigns.capsules import main; main(*sys.argv[2:])"
+
+
+class CapsuleInvalid(Exception):
+    """What stands there is no capsule. The message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capsule:
+    """`fingerprint`: of the first broken promise, None of a run that broke none. `defect`: what has to be planted for
+    it to fail, None: it fails, or failed, as the code is. `plan_json` is plan.json as it stands."""
+
+    fingerprint: Fingerprint | None
+    scenario: str
+    seed: int
+    plan_json: bytes
+    defect: str | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, plan: Plan, fingerprint: Fingerprint | None, defect: str | None = None, note: str = "") -> Capsule:
+        return cls(fingerprint, plan.scenario, plan.seed, plan.canonical(), defect, note)
+
+    @property
+    def plan(self) -> Plan:
+        """Raises PlanUnreadable."""
+        return read_plan(self.plan_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A fault of the plan that its victim's own book does not show. `why`: it never acted (what it was bound to does
+    not happen any more), or it acted and did not bite."""
+
+    id: str
+    fault: str
+    seam: str
+    operation: str
+    entity: str | None
+    occurrence: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a capsule came to on today's code. `statuses`: of every assertion by its id. `left_out`: what today's code
+    does not know of the plan, or of the defect."""
+
+    reproduced: bool
+    trial: Trial
+    silent: tuple[Silent, ...]
+    statuses: Mapping[str, str]
+    left_out: tuple[str, ...] = field(default=())
+
+
+def read(path: Path) -> Capsule:
+    """The capsule in the directory `path`. Raises CapsuleInvalid; the plan is read once it is asked for."""
+    try:
+        stated = json.loads((path / CAPSULE).read_bytes())
+        named, planted_id = stated["fingerprint"], stated.get("defect")
+        return Capsule(
+            None if named is None else Fingerprint(*map(str, named)),
+            str(stated["scenario"]), int(stated["seed"]), (path / PLAN).read_bytes(),
+            None if planted_id is None else str(planted_id), str(stated.get("note", "")),
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise CapsuleInvalid(f"{path} is no capsule: it holds no {Path(error.filename).name}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CapsuleInvalid(f"{path / CAPSULE}: {error}") from None
+    except KeyError as error:
+        raise CapsuleInvalid(f"{path / CAPSULE} does not say {error.args[0]!r}") from None
+
+
+def write(path: Path, capsule: Capsule) -> None:
+    """Write the capsule into the directory `path`, which is made if need be."""
+    path.mkdir(parents=True, exist_ok=True)
+    stated = {
+        "fingerprint": capsule.fingerprint, "scenario": capsule.scenario, "seed": capsule.seed,
+        "defect": capsule.defect, "note": capsule.note,
+    }  # fmt: skip
+    (path / PLAN).write_bytes(capsule.plan_json)
+    (path / CAPSULE).write_text(json.dumps(stated, indent=1, ensure_ascii=False) + "\n")
+
+
+def replay(
+    capsule: Capsule,
+    tolerant: bool = False,
+    operations: Operations | None = None,
+    progress: Progress | None = None,
+) -> Replayed:
+    """Run and judge the plan of `capsule` with today's code, its defect planted. `tolerant`: what is unknown today is
+    left out and named. `operations`: by default those shipped today, if the plan has any.
+
+    Raises PlanUnreadable, UnknownDefect, StaleEdit, PreflightFailed."""
+    if capsule.defect is None or _planted_here() == capsule.defect:
+        return _replayed(capsule, tolerant, operations, progress)
+    try:
+        with planted(defect(capsule.defect)) as tree:
+            return _in_tree(tree, capsule, tolerant)
+    except (UnknownDefect, StaleEdit) as error:
+        if not tolerant:
+            raise
+        told = f"defect {capsule.defect}: {str(error).splitlines()[0]} It was run without"
+    found = _replayed(replace(capsule, defect=None), tolerant, operations, progress)
+    return replace(found, left_out=(told, *found.left_out))
+
+
+def _replayed(capsule: Capsule, tolerant: bool, operations: Operations | None, progress: Progress | None) -> Replayed:
+    plan, left_out = read_leniently(capsule.plan_json) if tolerant else (capsule.plan, ())
+    with run_in_scratch(plan, operations or operations_of(plan), progress) as run:
+        verdict = run.verdict
+        trial = summed_up(verdict, run.digest, run.work.events)
+    statuses = {result.id: result.status.value for result in verdict.results}
+    return Replayed(trial.first == capsule.fingerprint, trial, silent(plan, verdict), statuses, left_out)
+
+
+def silent(plan: Plan, verdict: Verdict) -> tuple[Silent, ...]:
+    """The faults of `plan` that did not bite, by the assertion that looks into the books of their victims."""
+    missing = next((result.missing for result in verdict.results if result.id == _BITES), ())
+    why = {told.partition(" (")[0]: told for told in missing}
+    return tuple(
+        Silent(
+            fault.id, fault.fault, fault.seam, fault.operation, fault.entity, fault.occurrence,
+            why[fault.id].removeprefix(f"{fault.id} ({fault.title}) "),
+        )
+        for fault in plan.faults if fault.id in why
+    )  # fmt: skip
+
+
+def _planted_here() -> str | None:
+    try:
+        return (ROOT / PLANTED).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+# --- in a planted tree ---------------------------------------------------------------------------------------------
+
+
+class ReplayFailed(Exception):
+    """The planted tree did not run the plan at all. The message says how it ended."""
+
+
+def _in_tree(tree: Path, capsule: Capsule, tolerant: bool) -> Replayed:
+    with TemporaryDirectory(prefix="absence-capsule-") as place:
+        write(Path(place), capsule)
+        command = [sys.executable, "-c", _START, str(tree), place, "tolerant" if tolerant else "strict"]
+        process = subprocess.run(command, capture_output=True, text=True, cwd=tree)
+    if process.returncode:
+        raise ReplayFailed(f"{capsule.defect}: {process.stderr.strip().splitlines()[-1]}\n{process.stderr}")
+    return _from_json(json.loads(process.stdout))
+
+
+def main(place: str, mode: str) -> None:
+    """What runs in the tree: the capsule at `place`; what it came to as JSON on standard output."""
+    print(json.dumps(asdict(replay(read(Path(place)), mode == "tolerant"))))
+
+
+def _from_json(told: dict[str, Any]) -> Replayed:
+    trial = told["trial"]
+    first = trial["first"]
+    return Replayed(
+        told["reproduced"],
+        Trial(
+            **{
+                **trial,
+                "first": None if first is None else Fingerprint(*first),
+                "fingerprints": tuple(Fingerprint(*each) for each in trial["fingerprints"]),
+                "missing": tuple((assertion, what) for assertion, what in trial["missing"]),
+                "exercised": tuple(trial["exercised"]),
+            }
+        ),
+        tuple(Silent(**each) for each in told["silent"]),
+        told["statuses"],
+        tuple(told["left_out"]),
+    )
