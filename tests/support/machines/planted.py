@@ -11,9 +11,6 @@ from defects.planting import planted
 
 ROOT = Path(__file__).parents[3]
 _START = (
-    "import sys; sys.path[:0] = sys.argv[1:3]; "
-    "from tests.support.machines.planted import main; main(*sys.argv[3:])"
-)
     "import sys; sys.path[:0] = sys.argv[1:3]; from tests.support.machines.planted import main; main(*sys.argv[3:])"
 )
 
