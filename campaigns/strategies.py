@@ -34,8 +34,8 @@ _SHARES = ([10_000], [6_000, 4_000], [5_000, 3_000, 2_000])
 
 @cache
 def recovering() -> tuple[str, ...]:
-    """Every fault (id) that the platform gets over by itself, sorted: what a world with nobody on call can stand."""
-    return tuple(id for id, cls in registry().items() if cls.kind == "fault" and cls.recovery.by == "itself")
+    """Every fault (id) that the platform gets over by itself or by a rule, sorted: nobody has to be on call."""
+    return tuple(id for id, cls in registry().items() if cls.recovery.by in ("itself", "rule"))
 
 
 def scenarios(
@@ -43,7 +43,7 @@ def scenarios(
 ) -> SearchStrategy[Scenario]:
     """Scenarios of one short tournament: one or two contests of at most `most_entries` entries, nobody on call.
 
-    Of `faults` (ids; by default all that the platform gets over by itself) at most `most_faults` come. A fault that the
+    Of `faults` (ids; by default those of `recovering`) at most `most_faults` come. A fault that the
     plan has nothing for is left out when the plan is made. Raises ValueError for an id that the registry lacks."""
     return st.builds(scenario_of, _values(_known(faults), most_faults, most_entries))
 
@@ -78,7 +78,7 @@ def plans(
     return st.builds(planned, drawn, seeds)
 
 
-# --- from what is drawn to what is used: a failing example shows these calls -------------------------------------------
+# --- what a failing example shows: the calls that made it -------------------------------------------------------------
 
 
 def scenario_of(values: Mapping[str, Any]) -> Scenario:
@@ -89,8 +89,10 @@ def scenario_of(values: Mapping[str, Any]) -> Scenario:
 def with_faults(scenario: Scenario, faults: Sequence[str]) -> Scenario:
     """`scenario` with these faults (ids) in the place of its own, their parameters drawn with the plan."""
     place = scenario.marks.get(("faults",), (1, 1))
-    marks = {**scenario.marks, **{("faults", index): place for index in range(len(faults))}}
-    model = scenario.model.model_copy(update={"faults": [FaultModel(fault=id) for id in faults], "unhealed": []})
+    marks = dict(scenario.marks)
+    marks.update({("faults", index): place for index in range(len(faults))})
+    models = [FaultModel.model_validate({"fault": id}) for id in faults]
+    model = scenario.model.model_copy(update={"faults": models, "unhealed": []})
     return scenario.model_copy(update={"model": model, "marks": marks})
 
 
