@@ -68,7 +68,7 @@ def plans(
     else:
         drawn = scenario if isinstance(scenario, SearchStrategy) else st.just(scenario)
         if faults is not None:
-            drawn = st.builds(with_faults, drawn, _some(_known(faults), most_faults))
+            drawn = st.builds(facing, drawn, _some(_known(faults), most_faults))
     if seeds is None:
         seeds = SEEDS
     elif not isinstance(seeds, SearchStrategy):
@@ -86,14 +86,9 @@ def scenario_of(values: Mapping[str, Any]) -> Scenario:
     return loads(yaml.safe_dump(dict(values), sort_keys=False).encode(), _FILE)
 
 
-def with_faults(scenario: Scenario, faults: Sequence[str]) -> Scenario:
-    """`scenario` with these faults (ids) in the place of its own, their parameters drawn with the plan."""
-    place = scenario.marks.get(("faults",), (1, 1))
-    marks = dict(scenario.marks)
-    marks.update({("faults", index): place for index in range(len(faults))})
-    models = [FaultModel.model_validate({"fault": id}) for id in faults]
-    model = scenario.model.model_copy(update={"faults": models, "unhealed": []})
-    return scenario.model_copy(update={"model": model, "marks": marks})
+def facing(scenario: Scenario, faults: Sequence[str]) -> Scenario:
+    """`scenario` with these faults (ids) in the place of its own."""
+    return scenario.facing(faults)
 
 
 def planned(scenario: Scenario, seed: int) -> Plan:
@@ -176,6 +171,8 @@ def _contests(draw: st.DrawFn, most_entries: int) -> dict[str, Any]:
     if by_points:
         scoring["points_tenths"] = _POINTS
         scoring["finish_tenths"] = draw(st.sampled_from([[], [300, 200, 100]]))
+    prizes: list[dict[str, Any]] = [{"shares_bp": list(shares)} for shares in _SHARES]
+    prizes += [{"winner_takes_all": True}, *([{"double_up": True}] if entries > 1 else [])]
     return {
         "name": "Drawn",
         "fee_cents": draw(st.integers(100, 20_000)),
@@ -184,11 +181,7 @@ def _contests(draw: st.DrawFn, most_entries: int) -> dict[str, Any]:
         "max_entries": max(entries, least),
         "rake_bp": draw(st.integers(0, 2_000)),
         **({} if guaranteed_cents is None else {"guaranteed_cents": guaranteed_cents}),
-        "prizes": draw(
-            st.sampled_from(
-                [{"shares_bp": list(shares)} for shares in _SHARES] + [{"winner_takes_all": True}, {"double_up": True}]
-            )
-        ),
+        "prizes": draw(st.sampled_from(prizes)),
         "scoring": scoring,
         "ties": 0 if by_points else draw(st.integers(0, min(3, entries))),
         "hold_h": draw(st.integers(1, 30)),
