@@ -1,34 +1,10 @@
-"""The code that runs, as one hash: what a run states of who made it, and what judges it is compared with."""
+"""What a run states of who made it."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
-import absence
 from absence.planted import planted_here
-from evidence import manifest
-
-PACKAGES = (
-    "absence",
-    "assertions",
-    "contest_platform",
-    "evidence",
-    "fault_injectors",
-    "located",
-    "operations",
-    "reports",
-    "scenarios",
-    "seams",
-    "simulator",
-)
-
-
-@cache
-def code_fingerprint() -> str:
-    """Of the code that this process runs: what is edited under it later is not that."""
-    root = Path(absence.__file__).parent.parent
-    return manifest.code_sha256([root / package for package in PACKAGES])
+from campaigns.code import PACKAGES as PACKAGES
+from campaigns.code import code_fingerprint as code_fingerprint
 
 
 def fingerprints() -> dict[str, str]:

@@ -34,7 +34,15 @@ def load(path_or_name: str | Path) -> Scenario:
     """A scenario from a file, or one of the shipped ones by its name. Raises ScenarioInvalid with every error found."""
     try:
         path = find(path_or_name, shipped(), FOLDER, "scenario")
-        return _Reader(str(path), "scenario").read(path)
+        return _Reader(str(path), "scenario").read(path, path.read_bytes())
+    except Invalid as invalid:
+        raise ScenarioInvalid(invalid.errors) from invalid
+
+
+def loads(raw: bytes, path: Path) -> Scenario:
+    """The scenario that a file at `path` would hold if `raw` stood in it. Raises ScenarioInvalid with every error."""
+    try:
+        return _Reader(str(path), "scenario").read(path, raw)
     except Invalid as invalid:
         raise ScenarioInvalid(invalid.errors) from invalid
 
@@ -42,8 +50,7 @@ def load(path_or_name: str | Path) -> Scenario:
 class _Reader(Reading):
     """One reading of one scenario."""
 
-    def read(self, path: Path) -> Scenario:
-        raw = path.read_bytes()
+    def read(self, path: Path, raw: bytes) -> Scenario:
         data = self.values(raw)
         model: ScenarioModel | None = None
         try:

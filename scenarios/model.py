@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -99,6 +99,8 @@ class Prizes(Model):
 
 def _normalised(weights: list[int]) -> list[int]:
     """Weights, none rising, as basis points: each at least one, the sum exact, what is left over to the best places."""
+    if not weights:
+        raise ValueError("no place is paid: double_up pays half of the entries planned, and needs two at least")
     spare = BASIS_POINTS - len(weights)
     if spare < 0:
         raise ValueError(f"{len(weights)} paid places: a prize table in basis points has at most {BASIS_POINTS}")
@@ -289,6 +291,27 @@ class Scenario(Model):
     sha256: str
     model: ScenarioModel
     marks: Marks
+
+    def facing(self, faults: Sequence[str]) -> Scenario:
+        """The scenario with these faults (ids) in the place of its own; what they leave open the planner draws.
+
+        Raises ScenarioInvalid for an id that the registry lacks.
+        """
+        from fault_injectors import registry
+
+        place = self.marks.get(("faults",), (1, 1))
+        unknown = [
+            Located(str(self.path), *place, f"there is no fault {id}{did_you_mean(id, registry())}")
+            for id in faults
+            if id not in registry()
+        ]
+        if unknown:
+            raise ScenarioInvalid(unknown)
+        marks = dict(self.marks)
+        marks.update({("faults", index): place for index in range(len(faults))})
+        models = [FaultModel.model_validate({"fault": id}) for id in faults]
+        model = self.model.model_copy(update={"faults": models, "unhealed": []})
+        return self.model_copy(update={"model": model, "marks": marks})
 
     def with_faults(self, only: Collection[str]) -> Scenario:
         """The scenario with no faults but `only` (ids); each keeps the number it had, and so its draws.
