@@ -16,6 +16,7 @@ from absence.cli_run import run
 from absence.cli_runbooks import runbooks
 from absence.cli_runs import runs
 from absence.cli_score import score
+from absence.cli_shrink import shrink
 from absence.cli_smoke import smoke
 from absence.cli_verify import verify
 from absence.command_line import Remembering
@@ -178,5 +179,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks, defects):
+for command in (run, replay, report, verify, gate, score, smoke, shrink, runs, coverage, runbooks, defects):
     cli.add_command(command)

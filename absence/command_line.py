@@ -34,6 +34,12 @@ def given() -> str:
     return shlex.join(["absence", *(_PASSWORD.sub(r"\1:…@", argument) for argument in arguments)])
 
 
+def arguments() -> list[str]:
+    """The arguments as they were given."""
+    context = click.get_current_context(silent=True)
+    return list(context.meta.get(_GIVEN, ())) if context else []
+
+
 def without_option(option: str) -> list[str]:
     """The arguments as they were given, but for `option` and its value."""
     context = click.get_current_context(silent=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assertions.judge import Verdict, judge
 from evidence.journal import JournalWriter
@@ -50,6 +50,20 @@ class Trial:
     def breaks(self, assertions: Iterable[str]) -> bool:
         """Whether every one of `assertions` is broken."""
         return {fingerprint.assertion for fingerprint in self.fingerprints}.issuperset(assertions)
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Trial:
+        """A trial whose fields came as JSON from another process."""
+        first = told["first"]
+        return cls(
+            **{
+                **told,
+                "first": None if first is None else Fingerprint(*first),
+                "fingerprints": tuple(Fingerprint(*each) for each in told["fingerprints"]),
+                "missing": tuple((assertion, what) for assertion, what in told["missing"]),
+                "exercised": tuple(told["exercised"]),
+            }
+        )
 
 
 def fingerprints(verdict: Verdict) -> tuple[Fingerprint, ...]:
