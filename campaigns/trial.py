@@ -5,6 +5,7 @@ Invariant: what a trial says is a function of its plan and the code, so that tri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from evidence.run import Evidence
 from evidence.writer import RunWriter
 from simulator.operations import Operations
 from simulator.run import simulate
+
+_OBJECT = re.compile(r"([a-z]+)_[0-9a-f]{12,}")
 
 
 class Fingerprint(NamedTuple):
@@ -73,8 +76,13 @@ def fingerprints(verdict: Verdict) -> tuple[Fingerprint, ...]:
 
 
 def kind_of(subject: str) -> str:
-    """The kind of what a broken promise is about: subjects are `kind/id`."""
-    return subject.partition("/")[0]
+    """The kind of what a broken promise is about: subjects are `kind/id`. Of an object of the processor that stands
+    there by its id alone it is the prefix of that (`tr`), of an account what it is an account of."""
+    kind, has_id, _ = subject.partition("/")
+    if has_id:
+        return kind
+    found = _OBJECT.fullmatch(kind)
+    return ":".join(kind.split(":")[:2]) if found is None else found[1]
 
 
 def try_plan(plan: Plan, operations: Operations, code_sha256: str, scratch: Path | None = None) -> Trial:
