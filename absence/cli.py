@@ -19,6 +19,7 @@ from absence.cli_run import run
 from absence.cli_runbooks import runbooks
 from absence.cli_runs import runs
 from absence.cli_score import score
+from absence.cli_shrink import shrink
 from absence.cli_smoke import smoke
 from absence.cli_verify import verify
 from absence.command_line import Remembering
@@ -182,6 +183,7 @@ def faults_list(as_json: bool) -> None:
 
 
 for command in (
-    run, replay, diff, lockstep, report, verify, gate, score, smoke, runs, coverage, runbooks, defects, mutants,
+    run, replay, shrink, diff, lockstep, report, verify, gate, score, smoke, runs, coverage, runbooks, defects,
+    mutants,
 ):  # fmt: skip
     cli.add_command(command)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from absence.command_line import arguments
 from absence.errors import reported
 from absence.exit_codes import ExitCode
 from absence.opening import RUN_DIR, STORE, opener_of
 from absence.output import print_json
+from absence.planted import planted_here, run_planted
 
 if TYPE_CHECKING:
     from absence.replaying import Read, Stopped
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def replay(run_dir: Path, until_text: str | None, entity: str | None, store: str, as_json: bool) -> None:
     """Run the plan of RUN_DIR again and compare, event by event and day by day. Exit 0: it is the same; 30: it differs,
-    and where.
+    and where. A run with a planted defect is replayed with it.
 
     \b
     absence replay runs/default-s1-0123456789
@@ -50,6 +52,9 @@ def replay(run_dir: Path, until_text: str | None, entity: str | None, store: str
 
         expect_run(run_dir)
         evidence = Evidence.open(run_dir)
+        defect = evidence.manifest.fingerprints.get("defect")
+        if defect is not None and defect != planted_here():
+            sys.exit(run_planted(defect, arguments(), wants_scene=False))
         until = None if until_text is None else _until(evidence, until_text)
         try:
             with Bar(shown=not as_json) as bar:

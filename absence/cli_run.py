@@ -45,6 +45,10 @@ from absence.output import print_json, print_summary
     help="End the run early: ledger out of balance, audit chain broken, contest in ERROR without a runbook (exit 60).",
 )  # fmt: skip
 @click.option("--defect", metavar="ID", help="Plant this bug in the platform first: see `absence defects list`.")
+@click.option(
+    "--plan", "plan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run this plan.json, of a run or a capsule, in the place of a scenario.",
+)  # fmt: skip
 @lock_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
@@ -63,6 +67,7 @@ def run(
     expect: str | None,
     halt_on_anomaly: bool,
     defect: str | None,
+    plan_file: Path | None,
     lock: Wanted,
     as_json: bool,
 ) -> None:
@@ -77,15 +82,19 @@ def run(
     absence run --feed masters2026_feed_deltas.csv --seed 7
     absence run --store postgresql://me@localhost/test
     absence run --defect prizes.rounding_keeps_a_cent
+    absence run --plan runs/default-s1-0123456789/plan.json
     git bisect run absence run small --bisect --expect ledger.reconciles
     """
     if expect and not bisect:
         raise click.UsageError("--expect says what --bisect asks about: give both.")
+    if plan_file is not None and _plans():
+        raise click.UsageError(f"{_plans()} says what to plan, and --plan is a plan already: give one of them.")
     if defect:
         with reported(as_json):
             from absence.planted import run_planted
 
-            sys.exit(run_planted(defect, without_option("--defect"), wants_scene=scenario is None))
+            wants_scene = scenario is None and plan_file is None
+            sys.exit(run_planted(defect, without_option("--defect"), wants_scene))
     with reported(as_json):
         opener = opener_of(store)
         with collecting.to_stay():
@@ -95,13 +104,27 @@ def run(
 
             stages = Stages()
             with stages.measure("plan"):
-                loaded = load(scenario or "default")
-                if only or no_faults:
-                    loaded = loaded.with_faults(only)
-                plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
+                if plan_file is not None:
+                    from campaigns.lenient import read_plan
+
+                    plan = read_plan(plan_file.read_bytes())
+                else:
+                    loaded = load(scenario or "default")
+                    if only or no_faults:
+                        loaded = loaded.with_faults(only)
+                    plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
         with writing(out, lock, max(TTL_S, 2 * budget_s)), Bar(shown=not as_json) as bar:
             outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener, halt_on_anomaly)
         _conclude(outcome, as_json, lambda verdict: bisecting.of(verdict, expect) if bisect else None)
+
+
+def _plans() -> str:
+    """What was given of that a plan is made of; "" if nothing was."""
+    context = click.get_current_context()
+    for name in ("scenario", "seed", "days", "feed", "only", "no_faults", "field"):
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            return "SCENARIO" if name == "scenario" else f"--{name.replace('_', '-')}"
+    return ""
 
 
 def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer | None]) -> None:

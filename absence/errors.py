@@ -136,6 +136,17 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ExitCode.INTERNAL_ERROR,
         [f"A fault is not declared as it must be: {e}"],
     ),
+    "campaigns.lenient.PlanUnreadable": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
+    "campaigns.capsules.CapsuleInvalid": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
+    "absence.shrunk.NothingBroken": lambda e: (ExitCode.USAGE, [str(e)]),
+    "campaigns.shrinking.NotTheSame": lambda e: (
+        ExitCode.INCONCLUSIVE,
+        [
+            f"It broke {e.target} first; run today, it "
+            + ("breaks nothing." if e.trial.first is None else f"breaks {e.trial.first} first."),
+            "The code has changed since. To shrink what is broken today, run the scenario again and give that run.",
+        ],
+    ),
     "defects.UnknownDefect": lambda e: (ExitCode.USAGE, [str(e), "`absence defects list` shows what there is."]),
     "defects.planting.StaleEdit": lambda e: (
         ExitCode.DATA_INVALID,

@@ -13,7 +13,8 @@ from functools import cache
 
 from defects.planting import PLANTED, ROOT
 
-_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from absence.main import main; main()"
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from absence.main import main; main()"
+"""What a Python is started with (-c): the command line of the tree that its first argument names."""
 
 
 def run_planted(id: str, arguments: Sequence[str], wants_scene: bool) -> int:
@@ -25,7 +26,7 @@ def run_planted(id: str, arguments: Sequence[str], wants_scene: bool) -> int:
 
     with planted(defect(id)) as tree:
         scene = [str(write_scene(defect(id), tree))] if wants_scene else []
-        return subprocess.run([sys.executable, "-c", _START, str(tree), *arguments, *scene]).returncode
+        return subprocess.run([sys.executable, "-c", START, str(tree), *arguments, *scene]).returncode
 
 
 @cache

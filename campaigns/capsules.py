@@ -186,19 +186,9 @@ def main(place: str, mode: str) -> None:
 
 
 def _from_json(told: dict[str, Any]) -> Replayed:
-    trial = told["trial"]
-    first = trial["first"]
     return Replayed(
         told["reproduced"],
-        Trial(
-            **{
-                **trial,
-                "first": None if first is None else Fingerprint(*first),
-                "fingerprints": tuple(Fingerprint(*each) for each in trial["fingerprints"]),
-                "missing": tuple((assertion, what) for assertion, what in trial["missing"]),
-                "exercised": tuple(trial["exercised"]),
-            }
-        ),
+        Trial.from_json(told["trial"]),
         tuple(Silent(**each) for each in told["silent"]),
         told["statuses"],
         tuple(told["left_out"]),

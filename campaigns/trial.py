@@ -5,11 +5,12 @@ Invariant: what a trial says is a function of its plan and the code, so that tri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assertions.judge import Verdict, judge
 from evidence.journal import JournalWriter
@@ -18,6 +19,8 @@ from evidence.run import Evidence
 from evidence.writer import RunWriter
 from simulator.operations import Operations
 from simulator.run import simulate
+
+_OBJECT = re.compile(r"([a-z]+)_[0-9a-f]{12,}")
 
 
 class Fingerprint(NamedTuple):
@@ -51,6 +54,20 @@ class Trial:
         """Whether every one of `assertions` is broken."""
         return {fingerprint.assertion for fingerprint in self.fingerprints}.issuperset(assertions)
 
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Trial:
+        """A trial whose fields came as JSON from another process."""
+        first = told["first"]
+        return cls(
+            **{
+                **told,
+                "first": None if first is None else Fingerprint(*first),
+                "fingerprints": tuple(Fingerprint(*each) for each in told["fingerprints"]),
+                "missing": tuple((assertion, what) for assertion, what in told["missing"]),
+                "exercised": tuple(told["exercised"]),
+            }
+        )
+
 
 def fingerprints(verdict: Verdict) -> tuple[Fingerprint, ...]:
     """Those of every broken promise, each once, sorted."""
@@ -59,8 +76,13 @@ def fingerprints(verdict: Verdict) -> tuple[Fingerprint, ...]:
 
 
 def kind_of(subject: str) -> str:
-    """The kind of what a broken promise is about: subjects are `kind/id`."""
-    return subject.partition("/")[0]
+    """The kind of what a broken promise is about: subjects are `kind/id`. Of an object of the processor that stands
+    there by its id alone it is the prefix of that (`tr`), of an account what it is an account of."""
+    kind, has_id, _ = subject.partition("/")
+    if has_id:
+        return kind
+    found = _OBJECT.fullmatch(kind)
+    return ":".join(kind.split(":")[:2]) if found is None else found[1]
 
 
 def try_plan(plan: Plan, operations: Operations, code_sha256: str, scratch: Path | None = None) -> Trial:

@@ -26,6 +26,13 @@ class Fault:
     fault: str
     count: int = 1
     params: Mapping[str, Any] = field(default_factory=dict)
+    bind: Mapping[str, Any] = field(default_factory=dict)
+    """To what, where the planner is not to choose."""
+
+    def item(self) -> dict[str, Any]:
+        """As an item of a scenario's `faults`."""
+        item = {"fault": self.fault, "count": self.count, "params": dict(self.params)}
+        return {**item, "bind": dict(self.bind)} if self.bind else item
 
 
 @dataclass(frozen=True, slots=True)

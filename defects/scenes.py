@@ -16,8 +16,9 @@ def scene(defect: Defect) -> str:
     if defect.faults is None:
         return text
     values = yaml.safe_load(text)
-    faults = [{"fault": one.fault, "count": one.count, "params": dict(one.params)} for one in defect.faults]
-    return yaml.safe_dump({**values, "faults": faults}, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        {**values, "faults": [one.item() for one in defect.faults]}, sort_keys=False, allow_unicode=True
+    )
 
 
 def write_scene(defect: Defect, folder: Path) -> Path:

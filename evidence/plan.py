@@ -7,8 +7,9 @@ planned does not change while it runs.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -204,6 +205,12 @@ class Plan(Model):
             if not values[name]:
                 del values[name]
         return canonical(values)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A plan that is another in what `update` says; its bytes are its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_canonical", None)
+        return copied
 
     def sha256(self) -> str:
         return hashlib.sha256(self.canonical()).hexdigest()

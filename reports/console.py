@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from assertions.model import Result, Status
 from reports import words
-from reports.story import SYMBOLS, Story, headline, why_not_exercised
+from reports.story import SYMBOLS, FaultStory, Story, headline, why_not_exercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,25 @@ def lab(story: Story, *, markup: bool = False) -> list[str]:
         f"{say.data(one.experiment.host)}: {say.data(one.sentence(), 400)}"
         for one in story.lab.told
     ]
+
+
+def smallest(story: Story, *, markup: bool = False) -> list[str]:
+    """The story of a run that was shrunk to what it needs: what broke, and every fault that is left of it."""
+    say, first = Say(markup), story.first
+    if first is None:
+        return []
+    out = ["", say.style(say.data(first.claim), "bold"), f"  {say.data(first.message)}"]
+    out += [say.item("when", story.when(first.at)), say.item("at risk", story.risk_sentence())]
+    out += [say.item(fault.label, f"{fault.plan.title} ({_bound(fault, story)})") for fault in story.faults]
+    return out if story.faults else [*out, say.item("faults", "none is needed")]
+
+
+def _bound(fault: FaultStory, story: Story) -> str:
+    plan = fault.plan
+    told = [plan.entity or plan.seam]
+    told += [] if plan.occurrence is None else [f"{plan.operation} no. {plan.occurrence}"]
+    told += [] if plan.from_at is None else [story.when(plan.from_at)]
+    return ", ".join([*told, *(f"{name} {value}" for name, value in plan.params.items())])
 
 
 def _not_exercised(story: Story, say: Say) -> list[str]:

@@ -1,0 +1,115 @@
+"""What a shrinking leaves: a capsule with its test, and the run of the capsule's plan, in one directory.
+
+Invariant: what is left breaks first what the run broke that was shrunk, and nothing is written before that is known.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from absence.planted import START
+from assertions.judge import Verdict
+from campaigns import capsules
+from campaigns.capsules import CAPSULE, Capsule
+from campaigns.regression import test_of
+from campaigns.shrinking import Shrunk, Suspects
+from campaigns.trial import Fingerprint, kind_of
+from defects import defect
+from defects.planting import ROOT, planted
+from evidence.layout import PLAN, VERDICT
+from evidence.manifest import Manifest
+from evidence.plan import Plan
+from evidence.run import Evidence
+from evidence.writer import OutputRefused
+
+CAPSULE_IN, RUN_IN = "capsule", "run"
+
+
+class NothingBroken(Exception):
+    """The run kept its promises: there is nothing to shrink."""
+
+
+class LostOnTheWay(Exception):
+    """The smallest plan does not come to the same when it is run to be kept: a run is no function of its plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be shrunk. `name`: of the run or capsule."""
+
+    name: str
+    plan: Plan
+    fingerprint: Fingerprint
+    defect: str | None
+    suspects: Suspects
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    capsule: Path
+    test: Path
+    run: Path
+
+
+def source(path: Path) -> Source:
+    """The run or capsule at `path`. Raises NothingBroken, NotARun, CapsuleInvalid, PlanUnreadable, ManifestBroken."""
+    if (path / CAPSULE).exists():
+        found = capsules.read(path)
+        if found.fingerprint is None:
+            raise NothingBroken(f"{path} is of a run that broke no promise: there is nothing to shrink.")
+        return Source(path.resolve().name, found.plan, found.fingerprint, found.defect, Suspects())
+    evidence = Evidence.open(path)
+    first = Verdict.from_json((path / VERDICT).read_bytes()).first_broken
+    if first is None:
+        raise NothingBroken(f"{path} broke no promise: there is nothing to shrink.")
+    suspects = Suspects({fault.fault_id for fault in first.active_faults}, f"{first.subject} {first.message}")
+    return Source(
+        path.resolve().name, evidence.plan, Fingerprint(first.assertion, kind_of(first.subject)),
+        evidence.manifest.fingerprints.get("defect"), suspects,
+    )  # fmt: skip
+
+
+def check_out(out: Path) -> None:
+    """Raises OutputRefused for a place where another shrinking has left something."""
+    if (out / CAPSULE_IN).exists() or (out / RUN_IN).exists():
+        raise OutputRefused(
+            f"{out} holds what another shrinking left: give another place (--out DIRECTORY), or remove it."
+        )
+
+
+def leave(shrunk: Shrunk, of: Source, out: Path) -> Left:
+    """Run the smallest plan to be kept, under `out`, and write the capsule beside it.
+
+    Raises LostOnTheWay."""
+    told = f"Shrunk from {of.name}: {shrunk.before.faults} faults to {shrunk.after.faults}, in {shrunk.runs} runs."
+    capsule = Capsule.of(shrunk.plan, shrunk.target, of.defect, told)
+    with TemporaryDirectory(prefix="absence-shrunk-") as scratch, _tree(of.defect) as tree:
+        capsules.write(Path(scratch), capsule)
+        arguments = ["run", "--plan", str(Path(scratch) / PLAN), "--out", str(out), "--name", RUN_IN, "--json"]
+        process = subprocess.run([sys.executable, "-c", START, str(tree), *arguments], capture_output=True, text=True)
+    left = Left(out / CAPSULE_IN, out / CAPSULE_IN / f"test_{_word(shrunk)}.py", out / RUN_IN)
+    if not left.run.exists() or Manifest.read(left.run / "manifest.json").digest != shrunk.trial.digest:
+        raise LostOnTheWay(f"the smallest plan was run to be kept, and ended otherwise: {process.stderr.strip()}")
+    capsules.write(left.capsule, capsule)
+    left.test.write_text(test_of(capsule))
+    return left
+
+
+@contextmanager
+def _tree(defect_id: str | None) -> Iterator[Path]:
+    if defect_id is None:
+        yield ROOT
+        return
+    with planted(defect(defect_id)) as tree:
+        yield tree
+
+
+def _word(shrunk: Shrunk) -> str:
+    text = f"{shrunk.target.assertion}_{shrunk.plan.scenario}_s{shrunk.plan.seed}"
+    return "".join(letter if letter.isalnum() else "_" for letter in text)

@@ -1,0 +1,40 @@
+"""What runs in a tree for as long as plans come: one on each line of standard input, its trial on a line of standard
+output.
+
+Started as `python trial_server.py` with the tree as its place: see `tries`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import Any
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed is no answer
+
+    from campaigns.scratch import operations_of
+    from campaigns.trial import try_plan
+    from evidence import manifest
+    from evidence.plan import Plan
+    from simulator.operations import ROOT
+
+    code = manifest.code_sha256([ROOT / "contest_platform"])
+    gc.freeze()
+    for line in sys.stdin.buffer:
+        answer: dict[str, Any]
+        try:
+            plan = Plan.model_validate_json(line)
+            answer = {"trial": asdict(try_plan(plan, operations_of(plan), code))}
+        except Exception as error:
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
