@@ -17,6 +17,7 @@ from absence.cli_runbooks import runbooks
 from absence.cli_runs import runs
 from absence.cli_score import score
 from absence.cli_smoke import smoke
+from absence.cli_sweep import sweep
 from absence.cli_verify import verify
 from absence.command_line import Remembering
 from absence.errors import reported
@@ -51,6 +52,7 @@ def cli() -> None:
     absence run calm --seed 7            another scenario, another seed
     absence replay runs/default-s1-…     does it happen again, event by event?
     absence verify runs/default-s1-…     is the evidence what was written?
+    absence sweep default --seeds 0:500  many seeds, each with faults of its own choice
     """
 
 
@@ -178,5 +180,5 @@ def faults_list(as_json: bool) -> None:
                 click.echo(f"    {name:<10} {value}")
 
 
-for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks, defects):
+for command in (run, replay, report, verify, gate, score, smoke, runs, coverage, runbooks, defects, sweep):
     cli.add_command(command)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 LINES_MAX = 25
 NAMED_MAX = 6
-_STYLES = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.INCONCLUSIVE: "bold yellow"}
+STYLES = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.INCONCLUSIVE: "bold yellow"}
 
 
 def summary(story: Story, *, replay_command: str, report_path: str, markup: bool = False) -> list[str]:
     """At most LINES_MAX lines. With `markup` they are rich markup, else plain text."""
-    say = _Say(markup)
+    say = Say(markup)
     plan = story.plan
     status = f"{SYMBOLS[story.status]} {story.status.value}"
-    out = [f"{say.style(status, _STYLES[story.status])}  {say.data(headline(story))}"]
+    out = [f"{say.style(status, STYLES[story.status])}  {say.data(headline(story))}"]
     out.append("  " + say.style(say.data(f"{plan.scenario}, seed {plan.seed}, digest {story.digest[:12]}"), "dim"))
     first = story.first
     if first is not None:
@@ -52,7 +52,7 @@ def summary(story: Story, *, replay_command: str, report_path: str, markup: bool
 
 def lab(story: Story, *, markup: bool = False) -> list[str]:
     """A line for each host that drifted: what became of it."""
-    say = _Say(markup)
+    say = Say(markup)
     width = max((len(one.experiment.name) for one in story.lab.told), default=0)
     marks = {True: say.style("✓", "green"), False: say.style("✕", "red")}
     return [
@@ -62,7 +62,7 @@ def lab(story: Story, *, markup: bool = False) -> list[str]:
     ]
 
 
-def _not_exercised(story: Story, say: _Say) -> list[str]:
+def _not_exercised(story: Story, say: Say) -> list[str]:
     unsure, idle = story.of(Status.INCONCLUSIVE), story.of(Status.NOT_APPLICABLE)
     if not unsure and not idle:
         return [say.item("unproven", "nothing: every promise was exercised")]
@@ -84,7 +84,7 @@ def _named(results: list[Result]) -> str:
     return ", ".join(result.id for result in results[:NAMED_MAX]) + more
 
 
-class _Say:
+class Say:
     """How text is written: plainly, or as rich markup."""
 
     def __init__(self, markup: bool) -> None:
