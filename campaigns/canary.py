@@ -14,7 +14,7 @@ from campaigns.mutants import TrialFailed
 from defects import defect
 from defects.planting import planted
 
-CANARY = "prizes.rounding_keeps_a_cent"
+CANARY = "canary.first_prize_cut_off"
 SEEDS = 3
 _START = "import sys; sys.path[:0] = sys.argv[1:2]; from campaigns.planted_trials import main; main(*sys.argv[2:])"
 
