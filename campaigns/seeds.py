@@ -1,6 +1,7 @@
 """What one seed of a sweep comes to, worked out wherever there is a processor: in a process here, on a cluster there.
 
-Invariant: a line says nothing of where it was made, but for the processor time that it took (`cpu_ms`).
+Invariant: a line says nothing of where it was made, but for how long it took: on the wall (`ms`), and of a
+processor's time (`cpu_ms`).
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _code(packages: tuple[str, ...]) -> str:
 
 def perform(work: Work, task: Task) -> Line:
     """The line of a task. Never raises: a trial that crashes says so."""
-    begun = time.process_time()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
     try:
         planned = _planned(work, task)
         line = _tried(planned, work.code)
@@ -87,7 +88,8 @@ def perform(work: Work, task: Task) -> Line:
         last = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{type(error).__name__}: {error} ({last.filename.rpartition('/')[2]}:{last.lineno})"
         line = {**NOTHING, "status": "INCONCLUSIVE", "missing": [[CRASHED, told]]}
-    told: Line = json.loads(json.dumps({**line, "cpu_ms": round((time.process_time() - begun) * 1000)}))
+    ms, cpu_ms = time.perf_counter() - begun, time.process_time() - cpu_begun
+    told: Line = json.loads(json.dumps({**line, "ms": round(ms * 1000), "cpu_ms": round(cpu_ms * 1000)}))
     return told
 
 

@@ -24,12 +24,13 @@ _TRIES = 2
 @dataclass(slots=True)
 class Pace:
     """How far it is and how fast it goes: of `due` tasks `done` by now; in this session `trials` in `seconds` of the
-    wall and `cpu_s` of the workers' processors."""
+    wall, of which the workers had a trial for `busy_s`, and a processor for `cpu_s`."""
 
     due: int
     done: int
     workers: int
     trials: int = 0
+    busy_s: float = 0.0
     cpu_s: float = 0.0
     begun: float = field(default_factory=time.monotonic)
 
@@ -49,8 +50,8 @@ class Pace:
 
     @property
     def efficiency(self) -> float:
-        """The share of the workers' time in which they had a processor and a trial."""
-        return self.cpu_s / (self.seconds * self.workers)
+        """The share of the workers' time in which they had a trial."""
+        return self.busy_s / (self.seconds * self.workers)
 
     @property
     def left_s(self) -> float | None:
@@ -89,6 +90,7 @@ def run(
             pace.done += 1
         if done.line is not None:
             pace.trials += 1
+            pace.busy_s += done.line["ms"] / 1000
             pace.cpu_s += done.line["cpu_ms"] / 1000
             failures += done.task.kind == "seed" and done.line["status"] == "FAIL"
         progress(pace)
@@ -132,7 +134,7 @@ class _Queue:
             if self._book.deaths[task.kind, task.key] < _TRIES:
                 self._first.append(task)
                 return False
-            line = {**NOTHING, "status": LOST, "cpu_ms": 0}
+            line = {**NOTHING, "status": LOST, "ms": 0, "cpu_ms": 0}
         self._book.add(task.kind, task.key, line)
         if task.kind == "seed" and int(task.key) in self._twice:
             self._again.append(Task("again", task.key, elsewhere=done.worker))
