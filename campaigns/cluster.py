@@ -34,7 +34,7 @@ class Cluster:
             ) from None
         self._work, self._address = work, address
         try:
-            self._client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+            self._client = Client(address, timeout=_CONNECT_S)
         except (OSError, ValueError) as error:
             raise ClusterRefused(
                 f"no scheduler answers at {address} ({error}). Start one: dask scheduler; and for each core: "

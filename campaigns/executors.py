@@ -68,7 +68,7 @@ class Processes:
     """Each is spawned, not forked: so each has a hash seed of its own, and what depends on one differs between two. It
     loads the project once and then takes task after task. Ctrl-C does not reach it."""
 
-    def __init__(self, work: Work, workers: int, prepare: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, work: Work, workers: int, prepare: Callable[[], None] | None = None) -> None:
         """`prepare` is called in each process before its first task."""
         self.workers = workers
         self._work, self._prepare = work, prepare
@@ -153,9 +153,10 @@ def _ended(process: SpawnProcess) -> int | None:
     return process.exitcode
 
 
-def _serve(pipe: Connection, work: Work, prepare: Callable[[], None]) -> None:
+def _serve(pipe: Connection, work: Work, prepare: Callable[[], None] | None) -> None:
     """What a process does until the other end of the pipe is closed, or gone."""
-    prepare()
+    if prepare is not None:
+        prepare()
     with contextlib.suppress(EOFError, OSError):
         try:
             check_code(work)
