@@ -34,7 +34,9 @@ from absence.output import print_json, print_summary
 @click.option("--only", multiple=True, metavar="FAULT", help="Of the scenario's faults, only this one (repeatable).")
 @STORE
 @click.option("--no-faults", is_flag=True, help="Leave every fault of the scenario out.")
-@click.option("--swarm", is_flag=True, help="Leave faults out and have others come more often, as `absence sweep` does.")
+@click.option(
+    "--swarm", is_flag=True, help="Leave faults out and have others come more often, as `absence sweep` does."
+)
 @click.option("--field", type=click.IntRange(1, 1000), default=1, help="Multiply customers and entries by this.")
 @click.option(
     "--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Seconds after which to give up."

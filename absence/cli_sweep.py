@@ -32,7 +32,9 @@ class Seeds(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
         first, colon, last = str(value).partition(":")
         if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last) <= 2**64):
-            self.fail(f"{value!r} is no range of seeds: give FIRST:LAST, as 0:100 for the hundred from 0 to 99", param, ctx)
+            self.fail(
+                f"{value!r} is no range of seeds: give FIRST:LAST, as 0:100 for the hundred from 0 to 99", param, ctx
+            )
         return range(int(first), int(last))
 
 
@@ -46,7 +48,9 @@ class Seeds(click.ParamType):
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Where the sweep is kept, and goes on; by default sweeps/SCENARIO-FIRST-LAST-….")  # fmt: skip
 @click.option("--budget-s", type=click.IntRange(1), help="Seconds after which to stop; the same command goes on.")
-@click.option("--stop-after-failures", "failures", type=click.IntRange(1), metavar="N", help="Stop at so many that fail.")
+@click.option(
+    "--stop-after-failures", "failures", type=click.IntRange(1), metavar="N", help="Stop at so many that fail."
+)
 @click.option("--again-every", type=click.IntRange(1), default=50, show_default=True, metavar="K",
               help="Run every K-th seed twice, in two processes, and compare.")  # fmt: skip
 @click.option("--canary", metavar="DEFECT", help="The planted defect that has to be caught on this scenario.")
@@ -88,7 +92,9 @@ def sweep(
             try:
                 told = carry_out(prepared, options, Reporter(bar))
             except KeyboardInterrupt:
-                click.echo(f"Stopped. What was done is in {prepared.root}; the same command goes on: {given()}", err=True)
+                click.echo(
+                    f"Stopped. What was done is in {prepared.root}; the same command goes on: {given()}", err=True
+                )
                 sys.exit(INTERRUPTED)
         if as_json:
             print_json(told)

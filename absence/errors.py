@@ -143,7 +143,10 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "campaigns.cluster.ClusterRefused": lambda e: (ExitCode.USAGE, [f"--cluster: {e}"]),
     "campaigns.seeds.CodeDiffers": lambda e: (
         ExitCode.USAGE,
-        [f"{e}: it was edited meanwhile.", "Nothing of what that worker would have found out was taken down. Begin anew."],
+        [
+            f"{e}: it was edited meanwhile.",
+            "Nothing of what that worker would have found out was taken down. Begin anew.",
+        ],
     ),
     "campaigns.executors.WorkersDie": lambda e: (ExitCode.USAGE, [str(e), "Fewer at a time (--workers) need less."]),
     "absence.locking.LockSkipped": lambda e: (ExitCode.BUSINESS_SKIP, e.lines),

@@ -56,16 +56,17 @@ class Cluster:
         done = as_completed()
         while True:
             while len(running) < self.workers and (task := take("")) is not None:
-                others = [name for name in self._names if name != task.elsewhere] if task.elsewhere else None
-                future = self._client.submit(
-                    perform_there, self._work, task, pure=False, workers=others or None, allow_other_workers=True
-                )  # fmt: skip
+                future = self._client.submit(perform_there, self._work, task, pure=False, **self._preferred(task))
                 running[future] = task
                 done.add(future)
             if not running:
                 return
             future = next(done)
             yield self._answer(future, running.pop(future))
+
+    def _preferred(self, task: Task) -> dict[str, Any]:
+        others = [name for name in self._names if name != task.elsewhere]
+        return {"workers": others, "allow_other_workers": True} if task.elsewhere and others else {}
 
     def _answer(self, future: Any, task: Task) -> Done:
         from distributed import KilledWorker

@@ -152,5 +152,3 @@ def from_bits(bits: str) -> tuple[str, ...]:
 def same_facts(one: Line, other: Line) -> bool:
     """Whether two trials of one seed came to the same, to the byte."""
     return all(one[name] == other[name] for name in ("digest", "status", "first", "fingerprints"))
-
-

@@ -146,7 +146,9 @@ def _settle(root: Path, sheet: Sheet) -> None:
             for name in fields(sheet) if held.get(name.name) != getattr(sheet, name.name)
         ]  # fmt: skip
     except (ValueError, AttributeError) as error:
-        raise BookBroken(f"{path} is not what was written: {error}. Give another directory (--out DIRECTORY).") from None
+        raise BookBroken(
+            f"{path} is not what was written: {error}. Give another directory (--out DIRECTORY)."
+        ) from None
     if differences:
         raise OtherSweep(
             f"{root} holds another sweep: {'; '.join(differences)}. Give this one a directory of its own "

@@ -34,7 +34,11 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
     caught = book.canary is not None and book.canary["seed"] is not None
     broken = [
         *([f"{counts[FAIL]} of {len(lines)} seeds fail"] if counts[FAIL] else []),
-        *([f"{len(nondeterminism)} of {len(book.again)} seeds that ran twice came to two ends"] if nondeterminism else []),
+        *(
+            [f"{len(nondeterminism)} of {len(book.again)} seeds that ran twice came to two ends"]
+            if nondeterminism
+            else []
+        ),
         *(f"the past failure {one['name']} is back" for one in corpus if one["is_back"]),
     ]
     open_ = [

@@ -52,7 +52,9 @@ def _figures(told: Mapping[str, Any]) -> list[Figure]:
         Figure("Failed", f"{counts['FAIL']:,}", f"in {len(told['failures']):,} groups", bad=counts["FAIL"] > 0),
         Figure("Inconclusive", f"{counts['INCONCLUSIVE'] + counts['LOST']:,}"),
         Figure("Ran twice", f"{twice['compared']:,}", f"{len(twice['differ']):,} differ", bad=bool(twice["differ"])),
-        Figure("Behaviours", f"{told['behaviours']['found']:,}", f"the last new one at {told['behaviours']['last_new']:,}"),
+        Figure(
+            "Behaviours", f"{told['behaviours']['found']:,}", f"the last new one at {told['behaviours']['last_new']:,}"
+        ),
         Figure("Rate", f"{rate['per_second']:.2f}/s", f"{rate['per_core_second']:.2f} per second of a core"),
     ]
 

@@ -45,7 +45,11 @@ def summary(told: Mapping[str, Any], root: str, *, markup: bool = False) -> list
     acted = sum(fault["acted"] > 0 for fault in told["faults"].values())
     out.append(say.item("faults", f"{acted:,} kinds acted; {dropped:,} found nothing to befall and were left out"))
     news = told["behaviours"]
-    out.append(say.item("news", f"{news['found']:,} behaviours, the last new one at seed {news['last_new']:,} of {told['done']:,}"))
+    out.append(
+        say.item(
+            "news", f"{news['found']:,} behaviours, the last new one at seed {news['last_new']:,} of {told['done']:,}"
+        )
+    )
     out.append(
         say.item(
             "rate",

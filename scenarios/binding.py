@@ -407,9 +407,7 @@ def _plan(cls: type[Fault], fault_id: str, binding: Binding, params: dict[str, A
     )
 
 
-def bind_faults(
-    scenario: Scenario, offer: Offer, draws: Draws
-) -> tuple[list[FaultPlan], list[Located], list[Unbound]]:
+def bind_faults(scenario: Scenario, offer: Offer, draws: Draws) -> tuple[list[FaultPlan], list[Located], list[Unbound]]:
     """The scenario's faults bound, each followed by its occasions; what is wrong with any; and those that find nothing
     to befall."""
     binder = _Binder(scenario, offer, draws)

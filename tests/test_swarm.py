@@ -39,8 +39,7 @@ def test_each_fault_is_left_in_about_half_of_the_seeds_and_comes_up_to_three_tim
 def test_subsets_differ_between_seeds_and_all_of_them_come_up(tiny: Path) -> None:
     scenario = load(tiny)
     subsets = Counter(
-        frozenset(fault.fault for fault in swarmed(scenario, seed).model.faults if not fault.disabled)
-        for seed in SEEDS
+        frozenset(fault.fault for fault in swarmed(scenario, seed).model.faults if not fault.disabled) for seed in SEEDS
     )
     assert len(subsets) == 2**3
 

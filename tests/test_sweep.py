@@ -164,7 +164,7 @@ def test_a_seed_that_comes_to_two_ends_fails_the_sweep(tmp_path: Path) -> None:
 
 def test_a_past_failure_is_replayed_first_and_fails_the_sweep_if_it_is_back(tmp_path: Path) -> None:
     past = (PastFailure("gone", FOUNDER, b"{}"), PastFailure("back", FOUNDER, b"{}"))
-    executor = AtOnce({"back": line(status="FAIL", first=FOUNDER, fingerprints=[list(FOUNDER)])})
+    executor = AtOnce({"back": line(status="FAIL", first=list(FOUNDER), fingerprints=[list(FOUNDER)])})
     told = swept(tmp_path, executor, past=past)
     assert executor.asked[:2] == [("past", "gone"), ("past", "back")]
     assert {one["name"]: one["is_back"] for one in told["corpus"]} == {"gone": False, "back": True}
@@ -174,7 +174,9 @@ def test_a_past_failure_is_replayed_first_and_fails_the_sweep_if_it_is_back(tmp_
 
 def test_behaviours_are_counted_in_the_order_of_seeds_whichever_came_in_first(tmp_path: Path) -> None:
     bits = [as_bits([assertion_ids()[seed % 3]]) for seed in range(20)]
-    lines = {str(seed): line(digest=f"d{seed}", exercised=bits[seed], bitten=["x"] * (seed == 11)) for seed in range(20)}
+    lines = {
+        str(seed): line(digest=f"d{seed}", exercised=bits[seed], bitten=["x"] * (seed == 11)) for seed in range(20)
+    }
     news = swept(tmp_path, AtOnce(lines))["behaviours"]
     assert news["found"] == 4
     assert news["last_new"] == 12
