@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,27 +24,22 @@ _TTL_S = 7 * 86_400
 _SAY_EVERY_S = 30
 
 
-class Seeds(click.ParamType):
+def _range(_: click.Context, __: click.Parameter, value: str) -> range:
     """FIRST:LAST, the last not included."""
-
-    name = "first:last"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
-        first, colon, last = str(value).partition(":")
-        if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last) <= 2**64):
-            self.fail(
-                f"{value!r} is no range of seeds: give FIRST:LAST, as 0:100 for the hundred from 0 to 99", param, ctx
-            )
-        return range(int(first), int(last))
+    first, colon, last = value.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last) <= 2**64):
+        raise click.BadParameter(f"{value!r} is no range: give FIRST:LAST, as 0:100 for the hundred from 0 to 99")
+    return range(int(first), int(last))
 
 
 @click.command()
 @click.argument("scenario", default="default")
-@click.option("--seeds", type=Seeds(), default="0:100", show_default=True, help="Which: the last is not included.")
+@click.option("--seeds", callback=_range, default="0:100", show_default=True, metavar="FIRST:LAST",
+              help="Which: the last is not included.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes at work; by default one for each core.")
 @click.option("--cluster", metavar="ADDRESS", help="Have them made by the dask workers of this scheduler (tcp://…).")
 @click.option("--swarm/--no-swarm", default=True, show_default=True,
-              help="Each seed leaves faults out and has others come more often; or runs the scenario as it is.")  # fmt: skip
+              help="Each seed leaves faults out and has others come more often; or as the scenario says.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Where the sweep is kept, and goes on; by default sweeps/SCENARIO-FIRST-LAST-….")  # fmt: skip
 @click.option("--budget-s", type=click.IntRange(1), help="Seconds after which to stop; the same command goes on.")

@@ -22,7 +22,7 @@ class ClusterRefused(Exception):
 
 
 class Cluster:
-    """One task under way for each worker process: a trial is Python from end to end, and threads would only share it."""
+    """One task under way for each worker process: a trial is Python from end to end, and threads would share it."""
 
     def __init__(self, work: Work, address: str) -> None:
         """`address` of the scheduler (`tcp://host:8786`). Raises ClusterRefused."""

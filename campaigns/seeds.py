@@ -89,8 +89,8 @@ def perform(work: Work, task: Task) -> Line:
         told = f"{type(error).__name__}: {error} ({last.filename.rpartition('/')[2]}:{last.lineno})"
         line = {**NOTHING, "status": "INCONCLUSIVE", "missing": [[CRASHED, told]]}
     ms, cpu_ms = time.perf_counter() - begun, time.process_time() - cpu_begun
-    told: Line = json.loads(json.dumps({**line, "ms": round(ms * 1000), "cpu_ms": round(cpu_ms * 1000)}))
-    return told
+    found: Line = json.loads(json.dumps({**line, "ms": round(ms * 1000), "cpu_ms": round(cpu_ms * 1000)}))
+    return found
 
 
 def _planned(work: Work, task: Task) -> Planned:

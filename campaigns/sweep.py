@@ -1,4 +1,4 @@
-"""The loop of a sweep: past failures first, then seed after seed, some of them twice, until all are done or it is enough.
+"""The loop of a sweep: past failures first, then seed after seed, some of them twice, until all are done or enough is.
 
 Invariant: whatever a worker answers is in the book before anything else is asked of it.
 """

@@ -125,10 +125,10 @@ class SweepBook:
             self.canary = line
         else:
             into: dict[Any, Line] = {"seed": self.lines, "again": self.again, "past": self.past}[kind]
-            key = key if kind == "past" else int(key)
-            if key in into:
+            place: Any = key if kind == "past" else int(key)
+            if place in into:
                 raise ValueError(f"{kind} {key} is there twice")
-            into[key] = line
+            into[place] = line
 
 
 def _settle(root: Path, sheet: Sheet) -> None:

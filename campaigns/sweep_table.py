@@ -42,7 +42,7 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
         *(f"the past failure {one['name']} is back" for one in corpus if one["is_back"]),
     ]
     open_ = [
-        *([] if caught else [f"the canary {sheet.canary} was not caught: on this scenario nothing proves that a defect shows"]),
+        *([] if caught else [f"the canary {sheet.canary} was not caught: that nothing else was found means nothing"]),
         *([f"{left} of {sheet.last - sheet.first} seeds were not run"] if left else []),
         *([f"{counts[INCONCLUSIVE]} of {len(lines)} seeds left something unexercised"] if counts[INCONCLUSIVE] else []),
         *([f"over {len(lost)} seeds two workers died"] if lost else []),

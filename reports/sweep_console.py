@@ -24,7 +24,7 @@ def summary(told: Mapping[str, Any], root: str, *, markup: bool = False) -> list
     out += ["", say.item("seeds", counts or "none")]
     for group in told["failures"][:_GROUPS_MAX]:
         simplest = group["simplest"]
-        about = f"{group['count']:,} × {group['fingerprint']}; simplest: seed {simplest['seed']}, {simplest['faults']} faults"
+        about = f"{group['count']:,} × {group['fingerprint']}; simplest: seed {simplest['seed']}"
         out.append(say.style("    ✕ ", "red") + say.data(about))
         out.append("      " + say.data(group["command"], 400))
         if group.get("unlike"):
@@ -46,9 +46,7 @@ def summary(told: Mapping[str, Any], root: str, *, markup: bool = False) -> list
     out.append(say.item("faults", f"{acted:,} kinds acted; {dropped:,} found nothing to befall and were left out"))
     news = told["behaviours"]
     out.append(
-        say.item(
-            "news", f"{news['found']:,} behaviours, the last new one at seed {news['last_new']:,} of {told['done']:,}"
-        )
+        say.item("news", f"{news['found']:,} behaviours; the last new one came with seed number {news['last_new']:,}")
     )
     out.append(
         say.item(

@@ -41,7 +41,10 @@ FOUNDER = Fingerprint("absence.identity", "identity.events")
 EVERY = [("seed", str(seed)) for seed in range(20)] + [("again", str(seed)) for seed in (0, 5, 10, 15)]
 
 
-def swept(root: Path, executor: Executor, limits: Limits = Limits(), past: tuple[PastFailure, ...] = ()) -> Any:
+NO_LIMITS = Limits()
+
+
+def swept(root: Path, executor: Executor, limits: Limits = NO_LIMITS, past: tuple[PastFailure, ...] = ()) -> Any:
     """The table of a sweep of twenty seeds with `executor`."""
     with SweepBook(root, sheet()) as book:
         if book.canary is None:
@@ -223,9 +226,10 @@ def test_a_worker_that_dies_takes_one_seed_and_is_replaced(tmp_path: Path) -> No
 
 def test_workers_of_other_code_find_out_nothing(tmp_path: Path) -> None:
     todo = [Task("seed", "1")]
-    with closing(Processes(work(written(tmp_path, TINY), code="0" * 64), 1)) as processes:
-        with pytest.raises(CodeDiffers, match=r"a worker runs the code [0-9a-f]{12}…, the sweep 000000000000…"):
-            list(processes.run(lambda _: todo.pop() if todo else None))
+    other = work(written(tmp_path, TINY), code="0" * 64)
+    said = r"a worker runs the code [0-9a-f]{12}…, the sweep 000000000000…"
+    with closing(Processes(other, 1)) as processes, pytest.raises(CodeDiffers, match=said):
+        list(processes.run(lambda _: todo.pop() if todo else None))
 
 
 def test_workers_that_die_whatever_they_are_given_end_the_sweep(tmp_path: Path) -> None:
