@@ -21,6 +21,7 @@ from absence.cli_runs import runs
 from absence.cli_score import score
 from absence.cli_shrink import shrink
 from absence.cli_smoke import smoke
+from absence.cli_sweep import sweep
 from absence.cli_verify import verify
 from absence.command_line import Remembering
 from absence.errors import reported
@@ -55,6 +56,7 @@ def cli() -> None:
     absence run calm --seed 7            another scenario, another seed
     absence replay runs/default-s1-…     does it happen again, event by event?
     absence verify runs/default-s1-…     is the evidence what was written?
+    absence sweep default --seeds 0:500  many seeds, each with faults of its own choice
     """
 
 
@@ -183,7 +185,7 @@ def faults_list(as_json: bool) -> None:
 
 
 for command in (
-    run, replay, shrink, diff, lockstep, report, verify, gate, score, smoke, runs, coverage, runbooks, defects,
-    mutants,
+    run, replay, sweep, shrink, diff, lockstep, report, verify, gate, score, smoke, runs, coverage, runbooks,
+    defects, mutants,
 ):  # fmt: skip
     cli.add_command(command)

@@ -34,6 +34,9 @@ from absence.output import print_json, print_summary
 @click.option("--only", multiple=True, metavar="FAULT", help="Of the scenario's faults, only this one (repeatable).")
 @STORE
 @click.option("--no-faults", is_flag=True, help="Leave every fault of the scenario out.")
+@click.option(
+    "--swarm", is_flag=True, help="Leave faults out and have others come more often, as `absence sweep` does."
+)
 @click.option("--field", type=click.IntRange(1, 1000), default=1, help="Multiply customers and entries by this.")
 @click.option(
     "--budget-s", type=click.IntRange(1), default=900, show_default=True, help="Seconds after which to give up."
@@ -61,6 +64,7 @@ def run(
     only: tuple[str, ...],
     store: str,
     no_faults: bool,
+    swarm: bool,
     field: int,
     budget_s: int,
     bisect: bool,
@@ -112,7 +116,11 @@ def run(
                     loaded = load(scenario or "default")
                     if only or no_faults:
                         loaded = loaded.with_faults(only)
-                    plan = make_plan(loaded, seed, days=days, feed=feed, field=field)
+                    if swarm:
+                        from campaigns.swarm import swarmed
+
+                        loaded = swarmed(loaded, seed)
+                    plan = make_plan(loaded, seed, days=days, feed=feed, field=field, dropped=[] if swarm else None)
         with writing(out, lock, max(TTL_S, 2 * budget_s)), Bar(shown=not as_json) as bar:
             outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener, halt_on_anomaly)
         _conclude(outcome, as_json, lambda verdict: bisecting.of(verdict, expect) if bisect else None)

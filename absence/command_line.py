@@ -38,12 +38,6 @@ def arguments() -> tuple[str, ...]:
     return tuple(context.meta.get(_GIVEN, ())) if context else ()
 
 
-def arguments() -> list[str]:
-    """The arguments as they were given."""
-    context = click.get_current_context(silent=True)
-    return list(context.meta.get(_GIVEN, ())) if context else []
-
-
 def without_option(option: str) -> list[str]:
     """The arguments as they were given, but for `option` and its value."""
     kept: list[str] = []

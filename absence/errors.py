@@ -156,6 +156,18 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ExitCode.DATA_INVALID,
         [*str(e).splitlines(), "A defect that keeps the platform from running at all could not have been deployed."],
     ),
+    "campaigns.sweep_book.OtherSweep": lambda e: (ExitCode.USAGE, [str(e)]),
+    "campaigns.sweep_book.BookBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
+    "campaigns.corpus.CorpusInvalid": lambda e: (ExitCode.DATA_INVALID, [f"--corpus: {e}"]),
+    "campaigns.cluster.ClusterRefused": lambda e: (ExitCode.USAGE, [f"--cluster: {e}"]),
+    "campaigns.seeds.CodeDiffers": lambda e: (
+        ExitCode.USAGE,
+        [
+            f"{e}: it was edited meanwhile.",
+            "Nothing of what that worker would have found out was taken down. Begin anew.",
+        ],
+    ),
+    "campaigns.executors.WorkersDie": lambda e: (ExitCode.USAGE, [str(e), "Fewer at a time (--workers) need less."]),
     "absence.locking.LockSkipped": lambda e: (ExitCode.BUSINESS_SKIP, e.lines),
     "absence.locking.LockTimeout": lambda e: (ExitCode.LOCK_TIMEOUT, e.lines),
     "evidence.freezing.RootFrozen": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
@@ -173,8 +185,6 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ExitCode.INTERNAL_ERROR,
         [f"One of the two processes did not come to an end: {e}"],
     ),
-    "campaigns.capsules.CapsuleInvalid": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
-    "campaigns.lenient.PlanUnreadable": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
     "absence.replaying.NotReached": lambda e: (ExitCode.USAGE, [str(e)]),
     "absence.replaying.SnapshotDiffers": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "closure.baseline.NotComparable": lambda e: (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -49,6 +49,8 @@ class Trial:
     exercised: tuple[str, ...]
     """The assertions that were owed or saw anything."""
     events: int
+    bitten: tuple[str, ...] = ()
+    """The kinds of fault that acted, sorted."""
 
     def breaks(self, assertions: Iterable[str]) -> bool:
         """Whether every one of `assertions` is broken."""
@@ -93,8 +95,10 @@ def try_plan(plan: Plan, operations: Operations, code_sha256: str, scratch: Path
             writer.write(path, content)
         work = simulate(plan, JournalWriter(writer.journal), writer.books, operations=operations)
         seal = writer.seal({"code": code_sha256})
-        verdict = judge(Evidence.open(writer.path))
-    return summed_up(verdict, seal.digest, work.events)
+        evidence = Evidence.open(writer.path)
+        verdict = judge(evidence)
+        bitten = sorted({fault for (fault,) in evidence.rows("injector.bites", "fault")})
+    return replace(summed_up(verdict, seal.digest, work.events), bitten=tuple(bitten))
 
 
 def summed_up(verdict: Verdict, digest: str, events: int) -> Trial:

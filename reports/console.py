@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LINES_MAX = 25
 NAMED_MAX = 6
-_STYLES = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.INCONCLUSIVE: "bold yellow"}
+STYLES = {Status.PASS: "bold green", Status.FAIL: "bold red", Status.INCONCLUSIVE: "bold yellow"}
 
 
 def summary(story: Story, *, replay_command: str, report_path: str, markup: bool = False) -> list[str]:
@@ -24,7 +24,7 @@ def summary(story: Story, *, replay_command: str, report_path: str, markup: bool
     say = Say(markup)
     plan = story.plan
     status = f"{SYMBOLS[story.status]} {story.status.value}"
-    out = [f"{say.style(status, _STYLES[story.status])}  {say.data(headline(story))}"]
+    out = [f"{say.style(status, STYLES[story.status])}  {say.data(headline(story))}"]
     out.append("  " + say.style(say.data(f"{plan.scenario}, seed {plan.seed}, digest {story.digest[:12]}"), "dim"))
     first = story.first
     if first is not None:

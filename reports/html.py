@@ -58,8 +58,8 @@ def render(
     shown_events = cut(events, EVENTS_MAX)
     lines, lines_left_out = accounts.shown(LINES_MAX)
     picture = lanes.draw(story, contests, _troubled(story, contests))
-    page = _template().render(
-        css=_css(),
+    page = template("report.html.j2").render(
+        css=css(),
         story=story,
         plan=story.plan,
         first=story.first,
@@ -86,11 +86,12 @@ def render(
         attended=story.attended,
         limits={"broken": BROKEN_MAX, "named": NAMED_MAX, "contests": CONTESTS_MAX, "executions": EXECUTIONS_MAX},
     )
-    return _with_policy(page).encode(errors="replace")
+    return with_policy(page).encode(errors="replace")
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """One of the templates, its filters ready and everything escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     env = Environment(
@@ -112,17 +113,18 @@ def _template() -> Template:
         "symbol": SYMBOLS.__getitem__,
         "css": lambda status: status.value.lower().replace("_", "-"),
     }
-    return env.get_template("report.html.j2")
+    return env.get_template(name)
 
 
 @cache
-def _css() -> Markup:
+def css() -> Markup:
+    """What every page looks like."""
     from markupsafe import Markup
 
     return Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8"))
 
 
-def _with_policy(page: str) -> str:
+def with_policy(page: str) -> str:
     """Fill in the content policy: nothing from anywhere, and only the script that is in the page."""
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
     digest = base64.b64encode(sha256(script[1].encode()).digest()).decode() if script else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -302,12 +302,20 @@ def _thing(binding: Binding) -> dict[str, Any]:
     return {key: value for key, value in binding.params.items() if key != "strokes"}
 
 
+class Unbound(NamedTuple):
+    """A fault (`webhooks.lost#2`) for which the plan guarantees nothing, and where that stands as an error."""
+
+    fault_id: str
+    error: Located
+
+
 class _Binder:
     def __init__(self, scenario: Scenario, offer: Offer, draws: Draws) -> None:
         self.scenario, self.offer, self.draws = scenario, offer, draws
         self.claims: list[Claim] = []
         self.counts: dict[str, int] = {}
         self.errors: list[Located] = []
+        self.unbound: list[Unbound] = []
 
     def bind_all(self) -> list[FaultPlan]:
         plans: list[FaultPlan] = []
@@ -327,9 +335,8 @@ class _Binder:
             return []
         if bound is None:
             if not fault.disabled:
-                self._error(
-                    index, f"{fault.fault} cannot be bound: the plan guarantees nothing (more) that it could befall"
-                )
+                message = f"{fault.fault} cannot be bound: the plan guarantees nothing (more) that it could befall"
+                self.unbound.append(Unbound(f"{fault.fault}#{number}", self._located(index, message)))
             return []
         binding, params = bound
         self.claims += _claims(cls, binding)
@@ -367,8 +374,11 @@ class _Binder:
         return None if text is None else self.offer.starts_at + minutes_of(text) * MINUTE
 
     def _error(self, index: int, message: str) -> None:
+        self.errors.append(self._located(index, message))
+
+    def _located(self, index: int, message: str) -> Located:
         line, column = self.scenario.marks[("faults", index)]
-        self.errors.append(Located(str(self.scenario.path), line, column, message))
+        return Located(str(self.scenario.path), line, column, message)
 
 
 def _claims(cls: type[Fault], binding: Binding) -> list[Claim]:
@@ -397,7 +407,8 @@ def _plan(cls: type[Fault], fault_id: str, binding: Binding, params: dict[str, A
     )
 
 
-def bind_faults(scenario: Scenario, offer: Offer, draws: Draws) -> tuple[list[FaultPlan], list[Located]]:
-    """The scenario's faults bound, each followed by its occasions, and an error for each that cannot be."""
+def bind_faults(scenario: Scenario, offer: Offer, draws: Draws) -> tuple[list[FaultPlan], list[Located], list[Unbound]]:
+    """The scenario's faults bound, each followed by its occasions; what is wrong with any; and those that find nothing
+    to befall."""
     binder = _Binder(scenario, offer, draws)
-    return binder.bind_all(), binder.errors
+    return binder.bind_all(), binder.errors, binder.unbound

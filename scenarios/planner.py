@@ -40,16 +40,23 @@ def root_key(seed: int) -> str:
 
 
 def make_plan(
-    scenario: Scenario, seed: int, *, days: int | None = None, feed: Path | None = None, field: int = 1
+    scenario: Scenario,
+    seed: int,
+    *,
+    days: int | None = None,
+    feed: Path | None = None,
+    field: int = 1,
+    dropped: list[str] | None = None,
 ) -> Plan:
     """The plan of a run.
 
     `days` sets the length of the absence and repeats the scenario's two weeks in it, as far as tournaments end within
     the absence and their prizes can be paid by the end of the recovery. `feed` puts a recording in the place of the
-    first tournament. `field` multiplies customers, entries and all that grows with them. Raises ScenarioInvalid, and
-    ValueError for days or field below 1.
+    first tournament. `field` multiplies customers, entries and all that grows with them. A fault that finds nothing to
+    befall is an error; with `dropped` it is left out, and its id added there. Raises ScenarioInvalid, and ValueError
+    for days or field below 1.
     """
-    return _Planner(scenario, seed, days, feed, field).plan()
+    return _Planner(scenario, seed, days, feed, field).plan(dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class _Planner:
         self.recovery_until_at = self.absence_until_at + calendar.recovery_h * HOUR
         self.errors: list[Located] = []
 
-    def plan(self) -> Plan:
+    def plan(self, dropped: list[str] | None) -> Plan:
         weeks = self._weeks()
         contests, entries = [], []
         reserved: set[tuple[str, str]] = set()
@@ -111,7 +118,11 @@ class _Planner:
             winners,
             self.model.operations,
         )
-        faults, errors = bind_faults(self.scenario, offer, self.draws.derive("faults"))
+        faults, errors, unbound = bind_faults(self.scenario, offer, self.draws.derive("faults"))
+        if dropped is None:
+            errors += [each.error for each in unbound]
+        else:
+            dropped += [each.fault_id for each in unbound]
         drills = self._drills()
         if self.errors or errors:
             raise ScenarioInvalid(self.errors + errors)

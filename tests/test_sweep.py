@@ -1,0 +1,437 @@
+"""`absence sweep`: every seed once whatever happens, failures in groups, and nothing called green that proved nothing.
+
+Killed through the real command at twenty instants it is in tests/proof/test_sweep_kills.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from absence.fingerprint import PACKAGES
+from campaigns import sweep, sweep_table
+from campaigns.corpus import PastFailure
+from campaigns.executors import DEATHS_MAX, Executor, Processes, WorkersDie
+from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion_ids, from_bits, perform
+from campaigns.sweep import LOST, Limits
+from campaigns.sweep_book import JOURNAL, BookBroken, OtherSweep, SweepBook
+from campaigns.trial import Fingerprint
+from evidence import manifest
+from evidence.verify import verify
+from scenarios import load
+from simulator.operations import ROOT
+from tests.support.command import Told, absence, start
+from tests.support.killed_commands import dying, in_child
+from tests.support.locks import lock as leave_lock
+from tests.support.sweeps import FAILING, TINY, AtOnce, line, records, sheet, without_times, written
+
+FOUNDER = Fingerprint("absence.identity", "identity.events")
+EVERY = [("seed", str(seed)) for seed in range(20)] + [("again", str(seed)) for seed in (0, 5, 10, 15)]
+
+
+NO_LIMITS = Limits()
+
+
+def swept(root: Path, executor: Executor, limits: Limits = NO_LIMITS, past: tuple[PastFailure, ...] = ()) -> Any:
+    """The table of a sweep of twenty seeds with `executor`."""
+    with SweepBook(root, sheet()) as book:
+        if book.canary is None:
+            book.add("canary", "c", {"defect": "c", "seed": 0, "tried": 1, "broken": []})
+        sweep.run(book, executor, past, limits, lambda _: None)
+        return sweep_table.table(book, past)
+
+
+# --- every seed once -------------------------------------------------------------------------------------------------
+
+
+def test_killed_before_any_change_to_its_files_a_sweep_goes_on_with_every_seed_once(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    _, changes = dying(lambda: swept(whole, AtOnce()))
+    expected = swept(whole, AtOnce())
+    assert Counter(records(whole))[("canary", "c")] == 1
+    random = Random(7)
+    for number in range(12):
+        root = tmp_path / str(number)
+        root.mkdir()
+        kills = 0
+        for _ in range(3):
+            at = 1 + random.randrange(changes)
+            kills += in_child(lambda root=root: swept(root, AtOnce()), at_change=at) == signal.SIGKILL  # type: ignore[misc]
+        assert kills
+        assert swept(root, AtOnce()) == expected
+        assert sorted(records(root)) == sorted([*EVERY, ("canary", "c")])
+
+
+@pytest.mark.parametrize("left", ["a torn line", "zeros that a loss of power left"])
+def test_a_torn_last_line_is_dropped_and_its_seed_run_again(tmp_path: Path, left: str) -> None:
+    expected = swept(tmp_path, AtOnce())
+    path = tmp_path / JOURNAL
+    *whole, last = path.read_bytes().splitlines(keepends=True)
+    for kept in (1, len(last) // 2, len(last) - 1):
+        path.write_bytes(b"".join(whole) + (last[:kept] if left == "a torn line" else b"\0" * kept + b"\n"))
+        again = AtOnce()
+        assert swept(tmp_path, again) == expected
+        assert again.asked == [("again", "15")]
+        assert path.read_bytes() == b"".join([*whole, last])
+
+
+def test_a_line_that_was_altered_or_is_there_twice_is_refused(tmp_path: Path) -> None:
+    swept(tmp_path, AtOnce())
+    path = tmp_path / JOURNAL
+    lines = path.read_bytes().splitlines(keepends=True)
+    for broken in ([*lines[:3], b"{}\n", *lines[3:]], [*lines[:4], lines[3], *lines[4:]]):
+        path.write_bytes(b"".join(broken))
+        with pytest.raises(BookBroken, match="is not what was written"):
+            SweepBook(tmp_path, sheet())
+
+
+def test_a_seed_whose_worker_dies_is_tried_once_more_and_then_recorded_as_lost(tmp_path: Path) -> None:
+    executor = AtOnce(dies={"3": 1, "4": 2, "15": 1})
+    told = swept(tmp_path, executor)
+    asked = Counter(executor.asked)
+    assert {key: asked["seed", key] for key in ("2", "3", "4")} == {"2": 1, "3": 2, "4": 2}
+    assert told["counts"] == {"PASS": 19, "FAIL": 0, "INCONCLUSIVE": 0, LOST: 1}
+    assert told["lost"] == [4]
+    assert told["verdict"] == "INCONCLUSIVE"
+    assert told["why"] == ["over 1 seeds two workers died"]
+    assert Counter(records(tmp_path))["died", "4"] == 2
+
+
+def test_enough_failures_end_it_and_the_same_sweep_goes_on(tmp_path: Path) -> None:
+    fails = line(status="FAIL", first=["a.b", "k"], fingerprints=[["a.b", "k"]])
+    executor = AtOnce({str(seed): fails for seed in range(3, 20)})
+    first = swept(tmp_path, executor, Limits(failures=2))
+    assert first["counts"]["FAIL"] == 2
+    assert first["done"] == 5
+    assert "15 of 20 seeds were not run" in first["why"]
+    rest = AtOnce(executor.lines)
+    assert swept(tmp_path, rest)["counts"]["FAIL"] == 17
+    assert ("seed", "4") not in rest.asked
+
+
+# --- what it comes to ------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_grouped_by_the_first_broken_promise_and_the_simplest_is_chosen(tmp_path: Path) -> None:
+    def failing(assertion: str, faults: int, events: int) -> Any:
+        others = [[assertion, "k"], ["z.z", "k"]]
+        return line(status="FAIL", first=[assertion, "k"], fingerprints=others, faults=faults, events=events)
+
+    lines = {
+        "2": failing("a.a", 3, 10), "4": failing("a.a", 2, 99), "6": failing("a.a", 2, 50), "8": failing("a.a", 2, 50),
+        "9": failing("b.b", 0, 1),
+    }  # fmt: skip
+    one, other = swept(tmp_path, AtOnce(lines))["failures"]
+    assert (one["fingerprint"], one["count"], one["seeds"]) == ("a.a:k", 4, [2, 4, 6, 8])
+    assert one["simplest"] == {"seed": 6, "faults": 2, "events": 50, "digest": "d"}
+    assert one["also"] == ["z.z:k"]
+    assert (other["fingerprint"], other["simplest"]["seed"]) == ("b.b:k", 9)
+
+
+def test_inconclusive_seeds_are_grouped_by_what_was_missing_whatever_its_numbers(tmp_path: Path) -> None:
+    def unsure(*missing: str) -> Any:
+        return line(status="INCONCLUSIVE", missing=[["recovery.all", what] for what in missing])
+
+    lines = {"1": unsure("x#1 did not act"), "3": unsure("x#12 did not act", "x#3 did not act"), "7": unsure("no y")}
+    told = swept(tmp_path, AtOnce(lines))
+    groups = [(group["what"], group["count"], group["seeds"]) for group in told["inconclusive"]]
+    assert groups == [("x#1 did not act", 2, [1, 3]), ("no y", 1, [7])]
+    assert told["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_seed_that_comes_to_two_ends_fails_the_sweep(tmp_path: Path) -> None:
+    class Fickle(AtOnce):
+        def run(self, take: Any) -> Iterator[Any]:
+            for done in super().run(take):
+                differs = done.task == Task("again", "10", elsewhere="here")
+                yield done._replace(line=line(digest="other")) if differs else done
+
+    told = swept(tmp_path, Fickle())
+    assert told["twice"] == {"compared": 4, "differ": [10]}
+    assert told["verdict"] == "FAIL"
+    assert told["counts"]["FAIL"] == 0
+
+
+def test_a_past_failure_is_replayed_first_and_fails_the_sweep_if_it_is_back(tmp_path: Path) -> None:
+    past = (PastFailure("gone", FOUNDER, b"{}"), PastFailure("back", FOUNDER, b"{}"))
+    executor = AtOnce({"back": line(status="FAIL", first=list(FOUNDER), fingerprints=[list(FOUNDER)])})
+    told = swept(tmp_path, executor, past=past)
+    assert executor.asked[:2] == [("past", "gone"), ("past", "back")]
+    assert {one["name"]: one["is_back"] for one in told["corpus"]} == {"gone": False, "back": True}
+    assert told["why"] == ["the past failure back is back"]
+    assert told["verdict"] == "FAIL"
+
+
+def test_behaviours_are_counted_in_the_order_of_seeds_whichever_came_in_first(tmp_path: Path) -> None:
+    bits = [as_bits([assertion_ids()[seed % 3]]) for seed in range(20)]
+    lines = {
+        str(seed): line(digest=f"d{seed}", exercised=bits[seed], bitten=["x"] * (seed == 11)) for seed in range(20)
+    }
+    news = swept(tmp_path, AtOnce(lines))["behaviours"]
+    assert news["found"] == 4
+    assert news["last_new"] == 12
+    assert news["curve"][:4] == [[1, 1], [2, 2], [3, 3], [4, 3]]
+    assert news["curve"][-1] == [20, 4]
+
+
+def test_the_assertions_that_a_line_names_come_back_from_its_bits() -> None:
+    some = assertion_ids()[::7]
+    assert from_bits(as_bits(some)) == some
+    assert from_bits(as_bits(())) == ()
+
+
+# --- workers ---------------------------------------------------------------------------------------------------------
+
+
+def work(scenario: Path, code: str | None = None) -> Work:
+    found = manifest.code_sha256([ROOT / room for room in PACKAGES])
+    return Work(load(scenario), True, code or found, PACKAGES)
+
+
+def test_a_worker_that_dies_takes_one_seed_and_is_replaced(tmp_path: Path) -> None:
+    todo = [Task("seed", "1"), Task("seed", "2")]
+    with closing(Processes(work(written(tmp_path, TINY)), 1)) as processes:
+        came = processes.run(lambda _: todo.pop() if todo else None)
+        first = next(came)
+        assert first.line is not None
+        victim = processes._all[0].process.pid
+        assert victim is not None
+        os.kill(victim, signal.SIGKILL)
+        died = next(came)
+        assert died == (Task("seed", "1"), None, first.worker)
+        todo.append(died.task)
+        again = next(came)
+        assert again.worker != first.worker
+        assert again.line is not None
+        todo.append(Task("again", "1", elsewhere=again.worker))
+        twice = next(came)
+        assert twice.worker not in (first.worker, again.worker)
+        assert twice.line is not None
+        assert {**twice.line, "ms": 0, "cpu_ms": 0} == {**again.line, "ms": 0, "cpu_ms": 0}
+        assert list(came) == []
+
+
+def test_workers_of_other_code_find_out_nothing(tmp_path: Path) -> None:
+    todo = [Task("seed", "1")]
+    other = work(written(tmp_path, TINY), code="0" * 64)
+    said = r"a worker runs the code [0-9a-f]{12}…, the sweep 000000000000…"
+    with closing(Processes(other, 1)) as processes, pytest.raises(CodeDiffers, match=said):
+        list(processes.run(lambda _: todo.pop() if todo else None))
+
+
+def test_workers_that_die_whatever_they_are_given_end_the_sweep(tmp_path: Path) -> None:
+    def given(_: str) -> Task:
+        return Task("seed", "1")
+
+    with closing(Processes(work(written(tmp_path, TINY)), 1, prepare=_die)) as processes:
+        came = processes.run(given)
+        for _ in range(DEATHS_MAX - 1):
+            assert next(came).line is None
+        with pytest.raises(WorkersDie, match=r"the last with exit code 3"):
+            next(came)
+
+
+def _die() -> None:
+    os._exit(3)
+
+
+def test_a_trial_that_crashes_says_so_and_is_no_proof(tmp_path: Path) -> None:
+    found = perform(work(written(tmp_path, TINY)), Task("past", "broken", b"{}"))
+    assert found["status"] == "INCONCLUSIVE"
+    [[assertion, what]] = found["missing"]
+    assert assertion == CRASHED
+    assert what.startswith("ValidationError")
+
+
+# --- through the command ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Path, Path]:
+    """A sweep some of whose seeds fail: what it said, its scenario, its directory."""
+    folder = tmp_path_factory.mktemp("failing")
+    scenario = written(folder, FAILING, "failing.yaml")
+    told = absence(
+        "sweep", scenario, "--seeds", "2:6", "--workers", "2", "--again-every", "3", "--out", folder / "out", "--json"
+    )
+    return told, scenario, folder / "out"
+
+
+def test_a_sweep_keeps_the_simplest_failure_as_a_run_and_its_command_shows_it_again(
+    failing: tuple[Told, Path, Path], tmp_path: Path
+) -> None:
+    told, _, out = failing
+    assert told.exit_code == 10
+    assert told.json == json.loads((out / "sweep.json").read_text())
+    assert told.json["counts"] == {"PASS": 2, "FAIL": 2, "INCONCLUSIVE": 0, LOST: 0}
+    [group] = told.json["failures"]
+    assert group["fingerprint"] == str(FOUNDER)
+    assert group["simplest"]["seed"] == 4 or group["simplest"]["faults"] == 2
+    assert group["unlike"] is False
+    run_dir = out / "failures" / group["run"]
+    assert verify(run_dir) == []
+    assert json.loads((run_dir / "manifest.json").read_bytes())["digest"] == group["simplest"]["digest"]
+    command = shlex.split(group["command"])
+    assert command[:1] == ["absence"]
+    again = absence(*command[1:], "--out", tmp_path, "--json")
+    assert again.json["digest"] == group["simplest"]["digest"]
+    assert again.exit_code == 10
+
+
+def test_a_sweep_that_is_done_is_told_again_and_another_one_there_is_refused(failing: tuple[Told, Path, Path]) -> None:
+    told, scenario, out = failing
+    before = (out / JOURNAL).read_bytes()
+    same = ("sweep", scenario, "--seeds", "2:6", "--again-every", "3", "--out", out)
+    again = absence(*same, "--json")
+    assert without_times(again.json) == without_times(told.json)
+    assert (out / JOURNAL).read_bytes() == before
+    for other in (("--seeds", "2:7"), ("--no-swarm",), ("--again-every", "4")):
+        refused = absence(*same, *other)
+        assert refused.exit_code == 2
+        assert "holds another sweep" in refused.stderr
+        assert "--out DIRECTORY" in refused.stderr
+    assert (out / JOURNAL).read_bytes() == before
+
+
+def test_the_page_of_a_sweep_loads_nothing_and_says_what_the_table_says(failing: tuple[Told, Path, Path]) -> None:
+    told, _, out = failing
+    page = (out / "report.html").read_text()
+    [group] = told.json["failures"]
+    for words in ("FAIL", group["fingerprint"], f"failures/{group['run']}/report.html", told.json["why"][0][1:]):
+        assert words in page
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//|@import|url\(", page)
+    assert "default-src 'none'" in page
+    assert (out / "failures" / group["run"] / "report.html").is_file()
+
+
+def test_a_sweep_whose_canary_is_not_caught_is_inconclusive(tmp_path: Path) -> None:
+    scenario = written(tmp_path, TINY)
+    told = absence(
+        "sweep", scenario, "--seeds", "0:1", "--workers", "1", "--canary", "prizes.rounding_keeps_a_cent",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert told.exit_code == 12
+    assert "The canary prizes.rounding_keeps_a_cent was not caught" in told.stdout
+    assert json.loads((tmp_path / "out" / "sweep.json").read_text())["counts"]["PASS"] == 1
+
+
+def test_a_past_failure_of_the_corpus_that_is_back_fails_the_sweep(
+    failing: tuple[Told, Path, Path], tmp_path: Path
+) -> None:
+    told, _, out = failing
+    [group] = told.json["failures"]
+    capsule = tmp_path / "corpus" / "founder"
+    capsule.mkdir(parents=True)
+    (capsule / "plan.json").write_bytes((out / "failures" / group["run"] / "plan.json").read_bytes())
+    (capsule / "capsule.json").write_text(
+        json.dumps({"fingerprint": FOUNDER, "scenario": "failing", "seed": 4, "defect": None, "note": ""})
+    )
+    found = absence(
+        "sweep", written(tmp_path, TINY), "--seeds", "0:1", "--workers", "1", "--corpus", tmp_path / "corpus",
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert found.exit_code == 10
+    assert found.json["why"] == ["the past failure founder is back"]
+    (capsule / "capsule.json").write_text("{}")
+    refused = absence("sweep", written(tmp_path, TINY), "--corpus", tmp_path / "corpus", "--out", tmp_path / "other")
+    assert refused.exit_code == 20
+    assert f"{capsule} is no capsule" in refused.stderr
+
+
+def test_stopped_by_ctrl_c_a_sweep_says_how_it_goes_on_and_does(tmp_path: Path) -> None:
+    scenario, out = written(tmp_path, TINY), tmp_path / "out"
+    command = ("sweep", scenario, "--seeds", "0:500", "--workers", "1", "--out", out)
+    process = start(*command)
+    _until(lambda: (out / JOURNAL).exists() and len(records(out)) > 2, process)
+    os.kill(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert stderr.splitlines()[-1].startswith(f"Stopped. What was done is in {out}")
+    assert "Traceback" not in stderr
+    assert shlex.join(["absence", *map(str, command)]) in stderr
+    done = set(records(out))
+    told = absence(*command, "--budget-s", "1", "--json")
+    assert told.exit_code == 12
+    assert done < set(records(out))
+    assert max(Counter(records(out)).values()) == 1
+    assert told.json["done"] == len([1 for kind, _ in records(out) if kind == "seed"])
+
+
+def test_two_sweeps_do_not_write_to_one_directory(tmp_path: Path) -> None:
+    leave_lock(tmp_path / "out")
+    told = absence("sweep", written(tmp_path, TINY), "--out", tmp_path / "out")
+    assert told.exit_code == 11
+    assert not (tmp_path / "out" / JOURNAL).exists()
+
+
+@pytest.mark.parametrize("wrong", ["5", "5:5", "7:3", "a:b", "-1:4", "0:1.5"])
+def test_what_is_no_range_of_seeds_is_wrong_usage(wrong: str, tmp_path: Path) -> None:
+    told = absence("sweep", "small", f"--seeds={wrong}", "--out", tmp_path)
+    assert told.exit_code == 2
+    assert "give FIRST:LAST" in told.stderr
+
+
+def test_another_sheet_is_another_sweep(tmp_path: Path) -> None:
+    swept(tmp_path, AtOnce())
+    with pytest.raises(OtherSweep, match=r"code c there, d here"):
+        SweepBook(tmp_path, sheet(code="d"))
+
+
+# --- on a cluster ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cluster_of_two_workers_gives_the_same_table_and_refuses_other_code(
+    failing: tuple[Told, Path, Path], tmp_path: Path
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    from campaigns.cluster import Cluster, ClusterRefused
+
+    told, scenario, _ = failing
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        found = absence(
+            "sweep", scenario, "--seeds", "2:6", "--again-every", "3", "--cluster", address, "--out", tmp_path, "--json"
+        )
+        assert found.exit_code == 10
+        assert without_times(found.json) == without_times(told.json)
+        todo = [Task("seed", "1")]
+        with closing(Cluster(work(scenario, code="0" * 64), address)) as other:
+            assert other.workers == 2
+            with pytest.raises(ClusterRefused, match="in a checkout of this commit"):
+                list(other.run(lambda _: todo.pop() if todo else None))
+
+
+def test_a_cluster_that_is_not_there_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("campaigns.cluster._CONNECT_S", 0.2)
+    monkeypatch.setattr("campaigns.canary.SEEDS", 1)
+    told = absence(
+        "sweep", written(tmp_path, TINY), "--seeds", "0:1", "--cluster", "tcp://127.0.0.1:9", "--out", tmp_path / "out"
+    )
+    assert told.exit_code == 2
+    assert "no scheduler answers at tcp://127.0.0.1:9" in told.stderr
+    assert "dask worker" in told.stderr
+
+
+def _until(held: Any, process: Any) -> None:
+    while not held():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
