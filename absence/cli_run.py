@@ -129,7 +129,7 @@ def run(
 def _plans() -> str:
     """What was given of that a plan is made of; "" if nothing was."""
     context = click.get_current_context()
-    for name in ("scenario", "seed", "days", "feed", "only", "no_faults", "field"):
+    for name in ("scenario", "seed", "days", "feed", "only", "no_faults", "swarm", "field"):
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             return "SCENARIO" if name == "scenario" else f"--{name.replace('_', '-')}"
     return ""
