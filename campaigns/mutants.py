@@ -109,7 +109,7 @@ class Nursery:
 
         Raises StaleEdit, TrialFailed."""
         with planted(defect) as tree:
-            trials = self._try(defect.id, tree, write_scene(defect, tree), range(1, seeds + 1), defect.breaks)
+            trials = self.trials(defect.id, tree, write_scene(defect, tree), range(1, seeds + 1), defect.breaks)
         last = trials[-1]
         broken = tuple(sorted({assertion for assertion, _ in last["fingerprints"]}))
         is_caught = set(defect.breaks) <= set(broken)
@@ -118,12 +118,14 @@ class Nursery:
     def statuses(self, defect: Defect, seeds: Sequence[int]) -> dict[int, str]:
         """The verdict of the defect's scene without the defect, by seed. Raises TrialFailed."""
         with TemporaryDirectory(prefix="absence-scene-") as scratch:
-            trials = self._try(defect.scenario, ROOT, write_scene(defect, Path(scratch)), seeds, None)
+            trials = self.trials(defect.scenario, ROOT, write_scene(defect, Path(scratch)), seeds, None)
         return {trial["seed"]: trial["status"] for trial in trials}
 
-    def _try(
+    def trials(
         self, what: str, tree: Path, scenario: Path, seeds: Sequence[int], until: Sequence[str] | None
     ) -> list[dict[str, Any]]:
+        """What the code of `tree` makes of a scenario, seed by seed, up to the first that breaks all of `until`. Raises
+        TrialFailed."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         request = {"tree": str(tree), "scenario": str(scenario), "seeds": list(seeds), "until": until}
