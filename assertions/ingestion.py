@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from evidence.run import Evidence
 
 
+AUDITED_WITHIN_MS = DAY_MS
+"""From the end of a day of play, in UTC, to the audit of its scores: it is made every night."""
+
+
 def told(hole: Hole) -> str:
     return f"{hole[0]}, {hole[1]}, round {hole[2]}, hole {hole[3]}"
 
@@ -258,6 +262,18 @@ def scores_are_audited(evidence: Evidence) -> Finding:
                 f"the audit of {tournament} at {instant(at)} found {mismatches} of {holes} holes that do not follow "
                 f"from their receipts",
                 f"score_audits/{audit}", at,
+            )  # fmt: skip
+    instants_of: dict[str, list[int]] = {}
+    for _, tournament, at, *_ in audits:
+        instants_of.setdefault(tournament, []).append(at)
+    for tournament, day in sorted(days):
+        from_at = (day + 1) * DAY_MS
+        until_at = known.deadline(from_at, AUDITED_WITHIN_MS)[0]
+        if not any(from_at <= at <= until_at for at in instants_of.get(tournament, ())):
+            found.breaks(
+                f"the scores of {tournament} published on the day before {instant(from_at)} were not audited by "
+                f"{instant(until_at)}",
+                f"score_audits/{tournament}", until_at,
             )  # fmt: skip
     return found
 

@@ -32,7 +32,7 @@ CATALOGUE = (
         ),
         ("dashboards.alerts_are_the_pagers",),
         "operated",
-        (Fault("provider.outage", 3, {"outage_min": 180}),),
+        (Fault("corrections.after_settled"),),
     ),
     Defect(
         "dashboards.canceled_counts_as_unpaid",

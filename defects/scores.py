@@ -9,6 +9,18 @@ _SCORES = "contest_platform/services/scores.py"
 
 CATALOGUE = (
     Defect(
+        "scores.audited_every_second_night",
+        "The audit took long, so it is made every other night, and the day between is taken to be covered.",
+        (
+            Edit(
+                "contest_platform/services/score_audit.py",
+                "        return self._through + DAY_MS\n",
+                "        return self._through + 2 * DAY_MS\n",
+            ),
+        ),
+        ("ingestion.scores_are_audited",),
+    ),
+    Defect(
         "scores.correction_does_not_count",
         "Official scores are read from what was admitted: that a correction has another verdict was forgotten.",
         (

@@ -491,9 +491,10 @@ def _accept(scribe: Scribe) -> None:
 
 def _end(scribe: Scribe) -> None:
     scribe.now = END
-    for number in (1, 2):
+    for number, day in enumerate((2, 3), 1):
+        night_at = T0 + (day + 1) * DAY + 3 * HOUR
         scribe.insert(
-            "score_audits", "system:ingestion", audit_id=number, tournament_id="t1", at=END, holes=6, mismatches=0
+            "score_audits", "system:ingestion", audit_id=number, tournament_id="t1", at=night_at, holes=6, mismatches=0
         )
     observe(scribe, END + DAY)
     scribe.now = END + DAY

@@ -10,7 +10,7 @@ from assertions.model import Status
 from tests.support.broken_runs.change import add, breaks, remove, row
 from tests.support.fake_evidence import FakeEvidence
 from tests.support.scribe import encode
-from tests.support.small_run import CUTOFF, END, HOUR, OVER, PAID
+from tests.support.small_run import CUTOFF, DAY, END, HOUR, OVER, PAID
 
 # --- ingestion -----------------------------------------------------------------------------------------------------
 
@@ -88,9 +88,14 @@ def what_a_disk_had_made_wrong_was_never_put_right(evidence: FakeEvidence) -> No
     rotten(evidence, 1)
 
 
-@breaks("ingestion.scores_are_audited", Status.INCONCLUSIVE)
+@breaks("ingestion.scores_are_audited")
 def nobody_audited_the_scores_of_a_day(evidence: FakeEvidence) -> None:
     evidence.books["platform.score_audits"].pop()
+
+
+@breaks("ingestion.scores_are_audited")
+def the_scores_of_a_day_were_audited_only_two_nights_later(evidence: FakeEvidence) -> None:
+    evidence.books["platform.score_audits"][0]["at"] += DAY
 
 
 @breaks("ingestion.official_at_cutoff")
