@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from assertions.facts import facts
 from assertions.lab import allowed
 from assertions.model import Finding, assertion
+from assertions.windows import deadline
 from assertions.words import HOUR_MS, MINUTE_MS, dollars, instant
 
 if TYPE_CHECKING:
@@ -211,6 +212,9 @@ def orders_end(evidence: Evidence) -> Finding:
     known = facts(evidence)
     by_rule = {fault.id for fault in known.plan.faults if fault.recovery.by == "rule"}
     bitten = {fault_id for (fault_id,) in evidence.rows("injector.bites", "fault_id")}
+    # To end an order takes the platform alone, whatever keeps it from its host.
+    elsewhere = {fault.id for fault in known.plan.faults if _is_between_us_and_a_host(fault)}
+    excuses = [span for span in known.spans if span.fault_id not in elsewhere]
     found = Finding("remediation orders", 0, 1 if by_rule & bitten else 0)
     for order, host, rule, status, issued_at, finished_at, expires_at, detail in evidence.rows(
         "platform.remediation_orders",
@@ -218,7 +222,7 @@ def orders_end(evidence: Evidence) -> Finding:
     ):  # fmt: skip
         found.saw += 1
         if status in ORDER_ENDS and finished_at is not None:
-            until_at = known.deadline(expires_at, EXPIRED_WITHIN_MS)[0]
+            until_at = deadline(excuses, expires_at, EXPIRED_WITHIN_MS)[0]
             if finished_at > until_at:
                 found.breaks(
                     f"the order {order} to {host} (rule {rule}) expired at {instant(expires_at)} and ended only at "
@@ -234,3 +238,8 @@ def orders_end(evidence: Evidence) -> Finding:
                 f"remediation_orders/{order}", stuck_at,
             )  # fmt: skip
     return found
+
+
+def _is_between_us_and_a_host(fault: FaultPlan) -> bool:
+    """Whether a fault is on the way to a host, or kills what runs there and is not the platform's public process."""
+    return fault.seam in ("winrm", "ssh") or (fault.seam == "services" and fault.entity != "app")
