@@ -39,6 +39,10 @@ NOTICED_WITHIN_MS = 2 * HOUR_MS
 """Until the platform exports what a fault did, before its rule begins to count: it looks at most things every hour."""
 ATTACK_MS = HOUR_MS
 """For how long an attack explains an alert: what somebody copied at a fault's bite may come much later than that."""
+ANCHOR_RUNBOOK = "runbooks/audit_anchor_stale.md"
+"""Where the platform's own page leads that says that the anchor is stale."""
+ANCHORED_WITHIN_MS = 2 * HOUR_MS
+"""From the next head at the anchor to the end of that page: the platform looks each hour."""
 _UNITS_MS = {"s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": 24 * HOUR_MS}
 _AGE = re.compile(r"time\(\)\s*-.*>\s*([0-9]+)\s*$", re.DOTALL)
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -224,6 +228,18 @@ def resolved(evidence: Evidence) -> Finding:
                 f"{change.dedup_key} fired at {instant(change.at)} and was still firing at the end, "
                 f"{duration(known.ended_at - change.at)} later",
                 f"monitoring.alerts/{change.n}", change.at,
+            )  # fmt: skip
+    heads = [at for (at,) in evidence.rows("anchor.heads", "at")] if pages(evidence) else []
+    for page, _, closed_at in _incidents(pages(evidence)):
+        if page.link != ANCHOR_RUNBOOK or page.alert:
+            continue  # monitoring's own are told of above; what else the platform pages is news, which nothing ends
+        found.saw += 1
+        anchored_at = min((at for at in heads if at > page.at), default=known.ended_at)
+        if closed_at is None and known.deadline(anchored_at, ANCHORED_WITHIN_MS)[0] < known.ended_at:
+            found.breaks(
+                f"{page.dedup_key} was paged at {instant(page.at)}, a head of the audit log was anchored at "
+                f"{instant(anchored_at)}, and at the end the page was still open",
+                f"pager.events/{page.n}", page.at,
             )  # fmt: skip
     return found
 

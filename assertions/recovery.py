@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from assertions.facts import facts
 from assertions.lab import allowed
 from assertions.model import Finding, assertion
-from assertions.words import HOUR_MS, dollars, instant
+from assertions.windows import deadline
+from assertions.words import HOUR_MS, MINUTE_MS, dollars, instant
 
 if TYPE_CHECKING:
     from evidence.plan import FaultPlan
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 ACCEPTED_WITHIN_MS = 30 * HOUR_MS
 """By when a webhook that nothing but the platform could refuse is accepted. The processor's retries double in distance:
 after half a day without the endpoint the next one comes within half a day more."""
+EXPIRED_WITHIN_MS = 15 * MINUTE_MS
+"""An order whose time is over ends at the next look at it: one comes each minute, and may be busy with other hosts."""
 INTENT_ENDS = frozenset({"succeeded", "canceled"})
 ORDER_ENDS = frozenset({"COMPLETED", "FAILED", "EXPIRED"})
 
@@ -202,11 +205,16 @@ def webhooks_accepted(evidence: Evidence) -> Finding:
     return found
 
 
-@assertion("recovery.orders_end", "Every remediation order ended, and each that a fault made necessary was issued")
+@assertion(
+    "recovery.orders_end", "Every remediation order ended in its time, and each that a fault made necessary was issued"
+)
 def orders_end(evidence: Evidence) -> Finding:
     known = facts(evidence)
     by_rule = {fault.id for fault in known.plan.faults if fault.recovery.by == "rule"}
     bitten = {fault_id for (fault_id,) in evidence.rows("injector.bites", "fault_id")}
+    # To end an order takes the platform alone, whatever keeps it from its host.
+    elsewhere = {fault.id for fault in known.plan.faults if _is_between_us_and_a_host(fault)}
+    excuses = [span for span in known.spans if span.fault_id not in elsewhere]
     found = Finding("remediation orders", 0, 1 if by_rule & bitten else 0)
     for order, host, rule, status, issued_at, finished_at, expires_at, detail in evidence.rows(
         "platform.remediation_orders",
@@ -214,6 +222,13 @@ def orders_end(evidence: Evidence) -> Finding:
     ):  # fmt: skip
         found.saw += 1
         if status in ORDER_ENDS and finished_at is not None:
+            until_at = deadline(excuses, expires_at, EXPIRED_WITHIN_MS)[0]
+            if finished_at > until_at:
+                found.breaks(
+                    f"the order {order} to {host} (rule {rule}) expired at {instant(expires_at)} and ended only at "
+                    f"{instant(finished_at)}",
+                    f"remediation_orders/{order}", until_at,
+                )  # fmt: skip
             continue
         stuck_at = expires_at if expires_at is not None else known.ended_at
         if stuck_at <= known.ended_at:
@@ -223,3 +238,8 @@ def orders_end(evidence: Evidence) -> Finding:
                 f"remediation_orders/{order}", stuck_at,
             )  # fmt: skip
     return found
+
+
+def _is_between_us_and_a_host(fault: FaultPlan) -> bool:
+    """Whether a fault is on the way to a host, or kills what runs there and is not the platform's public process."""
+    return fault.seam in ("winrm", "ssh") or (fault.seam == "services" and fault.entity != "app")

@@ -167,21 +167,11 @@ def _captures(step: _Step, lines: Sequence[str], known: Mapping[str, str]) -> di
 
 @assertion("runbooks.on_record", "Every execution is on record from start to end, step by step, and no other is")
 def on_record(evidence: Evidence) -> Finding:
-    rows = {
-        row[0]: row[1:]
-        for row in evidence.rows(
-            "platform.runbook_executions",
-            "id",
-            "runbook_name",
-            "runbook_version",
-            "executed_by",
-            "status",
-            "start_time",
-        )
-    }
+    rows = {row[0]: _Row(*row[1:]) for row in evidence.rows("platform.runbook_executions", "id", *_Row._fields)}
     recorded: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for execution_id, *step in evidence.rows("platform.runbook_execution_steps", "execution_id", *_RECORDED):
-        recorded[execution_id].append(tuple(step))
+    columns = ("execution_id", "bindings", *_RECORDED)
+    for execution_id, bindings, *step in evidence.rows("platform.runbook_execution_steps", *columns):
+        recorded[execution_id].append((json.loads(bindings), *step))
     noted = _executions(_notebook(evidence))
     handed_on = {execution_id for (execution_id,) in evidence.rows("operator.escalations", "execution_id")}
     found = Finding("executions", 0, len(noted))
@@ -196,6 +186,9 @@ def on_record(evidence: Evidence) -> Finding:
         expected = (first.runbook, first.version, first.principal, ends[-1] if ends else "in_progress")
         if row[:4] != expected:
             found.breaks(f"the record says {row[:4]}, the notebook {expected}", subject, first.at)
+        missing = _left_out(row, steps) if ends else []
+        if missing:
+            found.breaks(f"the record of {first.runbook} lacks {' and '.join(missing)}", subject, first.at)
         told = [_as_recorded(step) for step in steps if step.action == "step" and step.exit_status is not None]
         if told != recorded.pop(execution_id, []):
             found.breaks(f"the steps of {first.runbook} on record are not those in the notebook", subject, first.at)
@@ -207,20 +200,59 @@ def on_record(evidence: Evidence) -> Finding:
             )
     for execution_id, row in rows.items():
         found.breaks(
-            f"the record tells of {row[0]} carried out by {row[2]}, and no notebook does",
-            f"runbook_executions/{execution_id}", row[4],
+            f"the record tells of {row.runbook_name} carried out by {row.executed_by}, and no notebook does",
+            f"runbook_executions/{execution_id}", row.start_time,
         )  # fmt: skip
     return found
 
 
-_RECORDED = ("section", "number", "line", "template", "template_sha256", "sent", "exit_status", "output", "ok")
+class _Row(NamedTuple):
+    """An execution as the platform's record has it."""
+
+    runbook_name: str
+    runbook_version: str
+    executed_by: str
+    status: str
+    start_time: int
+    end_time: int | None
+    result_json: str | None
+    error_reason: str | None
+    system_state_before: str | None
+    system_state_after: str | None
+
+
+def _left_out(row: _Row, steps: Sequence[_Step]) -> list[str]:
+    """What the record of an execution that has ended does not say, or says otherwise than the notebook."""
+    last, sent = steps[-1], sum(step.action == "step" for step in steps)
+    told = {
+        "its result": json.loads(row.result_json or "{}").get("steps") == sent,
+        "why it ended so": (row.error_reason or "") == last.detail,
+        "the state before it": row.system_state_before is not None,
+        "the state after it": row.system_state_after is not None,
+        "when it was": row.end_time is not None and row.start_time <= steps[0].at and last.at <= row.end_time,
+    }
+    return [what for what, is_told in told.items() if not is_told]
+
+
+_RECORDED = (
+    "section",
+    "number",
+    "line",
+    "template",
+    "template_sha256",
+    "sent",
+    "exit_status",
+    "output",
+    "matched",
+    "ok",
+)
 
 
 def _as_recorded(step: _Step) -> tuple[Any, ...]:
     section, _, number = (step.step or "/0").rpartition("/")
     return (
-        section, int(number), step.line, step.template, step.template_sha256, step.sent, step.exit_status, step.output,
-        step.ok,
+        json.loads(step.bindings or "{}"), section, int(number), step.line, step.template, step.template_sha256,
+        step.sent, step.exit_status, step.output, step.matched, step.ok,
     )  # fmt: skip
 
 

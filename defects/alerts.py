@@ -65,6 +65,21 @@ CATALOGUE = (
         (Fault("platform.anchor_down"),),
     ),
     Defect(
+        "alerts.anchor_page_never_taken_back",
+        "The page that the anchor is stale is sent as long as it is; that it is up to date again, the "
+        "pager is not told.",
+        (
+            Edit(
+                _ANCHORING,
+                '        tells = stale or known["paged"]\n',
+                "        tells = stale\n",
+            ),
+        ),
+        ("alerts.resolved",),
+        "healing_promoted",
+        (Fault("platform.anchor_down"),),
+    ),
+    Defect(
         "alerts.link_to_a_draft",
         "Born in a rule file: the link is that of the draft of a runbook, which was filed under another name.",
         (
@@ -77,6 +92,22 @@ CATALOGUE = (
         ("alerts.link_to_runbooks", "runbooks.nothing_escalated"),
         "healing_promoted",
         (Fault("hosts.check_failed"),),
+    ),
+    Defect(
+        "alerts.page_key_of_the_hour",
+        "The key under which the pager is told had the hour put in, so that each page is seen; the one "
+        "that ends it has "
+        "another hour.",
+        (
+            Edit(
+                _ANCHORING,
+                "            dedup_key=DEDUP_KEY,\n",
+                '            dedup_key=f"{DEDUP_KEY}:{self._ports.runtime.now() // HOUR_MS}",\n',
+            ),
+        ),
+        ("alerts.resolved",),
+        "healing_promoted",
+        (Fault("platform.anchor_down"),),
     ),
     Defect(
         "alerts.severity_of_another_pager",

@@ -76,23 +76,6 @@ CATALOGUE = (
         (Fault("daemons.killed"),),
     ),
     Defect(
-        "healing.helped_is_counted_at_l1",
-        "The count that makes a rule of a remedy was copied from the one for orders, and counts what orders did; a "
-        "candidate has none.",
-        (
-            Edit(
-                _RULES,
-                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
-                "'L2' and outcome = 'WELL'\",\n",
-                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
-                "'L1' and outcome = 'WELL'\",\n",
-            ),
-        ),
-        ("healing.rules_are_earned",),
-        "healing_promoted",
-        None,
-    ),
-    Defect(
         "healing.incident_left_open",
         "An order that has healed ends, and its incident is left for the host's agent to take back, which never does.",
         (
@@ -153,6 +136,23 @@ CATALOGUE = (
         faults=(Fault("platform.crash"),),
     ),
     Defect(
+        "healing.helped_is_counted_at_l1",
+        "The count that makes a rule of a remedy was copied from the one for orders, and counts what orders did; a "
+        "candidate has none.",
+        (
+            Edit(
+                _RULES,
+                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
+                "'L2' and outcome = 'WELL'\",\n",
+                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
+                "'L1' and outcome = 'WELL'\",\n",
+            ),
+        ),
+        ("healing.rules_are_earned",),
+        "healing_promoted",
+        None,
+    ),
+    Defect(
         "healing.runbook_id_cut",
         "The ids of runbooks were given a column of twenty characters, and what is longer is cut.",
         (
@@ -209,6 +209,21 @@ CATALOGUE = (
         ),
         ("healing.drifts_healed", "recovery.converged"),
         faults=(Fault("hosts.ssh_root_login"),),
+    ),
+    Defect(
+        "healing.undelivered_never_expires",
+        "Only what was delivered was taken to be able to come too late: an order for a host that never "
+        "answers lives on.",
+        (
+            Edit(
+                _ORDERS,
+                '        if self._ports.runtime.now() >= order["expires_at"]:\n',
+                '        if order["delivered_at"] is not None and self._ports.runtime.now() >= order["expires_at"]:\n',
+            ),
+        ),
+        ("recovery.orders_end",),
+        "healing_promoted",
+        (Fault("daemons.killed"),),
     ),
     Defect(
         "healing.unmatched_wakes_nobody",

@@ -128,6 +128,19 @@ CATALOGUE = (
         (Fault("processor.transfer_reversed"),),
     ),
     Defect(
+        "runbooks.state_before_not_kept",
+        "The state before an execution is optional in the request, and was left out of what is kept.",
+        (
+            Edit(
+                _RUNBOOKS,
+                '    same["system_state_before"] = _json(given["system_state_before"])\n',
+                '    same["system_state_before"] = None\n',
+            ),
+        ),
+        ("runbooks.on_record",),
+        "healing_promoted",
+    ),
+    Defect(
         "runbooks.unanswered_step_dropped",
         "A step that got no answer has no output to keep, and was left out of the record; the next one "
         "takes its number.",

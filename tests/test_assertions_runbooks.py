@@ -63,13 +63,17 @@ def executed(*, ended: bool = True) -> FakeEvidence:
     execution = insert(
         evidence, "runbook_executions", id="x1", runbook_name="transfer_stuck", runbook_version="1.0.0",
         executed_by=OPS, status="in_progress", start_time=PAID, created_at=PAID, updated_at=PAID,
+        system_state_before="{}",
     )  # fmt: skip
     audited(evidence, "ops.transfers_retry", "admin/api/admin/transfers/retry", {"transfer_id": "tf-u3"})
     attempts = {"attempts": row(evidence, "platform.transfers", transfer_id="tf-u3")["attempts"]}
     audited(evidence, "transfers.update", "transfers/tf-u3", attempts, attempts)
     insert(evidence, "runbook_execution_steps", **{**STEP, "execution_id": "x1", "at": PAID, "bindings": "{}"})
     if ended:
-        end = {"status": "completed", "end_time": PAID + 5_000, "duration_seconds": 5, "updated_at": PAID + 5_000}
+        end = {
+            "status": "completed", "end_time": PAID + 5_000, "duration_seconds": 5, "updated_at": PAID + 5_000,
+            "result_json": '{"steps":1}', "system_state_after": "{}",
+        }  # fmt: skip
         audited(evidence, "runbook_executions.update", "runbook_executions/x1", end, {n: execution[n] for n in end})
         execution.update(end)
     return evidence
@@ -174,18 +178,43 @@ def noted(*steps: dict[str, Any]) -> FakeEvidence:
 
 
 SENT = {
-    "step": "Recovery/2", "bindings": "{}",
-    **{name: STEP[name] for name in ("line", "template", "template_sha256", "sent", "exit_status", "output", "ok")},
-}  # fmt: skip
+    "step": "Recovery/2",
+    "bindings": "{}",
+    **{
+        name: STEP[name]
+        for name in ("line", "template", "template_sha256", "sent", "exit_status", "output", "matched", "ok")
+    },
+}
 NOT_NEEDED = {**SENT, "step": "Rollback/1", "sent": "", "exit_status": None, "output": "", "matched": "not needed"}
 
 
 def test_what_was_sent_is_on_record_and_what_was_not_sent_need_not_be() -> None:
     assert told(noted(SENT), "runbooks.on_record") == []
-    assert told(noted(SENT, NOT_NEEDED), "runbooks.on_record") == []
-    missing = ["the steps of transfer_stuck on record are not those in the notebook"]
-    assert told(noted(SENT, {**SENT, "step": "Recovery/3"}), "runbooks.on_record") == missing
-    assert told(noted(NOT_NEEDED), "runbooks.on_record") == missing
+    two = noted(SENT, NOT_NEEDED)
+    row(two, "platform.runbook_executions", id="x1")["result_json"] = '{"steps":2}'
+    assert told(two, "runbooks.on_record") == []
+    missing = "the steps of transfer_stuck on record are not those in the notebook"
+    assert missing in told(noted(SENT, {**SENT, "step": "Recovery/3"}), "runbooks.on_record")
+    assert told(noted(NOT_NEEDED), "runbooks.on_record") == [missing]
+    assert told(noted({**SENT, "bindings": '{"transfer":"payout_2"}'}), "runbooks.on_record") == [missing]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("result_json", None, "its result"),
+        ("result_json", '{"steps":2}', "its result"),
+        ("error_reason", "who knows", "why it ended so"),
+        ("system_state_before", None, "the state before it"),
+        ("system_state_after", None, "the state after it"),
+        ("end_time", PAID - 1, "when it was"),
+        ("start_time", PAID + 1, "when it was"),
+    ],
+)
+def test_what_a_record_leaves_out_is_named(column: str, value: Any, what: str) -> None:
+    evidence = noted(SENT)
+    row(evidence, "platform.runbook_executions", id="x1")[column] = value
+    assert told(evidence, "runbooks.on_record") == [f"the record of transfer_stuck lacks {what}"]
 
 
 # --- drills -----------------------------------------------------------------------------------------------------------

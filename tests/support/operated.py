@@ -63,6 +63,7 @@ RULES = """groups:
         labels: {severity: none}
         annotations: {when_missed: AlertingDown, runbook_url: runbooks/alerting_down.md}
 """
+STATE = '{"ledger_out_of_balance":"0"}'
 LABELS = {"alertname": "PayoutTransferStuck", "contest_id": "c1"}
 STEPS = (
     ("Diagnosis", "opsctl transfers list --contest {alert.contest_id}", "opsctl transfers list --contest c1",
@@ -90,6 +91,7 @@ def operate(scribe: Scribe) -> None:
     row = scribe.insert(
         "runbook_executions", OPS, id=EXECUTION, runbook_name="payout_stuck", runbook_version="1.0.0", executed_by=OPS,
         status="in_progress", start_time=scribe.now, created_at=scribe.now, updated_at=scribe.now,
+        system_state_before=STATE,
     )  # fmt: skip
     _of_the_execution(scribe)
     _note(scribe, "started", detail=sha256(DOCUMENT.encode()).hexdigest())
@@ -119,7 +121,8 @@ def operate(scribe: Scribe) -> None:
     _note(scribe, "completed")
     called(scribe, scribe.now, "POST /api/admin/runbooks/complete")
     scribe.update("runbook_executions", OPS, row, status="completed", end_time=scribe.now, updated_at=scribe.now,
-                  duration_seconds=60)  # fmt: skip
+                  duration_seconds=60, result_json=json.dumps({"steps": len(STEPS)}),
+                  system_state_after=STATE)  # fmt: skip
     _of_the_execution(scribe)
     _alert(scribe, "resolved", LABELS["alertname"], INCIDENT, "error")
     scribe.note("pager.events", at=scribe.now, action="resolve", dedup_key=INCIDENT, severity="error", details="{}")
@@ -149,6 +152,7 @@ def _carry_out(scribe: Scribe, at: int, execution: str, incident: str, runbook: 
     row = scribe.insert(
         "runbook_executions", OPS, id=execution, runbook_name=runbook, runbook_version="1.0.0",
         executed_by=OPS, status="in_progress", start_time=began_at, created_at=began_at, updated_at=began_at,
+        system_state_before=STATE,
     )  # fmt: skip
     _of_the_execution(scribe, execution)
     called(scribe, scribe.now, "POST /api/admin/runbooks/start")
@@ -157,7 +161,7 @@ def _carry_out(scribe: Scribe, at: int, execution: str, incident: str, runbook: 
     _note(scribe, "completed", **told)
     called(scribe, scribe.now, "POST /api/admin/runbooks/complete")
     scribe.update("runbook_executions", OPS, row, status="completed", end_time=scribe.now, updated_at=scribe.now,
-                  duration_seconds=60)  # fmt: skip
+                  duration_seconds=60, result_json='{"steps":0}', system_state_after=STATE)  # fmt: skip
     _of_the_execution(scribe, execution)
 
 
