@@ -11,11 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evidence.plan import Plan
 from fault_injectors import registry
-from scenarios import Scenario, ScenarioInvalid, load, loads, make_plan
+from scenarios import Scenario, ScenarioInvalid, load, make_plan, of_values
 from scenarios.model import FaultModel
 
 try:
@@ -83,7 +81,7 @@ def plans(
 
 def scenario_of(values: Mapping[str, Any]) -> Scenario:
     """The scenario of a file with these values. Raises ScenarioInvalid."""
-    return loads(yaml.safe_dump(dict(values), sort_keys=False).encode(), _FILE)
+    return of_values(values, _FILE)
 
 
 def facing(scenario: Scenario, faults: Sequence[str]) -> Scenario:

@@ -6,10 +6,11 @@ Invariant: a scenario that is returned has no unknown key, no dangling reference
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -21,6 +22,7 @@ from scenarios.model import Scenario, ScenarioModel
 
 FOLDER = Path(__file__).parent
 RUNBOOKS = FOLDER.parent / "runbooks"
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 DRIFT = ("hosts", "drift")
 """Seam and operation of the faults after which a host has to be healed."""
 
@@ -34,24 +36,36 @@ def load(path_or_name: str | Path) -> Scenario:
     """A scenario from a file, or one of the shipped ones by its name. Raises ScenarioInvalid with every error found."""
     try:
         path = find(path_or_name, shipped(), FOLDER, "scenario")
-        return _Reader(str(path), "scenario").read(path, path.read_bytes())
+        return _Reader(str(path), "scenario").read(path)
     except Invalid as invalid:
         raise ScenarioInvalid(invalid.errors) from invalid
 
 
-def loads(raw: bytes, path: Path) -> Scenario:
-    """The scenario that a file at `path` would hold if `raw` stood in it. Raises ScenarioInvalid with every error."""
-    try:
-        return _Reader(str(path), "scenario").read(path, raw)
-    except Invalid as invalid:
-        raise ScenarioInvalid(invalid.errors) from invalid
+def of_values(values: Mapping[str, Any], path: Path) -> Scenario:
+    """The scenario that a file at `path` with these values would be; errors name the value, and no line of that file.
+
+    Raises ScenarioInvalid with every error found."""
+    reader = _Reader(str(path), "scenario")
+    reader.marks = dict.fromkeys(_places(values, ()), (1, 1))
+    return reader.checked_whole(path, yaml.dump(dict(values), Dumper=_DUMPER, sort_keys=False).encode(), values)
+
+
+def _places(value: Any, loc: Loc) -> Iterator[Loc]:
+    yield loc
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _places(item, (*loc, key))
 
 
 class _Reader(Reading):
     """One reading of one scenario."""
 
-    def read(self, path: Path, raw: bytes) -> Scenario:
-        data = self.values(raw)
+    def read(self, path: Path) -> Scenario:
+        raw = path.read_bytes()
+        return self.checked_whole(path, raw, self.values(raw))
+
+    def checked_whole(self, path: Path, raw: bytes, data: Any) -> Scenario:
+        """The scenario of `data`, whose places are marked. Raises ScenarioInvalid."""
         model: ScenarioModel | None = None
         try:
             model = ScenarioModel.model_validate(data)
