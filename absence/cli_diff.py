@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from absence.command_line import arguments
 from absence.errors import reported
 from absence.exit_codes import ExitCode
 from absence.opening import RUN_DIR
@@ -73,8 +74,6 @@ def _with_neighbour(run_dir: Path, budget_s: int, as_json: bool) -> None:
     evidence = Evidence.open(run_dir)
     defect = evidence.manifest.fingerprints.get("defect")
     if defect is not None and defect != planted_here():
-        from absence.command_line import arguments
-
         sys.exit(run_planted(defect, arguments(), wants_scene=False))
     verdict, plan = verdict_of(evidence), evidence.plan
     if verdict.status is Status.PASS:
