@@ -5,7 +5,13 @@ Each is planted as a defect is.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 from defects.model import Defect, Edit
+from defects.planting import planted
 from tests.support.command import ROOT
 
 _ANCHORING = "contest_platform/services/anchoring.py"
@@ -19,6 +25,17 @@ _MORE_JOBS = """        look = Job("anchoring.look", "anchoring.look", HOUR_MS, 
 
     async def _look(self) -> None:
         await self._ports.store.transact("look", _known)
+"""
+_REPLAY = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from campaigns import capsules
+from defects.planting import ROOT
+assert str(ROOT) == sys.argv[1]
+for place in sys.argv[2:]:
+    found = capsules.replay(capsules.read(Path(place)))
+    print(json.dumps([found.reproduced, found.trial.digest, len(found.silent)]))
 """
 _UNITS = "contest_platform/units.py"
 _FIRST = "                EntriesService,\n                WebhooksService,\n"
@@ -86,3 +103,17 @@ def refactors() -> tuple[Defect, ...]:
             (),
         ),
     )
+
+
+def together() -> Defect:
+    return Defect("refactor.all", "All of it.", tuple(edit for refactor in refactors() for edit in refactor.edits), ())
+
+
+def replayed_after(refactor: Defect, *places: Path) -> list[tuple[bool, str, int]]:
+    """Of the capsule at each place, on the code after `refactor`: whether its failure comes back, the digest of the run
+    and how many of its faults did not bite."""
+    with planted(refactor) as tree:
+        command = [sys.executable, "-c", _REPLAY, str(tree), *map(str, places)]
+        process = subprocess.run(command, capture_output=True, text=True, cwd=tree)
+    assert process.returncode == 0, process.stderr
+    return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
