@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from absence.command_line import arguments
 from absence.errors import reported
 from absence.exit_codes import ExitCode
 from absence.opening import RUN_DIR
@@ -73,8 +75,6 @@ def _with_neighbour(run_dir: Path, budget_s: int, as_json: bool) -> None:
     evidence = Evidence.open(run_dir)
     defect = evidence.manifest.fingerprints.get("defect")
     if defect is not None and defect != planted_here():
-        from absence.command_line import arguments
-
         sys.exit(run_planted(defect, arguments(), wants_scene=False))
     verdict, plan = verdict_of(evidence), evidence.plan
     if verdict.status is Status.PASS:
@@ -106,19 +106,29 @@ def _with_neighbour(run_dir: Path, budget_s: int, as_json: bool) -> None:
 
 
 def _seeds(plan: Plan) -> Callable[[int], Plan] | None:
-    """Plans the scenario of `plan` with a seed, if it is shipped as it was then."""
+    """Plans the scenario of `plan` with a seed, if it is still what it was: shipped, or the scene of the defect."""
+    from absence.planted import planted_here
     from scenarios import load, make_plan, shipped
 
-    if plan.scenario not in shipped():
-        return None
-    loaded = load(plan.scenario)
-    if make_plan(loaded, plan.seed).scenario_sha256 != plan.scenario_sha256:
-        return None
-    return lambda seed: make_plan(loaded, seed)
+    known = [load(plan.scenario)] if plan.scenario in shipped() else []
+    if planted := planted_here():
+        from defects import defect
+        from defects.scenes import write_scene
+
+        with TemporaryDirectory(prefix="absence-scene-") as folder:
+            known.append(load(write_scene(defect(planted), Path(folder))))
+    for loaded in known:
+        if make_plan(loaded, plan.seed).scenario_sha256 == plan.scenario_sha256:
+            return lambda seed: make_plan(loaded, seed)
+    return None
 
 
 def _tell_none(none: Any, as_json: bool) -> None:
-    said = "The time (--budget-s) was over before one passed." if none.out_of_time else "None of them passes."
+    said = "None of them passes."
+    if none.out_of_time:
+        said = "The time (--budget-s) was over before one passed."
+    elif not none.tried:
+        said = "Nothing could be tried: the plan has no faults, and its scenario is not shipped as it was then."
     if as_json:
         print_json({"neighbour": None, "out_of_time": none.out_of_time, "tried": [list(each) for each in none.tried]})
     else:

@@ -14,6 +14,7 @@ from absence.exit_codes import ExitCode
 from absence.opening import RUN_DIR, STORE, opener_of
 from absence.output import print_json
 from absence.planted import planted_here, run_planted
+from evidence.layout import MANIFEST
 
 if TYPE_CHECKING:
     from absence.replaying import Read, Stopped
@@ -28,22 +29,38 @@ if TYPE_CHECKING:
     help="Stop there and print how things stand: day 5, 2026-06-05T14:00Z, +3d4h, or an event like e1234.",
 )  # fmt: skip
 @click.option("--show", "entity", metavar="ENTITY", help="With --until: how this one thing stood, by its id.")
+@click.option(
+    "--tolerant", is_flag=True,
+    help="Run the plan with today's code, whatever made it, and compare what it comes to instead of each event.",
+)  # fmt: skip
 @STORE
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(run_dir: Path, until_text: str | None, entity: str | None, store: str, as_json: bool) -> None:
+def replay(
+    run_dir: Path, until_text: str | None, entity: str | None, tolerant: bool, store: str, as_json: bool
+) -> None:
     """Run the plan of RUN_DIR again and compare, event by event and day by day. Exit 0: it is the same; 30: it differs,
     and where. A run with a planted defect is replayed with it.
+
+    With --tolerant, or where RUN_DIR is a capsule (plan.json and capsule.json), what counts is the first broken
+    promise. Exit 0: it breaks again; 10: it does not, or another breaks first.
 
     \b
     absence replay runs/default-s1-0123456789
     absence replay runs/default-s1-0123456789 --until "day 5 14:00"
     absence replay runs/default-s1-0123456789 --until e1234 --json
     absence replay runs/default-s1-0123456789 --until +3d4h --show user_00117
+    absence replay runs/default-s1-0123456789 --tolerant
     absence replay runs/default-s1-0123456789 --store postgresql://me@localhost/test
     """
     if entity is not None and until_text is None:
         raise click.UsageError("--show says what to look at, --until when: give both.")
+    if tolerant and until_text is not None:
+        raise click.UsageError("--tolerant compares what the whole run comes to: leave --until out.")
     with reported(as_json):
+        if tolerant or _is_capsule(run_dir):
+            from absence.cli_capsule import replay_capsule
+
+            replay_capsule(run_dir, tolerant, as_json)
         opener = opener_of(store)
         from absence import incidents, replaying
         from absence.progress import Bar
@@ -93,6 +110,11 @@ def replay(run_dir: Path, until_text: str | None, entity: str | None, store: str
         if same.differing_books:
             incidents.remember([f"the book {book} holds other rows than it did" for book in same.differing_books])
             sys.exit(ExitCode.STATE_CORRUPT)
+
+
+def _is_capsule(path: Path) -> bool:
+    """Whether a failure is kept there, and no run."""
+    return (path / "capsule.json").exists() and not (path / MANIFEST).exists()
 
 
 def _look(entity: str | None) -> Read:

@@ -1,5 +1,6 @@
 """Capsules: a failure as data, `plan.json` and `capsule.json`, that is replayed on whatever code there is by then.
 
+Documents that are kept beside them (`runbooks/`, `alerts/`) are in force; else those that are shipped by then.
 Invariant: a capsule's failure is come back when its first broken promise has the recorded fingerprint, and no other.
 """
 
@@ -17,12 +18,13 @@ from typing import Any
 from assertions.judge import Verdict
 from campaigns.lenient import read_leniently, read_plan
 from campaigns.scratch import operations_of, run_in_scratch
-from campaigns.trial import Fingerprint, Trial, summed_up
+from campaigns.trial import Fingerprint, Trial, kind_of, summed_up
 from defects import UnknownDefect, defect
 from defects.planting import PLANTED, ROOT, StaleEdit, planted
-from evidence.layout import PLAN
+from evidence.layout import MANIFEST, PLAN, VERDICT
 from evidence.plan import Plan
-from simulator.operations import Operations
+from evidence.run import Evidence
+from simulator.operations import Operations, kept_in
 from simulator.run import Progress
 
 CAPSULE = "capsule.json"
@@ -100,6 +102,40 @@ def read(path: Path) -> Capsule:
         raise CapsuleInvalid(f"{path / CAPSULE} does not say {error.args[0]!r}") from None
 
 
+def of_run(run_dir: Path) -> Capsule:
+    """A run as a capsule, of whatever version it is. Raises CapsuleInvalid."""
+    try:
+        first = _stated(run_dir, VERDICT)["first_broken"]
+        planted_id = _stated(run_dir, MANIFEST).get("fingerprints", {}).get("defect")
+        plan_json = (run_dir / PLAN).read_bytes()
+        plan = json.loads(plan_json)
+        broken = None if first is None else Fingerprint(first["assertion"], kind_of(first["subject"]))
+        return Capsule(broken, str(plan["scenario"]), int(plan["seed"]), plan_json, planted_id, f"run {run_dir.name}")
+    except OSError as error:
+        raise CapsuleInvalid(f"{run_dir} cannot be replayed: it holds no {Path(error.filename).name}") from None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise CapsuleInvalid(f"{run_dir} cannot be replayed: {type(error).__name__}: {error}") from None
+
+
+def recorded_statuses(run_dir: Path) -> dict[str, str]:
+    """Of every assertion by its id, as a run was judged; none where it was not. Raises ValueError, KeyError, TypeError
+    for what is no verdict."""
+    if not (run_dir / VERDICT).exists():
+        return {}
+    return {result["id"]: result["status"] for result in _stated(run_dir, VERDICT)["results"]}
+
+
+def _stated(run_dir: Path, name: str) -> Any:
+    return json.loads((run_dir / name).read_bytes())
+
+
+def documents_in(path: Path) -> Operations | None:
+    """The runbooks and rules that are kept in the directory `path`; None: there are none. Raises RunbooksInvalid and
+    RulesInvalid where today's code cannot read them."""
+    operations = kept_in(Evidence(path))
+    return operations if operations.documents else None
+
+
 def write(path: Path, capsule: Capsule) -> None:
     """Write the capsule into the directory `path`, which is made if need be."""
     path.mkdir(parents=True, exist_ok=True)
@@ -125,7 +161,7 @@ def replay(
         return _replayed(capsule, tolerant, operations, progress)
     try:
         with planted(defect(capsule.defect)) as tree:
-            return _in_tree(tree, capsule, tolerant)
+            return _in_tree(tree, capsule, tolerant, operations)
     except (UnknownDefect, StaleEdit) as error:
         if not tolerant:
             raise
@@ -170,9 +206,12 @@ class ReplayFailed(Exception):
     """The planted tree did not run the plan at all. The message says how it ended."""
 
 
-def _in_tree(tree: Path, capsule: Capsule, tolerant: bool) -> Replayed:
+def _in_tree(tree: Path, capsule: Capsule, tolerant: bool, operations: Operations | None) -> Replayed:
     with TemporaryDirectory(prefix="absence-capsule-") as place:
         write(Path(place), capsule)
+        for name, content in (operations.documents if operations else {}).items():
+            (Path(place) / name).parent.mkdir(exist_ok=True)
+            (Path(place) / name).write_bytes(content)
         command = [sys.executable, "-c", _START, str(tree), place, "tolerant" if tolerant else "strict"]
         process = subprocess.run(command, capture_output=True, text=True, cwd=tree)
     if process.returncode:
@@ -182,7 +221,8 @@ def _in_tree(tree: Path, capsule: Capsule, tolerant: bool) -> Replayed:
 
 def main(place: str, mode: str) -> None:
     """What runs in the tree: the capsule at `place`; what it came to as JSON on standard output."""
-    print(json.dumps(asdict(replay(read(Path(place)), mode == "tolerant"))))
+    path = Path(place)
+    print(json.dumps(asdict(replay(read(path), mode == "tolerant", documents_in(path)))))
 
 
 def _from_json(told: dict[str, Any]) -> Replayed:

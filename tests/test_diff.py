@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from absence import cli_diff
 from assertions.model import Status
 from campaigns import journals
 from campaigns.journals import first_said_otherwise, first_split
@@ -19,6 +20,7 @@ from campaigns.plan_changes import plan_changes
 from evidence import journal
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
+from scenarios import load, make_plan
 from simulator.operations import NONE
 from tests.support.command import Ran, SharedRuns, absence, held, scenario_with
 from tests.support.tampering import edit_book, edit_journal, reseal
@@ -236,6 +238,15 @@ def test_the_plan_without_a_suspect_comes_first_then_all_the_others_then_the_nex
     assert hows[:4] == [f"without {other}", f"without {one}", "without any fault", "with seed 2"]
     assert [[fault.id for fault in candidate.plan.faults] for candidate in seeds[:3]] == [[one], [other], []]
     assert [candidate.plan.seed for candidate in seeds[3:]] == list(range(2, 22))
+
+
+def test_the_next_seeds_are_those_of_the_scenario_as_long_as_it_is_what_it_was(small_run: Ran) -> None:
+    plan = small_run.evidence.plan
+    seeds = cli_diff._seeds(plan)
+    assert seeds is not None
+    assert seeds(2).canonical() == make_plan(load("small"), 2).canonical()
+    assert cli_diff._seeds(plan.model_copy(update={"scenario_sha256": "0" * 64})) is None
+    assert cli_diff._seeds(plan.model_copy(update={"scenario": "nobody's"})) is None
 
 
 def test_a_search_that_finds_none_says_how_each_ended(failing: Ran) -> None:
