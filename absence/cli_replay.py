@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from absence.command_line import without_option
 from absence.errors import reported
 from absence.exit_codes import ExitCode
 from absence.opening import RUN_DIR, STORE, opener_of
@@ -16,7 +17,7 @@ from absence.output import print_json
 if TYPE_CHECKING:
     from absence.replaying import Stopped
     from absence.until import Until
-    from evidence.plan import Plan
+    from evidence.run import Evidence
 
 
 @click.command()
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     help="Stop there and print how things stand: day 5, 2026-06-05T14:00Z, +3d4h, or an event like e1234.",
 )  # fmt: skip
 @STORE
+@click.option("--defect", metavar="ID", help="Plant this bug in the platform first: that of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> None:
+def replay(run_dir: Path, until_text: str | None, store: str, defect: str | None, as_json: bool) -> None:
     """Run the plan of RUN_DIR again and compare, event by event and day by day. Exit 0: it is the same; 30: it differs,
     and where.
 
@@ -36,7 +38,13 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
     absence replay runs/default-s1-0123456789 --until "day 5 14:00"
     absence replay runs/default-s1-0123456789 --until e1234 --json
     absence replay runs/default-s1-0123456789 --store postgresql://me@localhost/test
+    absence replay --defect prizes.rounding_keeps_a_cent runs/default-s1-0123456789
     """
+    if defect:
+        with reported(as_json):
+            from absence.planted import run_planted
+
+            sys.exit(run_planted(defect, without_option("--defect"), wants_scene=False))
     with reported(as_json):
         opener = opener_of(store)
         from absence import incidents, replaying
@@ -54,11 +62,11 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
                 else:
                     same = replaying.replay(run_dir, bar.day, opener)
         except replaying.Diverged as diverged:
-            _diverged(replaying.describe(diverged), as_json, event=f"e{diverged.line}")
+            _diverged(replaying.describe(diverged), evidence, as_json, event=f"e{diverged.line}")
         except replaying.SnapshotDiffers as differs:
-            _diverged(str(differs), as_json)
+            _diverged(str(differs), evidence, as_json)
         if until is not None:
-            _tell_stopped(stopped, evidence.plan, as_json)
+            _tell_stopped(stopped, evidence, as_json)
             return
         if as_json:
             print_json(
@@ -73,7 +81,7 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
             )
         else:
             click.echo(f"REPRODUCED {same.events:,} events, digest {same.digest}")
-            _tell_code(same.same_code)
+            _tell_code(same.same_code, evidence)
             for book in same.differing_books:
                 click.echo(f"but the book {book} holds other rows than it did")
         if same.differing_books:
@@ -81,7 +89,7 @@ def replay(run_dir: Path, until_text: str | None, store: str, as_json: bool) -> 
             sys.exit(ExitCode.STATE_CORRUPT)
 
 
-def _until(evidence: Any, text: str) -> Until:
+def _until(evidence: Evidence, text: str) -> Until:
     from absence.until import read_until
 
     instants, plan = evidence.event_instants(), evidence.plan
@@ -89,27 +97,47 @@ def _until(evidence: Any, text: str) -> Until:
     return read_until(text, plan.starts_at, ends_at, len(instants))
 
 
-def _diverged(told: str, as_json: bool, **more: str) -> None:
+def _diverged(told: str, evidence: Evidence, as_json: bool, **more: str) -> None:
     from absence import incidents
 
-    incidents.remember([f"DIVERGED at {told}"])
+    lines = [f"DIVERGED at {told}", *_planted(evidence)]
+    incidents.remember(lines)
     if as_json:
-        print_json({"reproduced": False, **more, "difference": told})
+        planted = {"defect": evidence.manifest.defect} if evidence.manifest.defect else {}
+        print_json({"reproduced": False, **more, "difference": told, **planted})
     else:
-        click.echo(f"DIVERGED at {told}")
+        for line in lines:
+            click.echo(line)
     sys.exit(ExitCode.STATE_CORRUPT)
 
 
-def _tell_code(same_code: bool) -> None:
+def _planted(evidence: Evidence) -> list[str]:
+    """What to say of a run whose platform had another bug planted in it, or none, than the one that replays it."""
+    from absence.planted import planted_here
+
+    was, here = evidence.manifest.defect, planted_here()
+    if was == here:
+        return []
+    if was is None:
+        return [f"The code differs: {here} is planted in it, and the run was made without."]
+    return [
+        f"The code differs: the run was made with the defect {was} planted. This replays it:",
+        f"  absence replay --defect {was} {evidence.path}",
+    ]
+
+
+def _tell_code(same_code: bool, evidence: Evidence) -> None:
     if not same_code:
         click.echo("The code has changed since the run; what it did has not.")
+    for line in _planted(evidence):
+        click.echo(line)
 
 
 # --- how things stand ----------------------------------------------------------------------------------------------
 
 
-def _tell_stopped(stopped: Stopped, plan: Plan, as_json: bool) -> None:
-    state = stopped.state
+def _tell_stopped(stopped: Stopped, evidence: Evidence, as_json: bool) -> None:
+    state, plan = stopped.state, evidence.plan
     if as_json:
         print_json({
             "reproduced": True, "events": stopped.events, "snapshots": stopped.snapshots,
@@ -123,7 +151,7 @@ def _tell_stopped(stopped: Stopped, plan: Plan, as_json: bool) -> None:
 
     compared = f"{plural(stopped.events, 'event')} and {plural(stopped.snapshots, 'snapshot')} agree"
     click.echo(f"REPRODUCED to {when(state['at'])}: {compared}")
-    _tell_code(stopped.same_code)
+    _tell_code(stopped.same_code, evidence)
     head = state["audit"]
     click.echo(f"audit log: row {head['seq']:,}, {head['hash'][:12]}…" if head else "audit log: empty")
     _table("Contests", ("contest", "status", "entries", "locks"), [

@@ -54,8 +54,8 @@ def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> No
             sys.exit(ExitCode.STATE_CORRUPT)
         evidence = Evidence.open(run_dir)
         verdict = judge(evidence)
-        story = tell(evidence, verdict)
-        replay = replay_command(run_dir)
+        story = tell(evidence, verdict, evidence.manifest.defect)
+        replay = replay_command(run_dir, story.defect)
         target = run_dir
         if out is not None:
             target = out

@@ -121,6 +121,7 @@ def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer
                 "verdict": verdict.status.value,
                 "exit_code": int(code),
                 **({"bisect": answer.why} if answer else {}),
+                **({"defect": story.defect} if story.defect else {}),
                 "run_dir": str(path),
                 "report": str(path / "report.html"),
                 "digest": story.digest,
@@ -143,7 +144,7 @@ def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer
             }
         )
     else:
-        print_summary(story, replay_command(path), path / "report.html")
+        print_summary(story, replay_command(path, story.defect), path / "report.html")
         if outcome.published.existed:
             click.echo("This run existed already, the same in every fact: nothing was written.")
         if answer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from absence import coverage
 from absence.exit_codes import BY_STATUS
 from absence.fingerprint import fingerprints
+from absence.planted import planted_here
 from absence.run_log import Stages as Stages
 from assertions.judge import judge
 from evidence.journal import JournalWriter
@@ -91,9 +92,9 @@ def execute(
         writer.write(VERDICT, verdict.to_json().encode())
         announce("reporting")
         with stages.measure("report"):
-            story = tell(evidence, verdict)
+            story = tell(evidence, verdict, planted_here())
             write_all(
-                evidence, story, writer.write, replay_command=replay_command(writer.target),
+                evidence, story, writer.write, replay_command=replay_command(writer.target, story.defect),
                 run_name=writer.target.name, coverage=coverage.of_run(evidence),
             )  # fmt: skip
         writer.write(LOG, stages.log(writer.target.name))
@@ -102,5 +103,5 @@ def execute(
     return RunOutcome(story, published, work, stages)
 
 
-def replay_command(run_dir: Path) -> str:
-    return f"absence replay {run_dir}"
+def replay_command(run_dir: Path, defect: str | None) -> str:
+    return f"absence replay {run_dir}" if defect is None else f"absence replay --defect {defect} {run_dir}"
