@@ -23,8 +23,11 @@ NAMED_MAX = 3
 @click.command()
 @click.option("--only", multiple=True, metavar="PATTERN", help="Only defects whose id is like this (repeatable).")
 @click.option("--workers", type=click.IntRange(1, 64), help="How many at a time; by default one a processor.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many are tried until it is killed."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def mutants(only: tuple[str, ...], workers: int | None, as_json: bool) -> None:
+def mutants(only: tuple[str, ...], workers: int | None, seeds: int, as_json: bool) -> None:
     """Plant each defect of the catalogue in turn, run the scenario in which it shows from seed 1 on, and see whether
     every assertion that it must break does. Exit 0: all are killed, and without them every scenario passes; 10: not.
 
@@ -49,7 +52,7 @@ def mutants(only: tuple[str, ...], workers: int | None, as_json: bool) -> None:
         asked = {assertion for one in chosen for assertion in one.breaks} if only else set(REGISTRY)
         with Bar(shown=not as_json, unit="trial") as bar:
             bar.say("planting")
-            came = score(detect_all(chosen, workers or len(os.sched_getaffinity(0)), bar.day), asked)
+            came = score(detect_all(chosen, workers or len(os.sched_getaffinity(0)), seeds, bar.day), asked)
         if as_json:
             print_json(_told(came))
         else:

@@ -69,7 +69,7 @@ def replay(
 
         expect_run(run_dir)
         evidence = Evidence.open(run_dir)
-        defect = evidence.manifest.fingerprints.get("defect")
+        defect = evidence.manifest.defect
         if defect is not None and defect != planted_here():
             sys.exit(run_planted(defect, arguments(), wants_scene=False))
         until = None if until_text is None else _until(evidence, until_text)

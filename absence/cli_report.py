@@ -54,7 +54,7 @@ def report(run_dir: Path, out: Path | None, ci: str | None, as_json: bool) -> No
             sys.exit(ExitCode.STATE_CORRUPT)
         evidence = Evidence.open(run_dir)
         verdict = judge(evidence)
-        story = tell(evidence, verdict)
+        story = tell(evidence, verdict, evidence.manifest.defect)
         replay = replay_command(run_dir)
         target = run_dir
         if out is not None:

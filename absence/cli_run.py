@@ -152,6 +152,7 @@ def _conclude(outcome: Any, as_json: bool, ask: Callable[[Any], bisecting.Answer
                 "verdict": verdict.status.value,
                 "exit_code": int(code),
                 **({"bisect": answer.why} if answer else {}),
+                **({"defect": story.defect} if story.defect else {}),
                 "run_dir": str(path),
                 "report": str(path / "report.html"),
                 "digest": story.digest,

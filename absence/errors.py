@@ -122,6 +122,13 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
             "That is not what was written: take it from a copy, or run it again. Nothing was decided.",
         ],
     ),
+    "closure.runs.NotEvidence": lambda e: (
+        ExitCode.DATA_INVALID,
+        [
+            *(f"{path}: it was run with the defect {defect} planted in the platform" for path, defect in e.planted),
+            "Such a run is evidence of nothing but the harness: run it without --defect. Nothing was decided.",
+        ],
+    ),
     "operations.runbooks.problems.RunbooksInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.problems))),
     "operations.alerts.located.RulesInvalid": lambda e: (ExitCode.DATA_INVALID, list(map(str, e.mistakes))),
     # The platform let somebody in, or does not run: that is the platform's failure, not the input's.

@@ -12,6 +12,7 @@ from pathlib import Path
 from absence import coverage
 from absence.exit_codes import BY_STATUS
 from absence.fingerprint import fingerprints
+from absence.planted import planted_here
 from absence.run_log import Stages as Stages
 from assertions.judge import judge
 from evidence.journal import JournalWriter
@@ -91,7 +92,7 @@ def execute(
         writer.write(VERDICT, verdict.to_json().encode())
         announce("reporting")
         with stages.measure("report"):
-            story = tell(evidence, verdict)
+            story = tell(evidence, verdict, planted_here())
             write_all(
                 evidence, story, writer.write, replay_command=replay_command(writer.target),
                 run_name=writer.target.name, coverage=coverage.of_run(evidence),

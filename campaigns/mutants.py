@@ -150,10 +150,13 @@ def detect(defect: Defect, seeds: int = SEEDS) -> Detection:
 
 
 def detect_all(
-    defects: Sequence[Defect], workers: int, done: Callable[[int, int], None] = lambda _done, _of: None
+    defects: Sequence[Defect],
+    workers: int,
+    seeds: int = SEEDS,
+    done: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> list[Detection]:
-    """What becomes of each, in their order, and of their scenes without them. `done` is told how many trials are made
-    of how many. Raises StaleEdit, TrialFailed."""
+    """What becomes of each, in their order, and of the scenes of those that are caught without them. `done` is told
+    how many are through of how many. Raises StaleEdit, TrialFailed."""
     with ThreadPoolExecutor(workers) as pool, ExitStack() as stack:
         free = SimpleQueue[Nursery]()
         for _ in range(workers):
@@ -173,24 +176,19 @@ def detect_all(
                 done(before + count, of)
             return [future.result() for future in futures]
 
-        scenes: dict[str, Defect] = {}
-        for defect in defects:
-            scenes.setdefault(scene(defect), defect)
-        every = len(defects) + len(scenes)
+        every = len(defects) + len({scene(defect) for defect in defects})
         try:
-            found = made([partial(Nursery.detect, defect=one) for one in defects], 0, every)
-            tried: dict[str, int] = {}
-            for detection in found:
-                text = scene(detection.defect)
-                tried[text] = max(tried.get(text, 0), detection.tried)
+            found = made([partial(Nursery.detect, defect=one, seeds=seeds) for one in defects], 0, every)
+            by_tried = sorted((one for one in found if one.seed is not None), key=lambda one: one.tried)
+            caught: dict[str, Detection] = {scene(one.defect): one for one in by_tried}  # the one that took longest
             calls = [
-                partial(Nursery.statuses, defect=one, seeds=range(1, tried[text] + 1)) for text, one in scenes.items()
+                partial(Nursery.statuses, defect=one.defect, seeds=range(1, one.tried + 1)) for one in caught.values()
             ]
-            statuses = dict(zip(scenes, made(calls, len(defects), every), strict=True))
+            statuses = dict(zip(caught, made(calls, len(defects), every), strict=True))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [with_scene(detection, statuses[scene(detection.defect)]) for detection in found]
+    return [with_scene(one, statuses[scene(one.defect)]) if one.seed is not None else one for one in found]
 
 
 def with_scene(detection: Detection, statuses: dict[int, str]) -> Detection:

@@ -34,6 +34,15 @@ class NotVerified(Exception):
         self.problems = problems
 
 
+class NotEvidence(Exception):
+    """In these runs a bug was planted in the platform: `planted` names run and defect. Whatever they show, they show it
+    of another platform than the one that is to be closed."""
+
+    def __init__(self, planted: Sequence[tuple[Path, str]]) -> None:
+        super().__init__("\n".join(f"{path}: {defect}" for path, defect in planted))
+        self.planted = planted
+
+
 class Run:
     """One run directory. Everything is worked out when it is asked for, once."""
 
@@ -54,11 +63,11 @@ class Run:
 
     @classmethod
     def verified(cls, path: Path) -> Run:
-        """Raises NotARun and NotVerified."""
+        """Raises NotARun, NotVerified and NotEvidence."""
         problems = verified(path)
         if problems:
             raise NotVerified([(path, problem) for problem in problems])
-        return cls(path)
+        return _unplanted([cls(path)])[0]
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -106,16 +115,23 @@ class Run:
 def opened(paths: Iterable[Path]) -> list[Run]:
     """The runs in `paths`: run directories, and directories that hold some. Each run once, however often it is given.
 
-    Raises NotARun, and NotVerified with every problem of every run.
+    Raises NotARun, NotVerified with every problem of every run, and NotEvidence.
     """
     found = list(dict.fromkeys(path for given in paths for path in _runs_in(given)))
     problems = [(path, problem) for path in found for problem in verified(path)]
     if problems:
         raise NotVerified(problems)
     runs: dict[str, Run] = {}
-    for run in map(Run, found):
+    for run in _unplanted([Run(path) for path in found]):
         runs.setdefault(run.manifest.identity, run)
     return list(runs.values())
+
+
+def _unplanted(runs: list[Run]) -> list[Run]:
+    planted = [(run.path, run.manifest.defect) for run in runs if run.manifest.defect is not None]
+    if planted:
+        raise NotEvidence(planted)
+    return runs
 
 
 def _runs_in(path: Path) -> Iterator[Path]:

@@ -83,10 +83,15 @@ class Manifest(Model):
     files: dict[str, str]
     """Every other file of the directory, by its path in it."""
     fingerprints: dict[str, str]
-    """What ran; `code` is part of the identity."""
+    """What ran; `code` is part of the identity, `defect` is there where a bug was planted in the platform."""
     versions: dict[str, str]
     self_sha256: str = Field(alias="self")
     """Over the canonical JSON of all fields but this one."""
+
+    @property
+    def defect(self) -> str | None:
+        """The bug that was planted in the platform, if one was."""
+        return self.fingerprints.get("defect")
 
     @classmethod
     def read(cls, path: Path) -> Manifest:

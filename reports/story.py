@@ -104,6 +104,8 @@ class Story(NamedTuple):
     """How many lines the journal has."""
     digest: str
     """SHA-256 over the canonical plan and the journal: what a replay must reproduce."""
+    defect: str | None
+    """The bug that was planted in the platform, if one was."""
 
     @property
     def status(self) -> Status:
@@ -170,8 +172,9 @@ class Story(NamedTuple):
         return "; ".join(active) or "none was being executed"
 
 
-def tell(evidence: Evidence, verdict: Verdict) -> Story:
-    """Read what the first screen needs. Cost grows with the number of bites and orders, not with that of entries."""
+def tell(evidence: Evidence, verdict: Verdict, defect: str | None = None) -> Story:
+    """Read what the first screen needs. Cost grows with the number of bites and orders, not with that of entries.
+    `defect` is what the manifest states or is going to: the story may be told before that is written."""
     plan = evidence.plan
     bites: dict[str, list[Bite]] = {}
     columns = ("fault_id", "at", "seam", "operation", "entity", "effect", "victim")
@@ -195,6 +198,7 @@ def tell(evidence: Evidence, verdict: Verdict) -> Story:
         facts(evidence).ended_at,
         len(facts(evidence).event_instants),
         _digest(evidence),
+        defect,
     )
 
 
@@ -219,10 +223,11 @@ def why_not_exercised(result: Result) -> str:
 
 
 def headline(story: Story) -> str:
-    """The verdict in one sentence; of a run that was halted, first why."""
-    if story.halt is None:
-        return _verdict(story)
-    return f"Halted by the anomaly guard on {story.when(story.halt.at)}: {story.halt.sentence()}. {_verdict(story)}"
+    """The verdict in one sentence; of a run that was halted, first why, and before all what was planted."""
+    said = _verdict(story)
+    if story.halt is not None:
+        said = f"Halted by the anomaly guard on {story.when(story.halt.at)}: {story.halt.sentence()}. {said}"
+    return said if story.defect is None else f"With the defect {story.defect} planted, so evidence of nothing: {said}"
 
 
 def _verdict(story: Story) -> str:
