@@ -33,10 +33,10 @@ def test_a_sweep_killed_again_and_again_comes_to_what_it_would_have_come_to(tmp_
     for _ in range(KILLS):
         # A kill while nothing has come in yet (canary, start of the workers) counts too: one in four.
         more = 0 if random.random() < 0.25 else random.randrange(1, 2_000)
-        kill_at = _size(journal) + more
+        kill_at, delay_s = _size(journal) + more, random.random()
         process = start(*command, "--out", out, *RECOVER)
         begun = time.monotonic()
-        while process.poll() is None and not (_size(journal) >= kill_at and time.monotonic() - begun > random.random()):
+        while process.poll() is None and not (_size(journal) >= kill_at and time.monotonic() - begun > delay_s):
             time.sleep(_POLL_S)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
@@ -57,3 +57,7 @@ def test_a_sweep_killed_again_and_again_comes_to_what_it_would_have_come_to(tmp_
     assert seeds == list(range(SEEDS))
     undisturbed = absence(*command, "--out", tmp_path / "undisturbed", "--json")
     assert without_times(told.json) == without_times(undisturbed.json)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
