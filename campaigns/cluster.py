@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from campaigns.executors import Done, Take
@@ -98,14 +97,5 @@ def perform_there(work: Work, task: Task) -> tuple[Line, str]:
     from distributed import get_worker
 
     with _ONE_AT_A_TIME:
-        _once_here(work.code, work.packages)
         check_code(work)
         return perform(work, task), str(get_worker().address)
-
-
-@cache
-def _once_here(code: str, packages: tuple[str, ...]) -> None:
-    """What a process does before its first task."""
-    import gc
-
-    gc.freeze()

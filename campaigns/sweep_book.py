@@ -124,8 +124,8 @@ class SweepBook:
         elif kind == "canary":
             self.canary = line
         else:
-            books: dict[str, dict[Any, Line]] = {"seed": self.lines, "again": self.again, "past": self.past}
-            into = books[kind]
+            kinds: dict[str, dict[Any, Line]] = {"seed": self.lines, "again": self.again, "past": self.past}
+            into = kinds[kind]
             place: Any = key if kind == "past" else int(key)
             if place in into:
                 raise ValueError(f"{kind} {key} is there twice")
