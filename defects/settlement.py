@@ -77,8 +77,7 @@ CATALOGUE = (
             ),
         ),
         ("settlement.evidence_recomputes",),
-        "operated",
-        (_NO_LINK,),
+        faults=(_NO_LINK,),
     ),
     Defect(
         "settlement.first_page_is_all",
@@ -187,8 +186,7 @@ CATALOGUE = (
             ),
         ),
         ("settlement.executed_packs_are_linked",),
-        "operated",
-        (_NO_LINK,),
+        faults=(_NO_LINK,),
     ),
     Defect(
         "settlement.run_never_ended",
@@ -213,8 +211,7 @@ CATALOGUE = (
             ),
         ),
         ("settlement.evidence_recomputes",),
-        "operated",
-        (Fault("corrections.after_cutoff"),),
+        faults=(Fault("corrections.after_cutoff"),),
     ),
     Defect(
         "settlement.unpaid_entries_settled",
