@@ -14,7 +14,8 @@ _STATE_NOW = """\
 """
 _CONTESTS = """\
 def _contests(tx: Tx, given: Given) -> Answer:
-    feeds = {"""
+    feeds = {row["tournament_id"]: row for row in _list(tx, "ingestion/status")}
+"""
 
 CATALOGUE = (
     Defect(
@@ -238,7 +239,8 @@ def _contests(tx: Tx, given: Given) -> Answer:
 
 
 def _made(tx: Tx) -> dict[str, Any]:
-    feeds = {""",
+    feeds = {row["tournament_id"]: row for row in _list(tx, "ingestion/status")}
+""",
             ),
             Edit(
                 _DASHBOARDS,

@@ -138,12 +138,6 @@ CATALOGUE = (
         faults=(Fault("provider.empty"),),
     ),
     Defect(
-        "ingestion.most_strokes_of_amateurs",
-        "The most strokes that a hole may have were copied from a club's rules, where nobody counts beyond seven.",
-        (Edit(_RECEIPTS, "STROKES_MAX = 15\n", "STROKES_MAX = 7\n"),),
-        ("ingestion.every_publication_has_a_receipt", "ingestion.scores_equal_official"),
-    ),
-    Defect(
         "ingestion.no_poll_after_settlement",
         "Once every contest is settled the provider is not asked any more, to save what each call costs.",
         (
