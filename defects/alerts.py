@@ -36,17 +36,18 @@ CATALOGUE = (
         "alerts.age_in_a_label",
         "Born in a rule file: how long it has lasted was wanted in the alert's labels, so each minute "
         "ends one alert and "
-        "begins another.",
+        "begins another, and nobody gets to any of them.",
         (
             Edit(
-                _CONTESTS,
-                _OVERDUE + "        labels:\n",
-                _OVERDUE + '        labels:\n          waited: "{{ $value | humanizeDuration }}"\n',
+                _HOSTS,
+                "        expr: time() - host_incident_unmatched_timestamp_seconds < 86400\n        labels:\n",
+                "        expr: time() - host_incident_unmatched_timestamp_seconds < 86400\n        labels:\n"
+                '          since: "{{ $value | humanizeDuration }}"\n',
             ),
         ),
         ("runbooks.faults_recovered",),
         "healing_promoted",
-        (Fault("platform.scheduler_stopped"),),
+        (Fault("hosts.check_failed"),),
     ),
     Defect(
         "alerts.anchor_page_leads_nowhere",

@@ -76,6 +76,23 @@ CATALOGUE = (
         (Fault("daemons.killed"),),
     ),
     Defect(
+        "healing.helped_is_counted_at_l1",
+        "The count that makes a rule of a remedy was copied from the one for orders, and counts what orders did; a "
+        "candidate has none.",
+        (
+            Edit(
+                _RULES,
+                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
+                "'L2' and outcome = 'WELL'\",\n",
+                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
+                "'L1' and outcome = 'WELL'\",\n",
+            ),
+        ),
+        ("healing.rules_are_earned",),
+        "healing_promoted",
+        None,
+    ),
+    Defect(
         "healing.incident_left_open",
         "An order that has healed ends, and its incident is left for the host's agent to take back, which never does.",
         (
@@ -134,23 +151,6 @@ CATALOGUE = (
         ),
         ("healing.ids_resolve",),
         faults=(Fault("platform.crash"),),
-    ),
-    Defect(
-        "healing.helped_is_counted_at_l1",
-        "The count that makes a rule of a remedy was copied from the one for orders, and counts what orders did; a "
-        "candidate has none.",
-        (
-            Edit(
-                _RULES,
-                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
-                "'L2' and outcome = 'WELL'\",\n",
-                '        "select count(*) from healing_telemetry where rule_id = :rule_id and level = '
-                "'L1' and outcome = 'WELL'\",\n",
-            ),
-        ),
-        ("healing.rules_are_earned",),
-        "healing_promoted",
-        None,
     ),
     Defect(
         "healing.runbook_id_cut",

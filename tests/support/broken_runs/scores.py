@@ -489,6 +489,12 @@ def an_order_is_stuck(evidence: FakeEvidence) -> None:
     evidence.books["platform.remediation_orders"][0].update(status="DELIVERED", finished_at=None)
 
 
+@breaks("recovery.orders_end")
+def an_order_outlives_its_time(evidence: FakeEvidence) -> None:
+    order = evidence.books["platform.remediation_orders"][0]
+    order["expires_at"] = order["finished_at"] - HOUR
+
+
 @breaks("recovery.orders_end", Status.INCONCLUSIVE)
 def no_order_was_issued_for_a_crash(evidence: FakeEvidence) -> None:
     evidence.books["platform.remediation_orders"].clear()

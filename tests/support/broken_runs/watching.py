@@ -38,6 +38,13 @@ def an_alert_that_never_ended(evidence: FakeEvidence) -> None:
     remove(evidence, "monitoring.alerts", dedup_key=INCIDENT, state="resolved")
 
 
+@breaks("alerts.resolved")
+def a_page_about_the_anchor_that_nobody_took_back(evidence: FakeEvidence) -> None:
+    details = '{"runbook_url":"runbooks/audit_anchor_stale.md"}'
+    add(evidence, "pager.events", at=T0 + DAY, action="trigger", dedup_key="audit_anchor_stale", severity="error",
+        details=details)  # fmt: skip
+
+
 def _quiet_alert(evidence: FakeEvidence, at: int) -> None:
     labels = '{"alertname":"IngestionLag","severity":"error"}'
     for state, later in (("firing", 0), ("resolved", HOUR)):

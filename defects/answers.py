@@ -8,7 +8,7 @@ _WEBHOOKS = "contest_platform/services/webhooks.py"
 
 CATALOGUE = (
     Defect(
-        "webhooks.age_of_the_event",
+        "answers.age_of_the_event",
         "Against replays the age is checked, of the event and not of its signature: what is tried "
         "again later is signed "
         "anew, and is as old as ever.",
@@ -25,7 +25,7 @@ CATALOGUE = (
         faults=(Fault("webhooks.delayed"),),
     ),
     Defect(
-        "webhooks.duplicate_is_a_conflict",
+        "answers.duplicate_is_a_conflict",
         "An event that tells what is known already is answered as a conflict; the processor tries it for three days.",
         (
             Edit(
