@@ -77,6 +77,8 @@ def sweep(
     absence sweep default --seeds 0:10000 --cluster tcp://10.0.0.7:8786
     absence run default --seed 4711 --swarm     one seed of a sweep, by itself
     """
+    if cluster is not None and workers is not None:
+        raise click.UsageError("--workers is for this machine: on a cluster there are as many as its scheduler has.")
     with reported(as_json):
         with collecting.to_stay():
             from absence.sweeping import Options, carry_out, prepare
@@ -85,20 +87,20 @@ def sweep(
             prepared = prepare(scenario, seeds, options, out)
         with writing(prepared.root, lock, _TTL_S), Bar(shown=not as_json, unit="run") as bar:
             try:
-                told = carry_out(prepared, options, Reporter(bar))
+                result = carry_out(prepared, options, Reporter(bar))
             except KeyboardInterrupt:
                 click.echo(
                     f"Stopped. What was done is in {prepared.root}; the same command goes on: {given()}", err=True
                 )
                 sys.exit(INTERRUPTED)
         if as_json:
-            print_json(told)
+            print_json(result)
         else:
             from reports.sweep_console import summary
 
             markup = wants_markup()
-            print_lines(summary(told, str(prepared.root), markup=markup), markup)
-        sys.exit(BY_STATUS[told["verdict"]])
+            print_lines(summary(result, str(prepared.root), markup=markup), markup)
+        sys.exit(BY_STATUS[result["verdict"]])
 
 
 class Reporter:

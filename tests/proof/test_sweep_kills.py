@@ -19,20 +19,20 @@ from tests.support.killing import RECOVER
 from tests.support.sweeps import FAILING, records, without_times, written
 
 KILLS = int(os.environ.get("PROOF_SWEEP_KILLS", "20"))
-SEEDS = 60
+SEEDS = 24
 _POLL_S = 0.002
 
 
 def test_a_sweep_killed_again_and_again_comes_to_what_it_would_have_come_to(tmp_path: Path) -> None:
     scenario = written(tmp_path, FAILING)
     out, random = tmp_path / "out", Random(20)
-    command = ("sweep", scenario, "--seeds", f"0:{SEEDS}", "--again-every", "10", "--workers", "2")
+    command = ("sweep", scenario, "--seeds", f"0:{SEEDS}", "--again-every", "8", "--workers", "2")
     journal = out / JOURNAL
     killed = 0
     before: set[tuple[str, str]] = set()
     for _ in range(KILLS):
         # A kill while nothing has come in yet (canary, start of the workers) counts too: one in four.
-        more = 0 if random.random() < 0.25 else random.randrange(1, 2_000)
+        more = 0 if random.random() < 0.25 else random.randrange(1, 1_200)
         kill_at, delay_s = _size(journal) + more, random.random()
         process = start(*command, "--out", out, *RECOVER)
         begun = time.monotonic()
