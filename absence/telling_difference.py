@@ -127,7 +127,8 @@ class _Telling:
         width = max(map(len, split.fields), default=0)
         for name in split.fields:
             sides = (f"{_value(side[name])}" if name in side else "–" for side in (was, now))
-            yield f"     {self._say.style(f'{name:<{width}}', 'dim')}  {self._say.data(' → '.join(sides))}"
+            named = self._say.style(self._say.data(name), "dim") + " " * (width - len(name))
+            yield f"     {named}  {self._say.data(' → '.join(sides))}"
 
     def _event(self, event: dict[str, Any] | None) -> str:
         if event is None:
@@ -146,7 +147,8 @@ class _Telling:
         for event in shown:
             if event is events[-1] and len(shown) < len(events):
                 yield self._say.style(f"       … {plural(len(events) - len(shown), 'cause')} between", "dim")
-            yield f"       {event.get('id')!s:<{width}}  {self._event(event)}"
+            number = str(event.get("id"))
+            yield f"       {self._say.data(number)}{' ' * (width - len(number))}  {self._event(event)}"
 
     # --- promises and books ------------------------------------------------------------------------------------------
 

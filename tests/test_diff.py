@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.text import Text
 
 from absence import cli_diff
+from absence.telling_difference import text
 from assertions.model import Status
 from campaigns import journals
+from campaigns.divergence import diverge
 from campaigns.journals import first_said_otherwise, first_split
 from campaigns.neighbours import NoNeighbour, candidates, nearest_passing
 from campaigns.plan_changes import plan_changes
@@ -182,6 +185,14 @@ def test_only_a_book_that_differs_is_named_with_its_row_and_column(copy: Path, s
     assert change["columns"] == [["amount_cents", transfers[1].amount_cents, 1]]
     assert told.json["event"] is None
     assert absence("diff", small_run.path, copy).stdout.startswith("≠ Every event is the same; books differ.")
+
+
+def test_in_colours_it_says_the_same(small_run: Ran, failing: Ran) -> None:
+    found, sides = diverge(small_run.path, failing.path), (small_run.evidence, failing.evidence)
+    plain, coloured = (text(found, sides, ("[bold]one", "[/]other"), markup) for markup in (False, True))
+    assert [Text.from_markup(line).plain for line in coloured] == plain
+    assert plain != coloured
+    assert max(map(len, plain)) <= 260
 
 
 def test_what_is_no_run_is_refused(small_run: Ran, tmp_path: Path) -> None:
