@@ -9,4 +9,4 @@ from tests.support.machines import MACHINES, explore
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_machine_holds_whatever_the_world_does_to_it(machine: str) -> None:
-    explore(MACHINES[machine](), 60)
+    explore(MACHINES[machine](), 30)

@@ -378,6 +378,20 @@ def test_named_prize_shapes_are_prize_tables() -> None:
     assert len(Prizes(top_heavy=TopHeavy(places=12)).by_place(13_000, 100)) == 1_200
 
 
+def test_a_prize_table_without_a_place_is_an_error_and_no_contest_that_cannot_be_settled(tmp_path: Path) -> None:
+    alone = SMALL
+    for before, after in (
+        ("{shares_bp: [5000, 3000, 2000]}", "{double_up: true}"),
+        ("entries: 20\n    min_entries: 5", "entries: 1\n    min_entries: 1"),
+    ):
+        assert before in alone
+        alone = alone.replace(before, after)
+    path = tmp_path / "alone.yaml"
+    path.write_text(alone)
+    with pytest.raises(ScenarioInvalid, match="prizes: no place is paid: double_up pays half of the entries planned"):
+        make_plan(load(path), 1)
+
+
 def test_the_same_seed_gives_the_same_bytes_in_any_process_and_another_seed_others(plan: Plan) -> None:
     code = "import scenarios; print(scenarios.make_plan(scenarios.load('default'), 1).sha256())"
     for hash_seed, zone in (("1", "UTC"), ("4242", "Asia/Kathmandu")):

@@ -8,7 +8,7 @@ from defects.model import Defect
 from tests.support.machines import MACHINES, explore
 from tests.support.machines.planted import DEFECTS, met
 
-EXAMPLES = 2_000
+EXAMPLES = 1_000
 SOUGHT = 400
 """Examples in which a planted defect has to show."""
 

@@ -22,7 +22,7 @@ def _machine(name: str) -> type[RuleBasedStateMachine]:
     return made
 
 
-NAMES = ("payouts",)
+NAMES = ("ingestion", "ledger", "payouts", "settlement")
 MACHINES: dict[str, Callable[[], type[RuleBasedStateMachine]]] = {name: partial(_machine, name) for name in NAMES}
 
 

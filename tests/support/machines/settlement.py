@@ -50,8 +50,13 @@ class TakingTurns(SteppingStore):
 class Settlement(RuleBasedStateMachine):
     world: ContestWorld
 
-    @initialize(rosters=st.tuples(*[st.sampled_from(GOLFERS)] * len(USERS)), cards=st.tuples(*[_cards] * len(GOLFERS)))
-    def complete(self, rosters: tuple[str, ...], cards: tuple[tuple[int, ...], ...]) -> None:
+    @initialize(
+        rosters=st.tuples(*[st.sampled_from(GOLFERS)] * len(USERS)),
+        cards=st.tuples(*[_cards] * len(GOLFERS)),
+        before_ms=st.sampled_from([-MINUTE_MS, MINUTE_MS, 2 * HOUR_MS]),
+    )
+    def complete(self, rosters: tuple[str, ...], cards: tuple[tuple[int, ...], ...], before_ms: int) -> None:
+        """It begins `before_ms` before the cut-off, with a full poll of just then."""
         world = self.world = ContestWorld()
         self.store = world.store = TakingTurns(world)
         self.golfer_of = dict(zip(USERS, rosters, strict=True))
@@ -60,13 +65,14 @@ class Settlement(RuleBasedStateMachine):
             world.enter(user, golfer)
         first = dict(zip(GOLFERS, cards, strict=True))
         world.played(world.life(ContestsService), first)
-        world.runtime.at = CUTOFF_AT - 4 * HOUR_MS
-        self.published = [(world.runtime.at - HOUR_MS, first)]
+        world.runtime.at = CUTOFF_AT - before_ms
+        self.published = [(CUTOFF_AT - 3 * HOUR_MS, first)]
         """(instant, the cards of all golfers from then on)."""
-        self.full_poll_at = 0
+        self.a_full_poll_succeeds()
         self.turns: dict[int, tuple[SettlementService, Coroutine[Any, Any, None]]] = {}
         self.links = dict.fromkeys(USERS, "own")
         self.ended: dict[str, tuple[Any, ...]] = {}
+        self.lease: dict[str, Any] | None = None
 
     # --- what the world does -----------------------------------------------------------------------------------------
 
@@ -154,8 +160,8 @@ class Settlement(RuleBasedStateMachine):
     def a_pack_ends_once_as_its_link_says(self) -> None:
         lease = self.world.rows("select holder, epoch from leases where name = 'settlement'")
         told = self.world.rows(
-            "select e.user_id, p.status, p.settled_by, p.lease_epoch, p.terminalized_at, l.new_status, l.settled_by as by,"
-            " m.detail from settlement_packs p join entries e using (entry_id)"
+            "select e.user_id, p.status, p.settled_by, p.lease_epoch, p.terminalized_at, l.new_status,"
+            " l.settled_by as by, m.detail from settlement_packs p join entries e using (entry_id)"
             " left join outcome_settlement_log l using (pack_id) left join post_mortem_settlement m using (pack_id)"
             " where p.status <> 'PENDING' order by e.user_id"
         )
@@ -171,6 +177,16 @@ class Settlement(RuleBasedStateMachine):
             assert row["settled_by"] == row["by"]
             assert (row["lease_epoch"], row["settled_by"]) in [(held["epoch"], held["holder"]) for held in lease]
         assert len(told) == len(self.ended), "a pack that had ended is gone"
+
+    @invariant()
+    def nobody_takes_a_lease_that_another_still_holds(self) -> None:
+        leases = self.world.rows("select * from leases where name = 'settlement'")
+        before, self.lease = self.lease, leases[0] if leases else None
+        if before is not None:
+            assert self.lease is not None
+            if self.lease["holder"] != before["holder"]:
+                assert self.lease["acquired_at"] >= before["expires_at"]
+                assert self.lease["epoch"] > before["epoch"]
 
     @invariant()
     def prizes_come_from_the_official_scores(self) -> None:
@@ -189,7 +205,9 @@ class Settlement(RuleBasedStateMachine):
     def every_cent_is_where_it_belongs(self) -> None:
         prizes = {
             row["user_id"]: row["prize_cents"]
-            for row in self.world.rows("select e.user_id, o.prize_cents from outcomes o join entries e using (entry_id)")
+            for row in self.world.rows(
+                "select e.user_id, o.prize_cents from outcomes o join entries e using (entry_id)"
+            )
         }
         fees = FEE_CENTS * len(USERS)
         expected: dict[str, int] = {ledger.PENDING: fees}
