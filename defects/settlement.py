@@ -17,6 +17,19 @@ _NO_LINK = Fault("database.row_missed", params={"what": "the link of the last"})
 
 CATALOGUE = (
     Defect(
+        "settlement.any_full_poll_will_do",
+        "It is asked whether the provider has told everything again, and not whether that was after this cut-off.",
+        (
+            Edit(
+                _SETTLEMENT,
+                '    return row is not None and orjson.loads(row["value"])["begun_at"] >= contest["cutoff_at"]\n',
+                "    return row is not None\n",
+            ),
+        ),
+        ("settlement.waits_for_official_scores",),
+        "two_daemons",
+    ),
+    Defect(
         "settlement.busy_is_impossible",
         "A settlement that the database turns away is given up like one whose scores make no sense.",
         (
