@@ -16,6 +16,7 @@ from campaigns.minimal import minimal
 from campaigns.trial import Fingerprint, Trial
 from campaigns.tries import TrialFailed, Tries
 from evidence.plan import Plan
+from reports.words import plural
 
 RUNS, SECONDS = 200, 300
 _PATIENCE = 10
@@ -165,7 +166,7 @@ class _Shrinking:
         shrunk = self.shrunk
         left_s = self.budget.seconds - (time.monotonic() - self.begun)
         if shrunk.runs >= self.budget.runs:
-            raise _BudgetSpent(f"the budget of {self.budget.runs} runs ended")
+            raise _BudgetSpent(f"the budget of {plural(self.budget.runs, 'run')} ended")
         if left_s <= 0:
             raise _BudgetSpent(f"the budget of {self.budget.seconds:g} s ended")
         self.told(self.what, shrunk)

@@ -30,6 +30,7 @@ _REFUNDS_BEGIN = (
 _REFUND_SAYS_FAILED = (
     '            await store.transact("refunds.failed", lambda tx: self._failed(tx, refund_id, code, rejected))\n'
 )
+_REFUND_BEGINS = '        refund_id, store = refund["refund_id"], self._ports.store\n        try:\n'
 _REFUND_FAILS = "        if what is Meaning.NEVER_WILL:\n            fail(tx, ctx, refund_id, code)\n"
 _CAME_BACK = (
     '            back = tx.one(f"{_SAME} and status = \'RESOLVED\' and {_IN_QUESTION}", {**about, "now": tx.now})\n'
@@ -37,8 +38,6 @@ _CAME_BACK = (
 _FAIL = '    checkpoint["failures"] += 1\n'
 
 _ONE = "short-strokes"
-_REFUNDED = "azalea-private/user_00081"
-"""A payment that the default scenario, seed 1, has to give back."""
 
 
 def _lost(occurrence: int) -> Fault:
@@ -319,24 +318,6 @@ CATALOGUE = (
         (Fault("timeouts.refund_request_lost"),),
     ),
     Defect(
-        "hidden.refunds_second_doubt_is_final",
-        "A refund that has had no answer twice is marked as failed, for somebody to look into.",
-        (
-            Edit(
-                _REFUNDS,
-                _REFUND_FAILS,
-                '        if what is Meaning.NEVER_WILL or row["attempts"]:\n'
-                "            fail(tx, ctx, refund_id, code)\n",
-            ),
-        ),
-        ("lifecycle.cancelled_are_refunded",),
-        "default",
-        (
-            Fault("timeouts.refund_request_lost", bind={"entity": _REFUNDED, "occurrence": 1}),
-            Fault("timeouts.refund_request_lost", bind={"entity": _REFUNDED, "occurrence": 2}),
-        ),
-    ),
-    Defect(
         "hidden.refunds_stop_after_three",
         "A breaker that opens after three calls without an answer was put before refunds, and nothing closes it.",
         (
@@ -356,6 +337,18 @@ CATALOGUE = (
         ("lifecycle.cancelled_are_refunded",),
         "default",
         (Fault("timeouts.refund_request_lost", 3),),
+    ),
+    Defect(
+        "hidden.refunds_two_kinds_of_trouble",
+        "Refunds that fail in two ways are believed to be wrong in themselves, and none is sent until a restart.",
+        (
+            Edit(_REFUNDS, _REFUNDS_BEGIN, f"{_REFUNDS_BEGIN}        self._codes: set[str] = set()\n"),
+            Edit(_REFUNDS, _REFUND_BEGINS, f"        if len(self._codes) >= 2:\n            return\n{_REFUND_BEGINS}"),
+            Edit(_REFUNDS, _REFUND_SAYS_FAILED, f"            self._codes.add(code)\n{_REFUND_SAYS_FAILED}"),
+        ),
+        ("lifecycle.cancelled_are_refunded",),
+        "default",
+        (Fault("timeouts.refund_request_lost"), Fault("processor.charge_locked")),
     ),
     Defect(
         "hidden.worker_restarted_once",
