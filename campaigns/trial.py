@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from assertions.judge import Verdict, judge
+from assertions.model import Status
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
 from evidence.run import Evidence
@@ -49,12 +50,19 @@ class Trial:
     exercised: tuple[str, ...]
     """The assertions that were owed or saw anything."""
     events: int
+    unreached: tuple[str, ...] = ()
+    """The assertions that claim that something is reached, which was not: they are left unproven, and never fail."""
     bitten: tuple[str, ...] = ()
     """The kinds of fault that acted, sorted."""
 
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The assertions that say that something is wrong: those that failed, and those that nothing reached."""
+        return tuple(sorted({*self.unreached, *(fingerprint.assertion for fingerprint in self.fingerprints)}))
+
     def breaks(self, assertions: Iterable[str]) -> bool:
         """Whether every one of `assertions` is broken."""
-        return {fingerprint.assertion for fingerprint in self.fingerprints}.issuperset(assertions)
+        return set(self.broken).issuperset(assertions)
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Trial:
@@ -67,6 +75,8 @@ class Trial:
                 "fingerprints": tuple(Fingerprint(*each) for each in told["fingerprints"]),
                 "missing": tuple((assertion, what) for assertion, what in told["missing"]),
                 "exercised": tuple(told["exercised"]),
+                "unreached": tuple(told["unreached"]),
+                "bitten": tuple(told["bitten"]),
             }
         )
 
@@ -114,4 +124,9 @@ def summed_up(verdict: Verdict, digest: str, events: int) -> Trial:
         tuple((item.assertion, item.what) for item in verdict.not_exercised),
         tuple(result.id for result in verdict.results if result.owed or result.saw),
         events,
+        tuple(
+            result.id
+            for result in verdict.results
+            if result.kind in ("reachable", "sometimes") and result.status is Status.INCONCLUSIVE
+        ),
     )
