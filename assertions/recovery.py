@@ -27,7 +27,11 @@ INTENT_ENDS = frozenset({"succeeded", "canceled"})
 ORDER_ENDS = frozenset({"COMPLETED", "FAILED", "EXPIRED"})
 
 
-@assertion("recovery.every_fault_bit", "Every planned fault and violation happened: its victim's own book shows it")
+@assertion(
+    "recovery.every_fault_bit",
+    "Every planned fault and violation happened: its victim's own book shows it",
+    "reachable",
+)
 def every_fault_bit(evidence: Evidence) -> Finding:
     faults = evidence.plan.faults
     found = Finding("faults", 0, len(faults))

@@ -31,6 +31,5 @@ def sing(id: str, scenario: Path, first: int) -> Canary:
     one = defect(id)
     with planted(one) as tree, Nursery() as nursery:
         trials = nursery.trials(id, tree, scenario.resolve(), range(first, first + SEEDS), one.breaks)
-    broken = {assertion for assertion, _ in trials[-1]["fingerprints"]}
-    seed = trials[-1]["seed"] if broken.issuperset(one.breaks) else None
-    return Canary(id, seed, len(trials), tuple(sorted(broken)))
+    last = trials[-1]
+    return Canary(id, last.seed if last.breaks(one.breaks) else None, len(trials), last.broken)

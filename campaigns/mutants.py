@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+from campaigns.trial import Trial
 from defects.model import Defect
 from defects.planting import ROOT, planted
 from defects.scenes import scene, write_scene
@@ -111,19 +112,18 @@ class Nursery:
         with planted(defect) as tree:
             trials = self.trials(defect.id, tree, write_scene(defect, tree), range(1, seeds + 1), defect.breaks)
         last = trials[-1]
-        broken = tuple(sorted({assertion for assertion, _ in last["fingerprints"]}))
-        is_caught = set(defect.breaks) <= set(broken)
-        return Detection(defect, last["seed"] if is_caught else None, broken, last["status"], len(trials))
+        seed = last.seed if last.breaks(defect.breaks) else None
+        return Detection(defect, seed, last.broken, last.status, len(trials))
 
     def statuses(self, defect: Defect, seeds: Sequence[int]) -> dict[int, str]:
         """The verdict of the defect's scene without the defect, by seed. Raises TrialFailed."""
         with TemporaryDirectory(prefix="absence-scene-") as scratch:
             trials = self.trials(defect.scenario, ROOT, write_scene(defect, Path(scratch)), seeds, None)
-        return {trial["seed"]: trial["status"] for trial in trials}
+        return {trial.seed: trial.status for trial in trials}
 
     def trials(
         self, what: str, tree: Path, scenario: Path, seeds: Sequence[int], until: Sequence[str] | None
-    ) -> list[dict[str, Any]]:
+    ) -> list[Trial]:
         """What the code of `tree` makes of a scenario, seed by seed, up to the first that breaks all of `until`. Raises
         TrialFailed."""
         assert self._server.stdin is not None
@@ -131,11 +131,11 @@ class Nursery:
         request = {"tree": str(tree), "scenario": str(scenario), "seeds": list(seeds), "until": until}
         with suppress(BrokenPipeError):
             print(json.dumps(request), file=self._server.stdin, flush=True)
-        told: list[dict[str, Any]] = []
+        told: list[Trial] = []
         for line in self._server.stdout:
             answer = json.loads(line)
             if "end" not in answer:
-                told.append(answer)
+                told.append(Trial.from_json(answer))
             elif answer["end"] is None:
                 return told
             else:

@@ -33,6 +33,20 @@ CATALOGUE = (
         faults=(Fault("processor.intent_locked"),),
     ),
     Defect(
+        "recovery.checks_are_lower_case",
+        "What hosts report is brought into one form before it is stored; the remedies and the hosts keep to their own.",
+        (
+            Edit(
+                "contest_platform/services/healing.py",
+                '            "target": str(body["target"]),\n',
+                '            "target": str(body["target"]).rstrip(":").lower(),\n',
+            ),
+        ),
+        ("recovery.every_fault_bit",),
+        "healing_promoted",
+        (Fault("hosts.check_failed"),),
+    ),
+    Defect(
         "recovery.lease_of_the_dead",
         "The lease names its holder and an end that nobody looks at: whoever takes it up after a crash "
         "has another name.",
@@ -46,6 +60,13 @@ CATALOGUE = (
         ),
         ("recovery.converged", "lifecycle.every_contest_ends"),
         faults=(Fault("platform.lease_stale"),),
+    ),
+    Defect(
+        "recovery.polled_by_the_day",
+        "The provider bills by the request, and somebody has it asked once a day: what happens to it meanwhile is missed.",
+        (Edit("contest_platform/domain/polling.py", "PERIOD_MS = 10 * MINUTE_MS\n", "PERIOD_MS = 24 * HOUR_MS\n"),),
+        ("recovery.every_fault_bit", "ingestion.received_in_time"),
+        faults=(Fault("provider.outage"),),
     ),
     Defect(
         "recovery.refund_given_up_after_three",
