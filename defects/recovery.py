@@ -63,7 +63,7 @@ CATALOGUE = (
     ),
     Defect(
         "recovery.polled_by_the_day",
-        "The provider bills by the request, and somebody has it asked once a day: what happens to it meanwhile is missed.",
+        "The provider bills by the request, and somebody has it asked once a day: the rest of the day is missed.",
         (Edit("contest_platform/domain/polling.py", "PERIOD_MS = 10 * MINUTE_MS\n", "PERIOD_MS = 24 * HOUR_MS\n"),),
         ("recovery.every_fault_bit", "ingestion.received_in_time"),
         faults=(Fault("provider.outage"),),
