@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 from campaigns.seeds import CodeDiffers, Line, Task, Work, check_code, perform
@@ -67,7 +69,8 @@ class _Worker:
 
 class Processes:
     """Each is spawned, not forked: so each has a hash seed of its own, and what depends on one differs between two. It
-    loads the project once and then takes task after task. Ctrl-C does not reach it."""
+    loads the project once and then takes task after task. Ctrl-C does not reach it. What it writes on the way lies in
+    one directory, which goes with the executor though a process be killed over its trial."""
 
     def __init__(self, work: Work, workers: int, prepare: Callable[[], None] | None = None) -> None:
         """`prepare` is called in each process before its first task."""
@@ -75,6 +78,7 @@ class Processes:
         self._work, self._prepare = work, prepare
         self._made, self._deaths = 0, 0
         self._all: list[_Worker] = []
+        self._scratch = TemporaryDirectory(prefix="absence-sweep-")
 
     def run(self, take: Take) -> Iterator[Done]:
         self._all += [self._start() for _ in range(self.workers - len(self._all))]
@@ -119,7 +123,10 @@ class Processes:
         self._made += 1
         ours, theirs = get_context("spawn").Pipe()
         process = get_context("spawn").Process(
-            target=_serve, args=(theirs, self._work, self._prepare), name=f"sweep-{self._made}", daemon=True
+            target=_serve,
+            args=(theirs, self._work, self._prepare, self._scratch.name),
+            name=f"sweep-{self._made}",
+            daemon=True,
         )
         # A process starts with the signals blocked that its parent had blocked: this one never hears of Ctrl-C.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -141,6 +148,7 @@ class Processes:
         for worker in self._all:
             _end(worker)
         self._all.clear()
+        self._scratch.cleanup()
 
 
 def _end(worker: _Worker) -> None:
@@ -154,8 +162,9 @@ def _ended(process: SpawnProcess) -> int | None:
     return process.exitcode
 
 
-def _serve(pipe: Connection, work: Work, prepare: Callable[[], None] | None) -> None:
+def _serve(pipe: Connection, work: Work, prepare: Callable[[], None] | None, scratch: str) -> None:
     """What a process does until the other end of the pipe is closed, or gone."""
+    tempfile.tempdir = scratch
     if prepare is not None:
         prepare()
     with contextlib.suppress(EOFError, OSError):

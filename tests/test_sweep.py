@@ -207,6 +207,8 @@ def test_a_worker_that_dies_takes_one_seed_and_is_replaced(tmp_path: Path) -> No
         came = processes.run(lambda _: todo.pop() if todo else None)
         first = next(came)
         assert first.line is not None
+        scratch = Path(processes._scratch.name)
+        assert scratch.is_dir()
         victim = processes._all[0].process.pid
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
@@ -222,6 +224,7 @@ def test_a_worker_that_dies_takes_one_seed_and_is_replaced(tmp_path: Path) -> No
         assert twice.line is not None
         assert {**twice.line, "ms": 0, "cpu_ms": 0} == {**again.line, "ms": 0, "cpu_ms": 0}
         assert list(came) == []
+    assert not scratch.exists()
 
 
 def test_workers_of_other_code_find_out_nothing(tmp_path: Path) -> None:
