@@ -63,12 +63,13 @@ def diff(run_a: Path, run_b: Path | None, neighbour: bool, budget_s: int, as_jso
 
 def _with_neighbour(run_dir: Path, budget_s: int, as_json: bool) -> None:
     from absence.fingerprint import code_fingerprint
-    from absence.planted import planted_here, run_planted
+    from absence.planted import run_planted
     from absence.progress import Bar
     from absence.telling_difference import text
     from assertions.model import Status
     from campaigns.divergence import diverge, verdict_of
     from campaigns.neighbours import NoNeighbour, candidates, nearest_passing
+    from defects.planting import planted_here
     from evidence.run import Evidence
     from simulator.operations import kept_in
 
@@ -107,7 +108,7 @@ def _with_neighbour(run_dir: Path, budget_s: int, as_json: bool) -> None:
 
 def _seeds(plan: Plan) -> Callable[[int], Plan] | None:
     """Plans the scenario of `plan` with a seed, if it is still what it was: shipped, or the scene of the defect."""
-    from absence.planted import planted_here
+    from defects.planting import planted_here
     from scenarios import load, make_plan, shipped
 
     known = [load(plan.scenario)] if plan.scenario in shipped() else []

@@ -13,7 +13,8 @@ from absence.errors import reported
 from absence.exit_codes import ExitCode
 from absence.opening import RUN_DIR, STORE, opener_of
 from absence.output import print_json
-from absence.planted import planted_here, run_planted
+from absence.planted import run_planted
+from defects.planting import planted_here
 from evidence.layout import MANIFEST
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from absence.planted import planted_here
 from campaigns.code import PACKAGES as PACKAGES
 from campaigns.code import code_fingerprint as code_fingerprint
+from defects.planting import planted_here
 
 
 def fingerprints() -> dict[str, str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from absence import coverage
 from absence.exit_codes import BY_STATUS
 from absence.fingerprint import fingerprints
-from absence.planted import planted_here
 from absence.run_log import Stages as Stages
 from assertions.judge import judge
+from defects.planting import planted_here
 from evidence.journal import JournalWriter
 from evidence.layout import LOG, SNAPSHOTS, VERDICT
 from evidence.plan import Plan
@@ -24,7 +24,7 @@ from reports import tell, write_all
 from reports.story import Story
 from simulator.onlookers import Onlooker
 from simulator.opening import Opener, embedded
-from simulator.operations import NONE, shipped
+from simulator.operations import operations_of
 from simulator.run import Progress, Work, simulate
 from simulator.snapshots import Snapshots
 
@@ -49,7 +49,7 @@ def simulate_into(
 ) -> tuple[Work, str]:
     """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest."""
     writer.write_plan(plan)
-    operations = shipped() if plan.operations else NONE
+    operations = operations_of(plan)
     for path, content in operations.documents.items():
         writer.write(path, content)
     with stages.measure("simulate"), writer.open(SNAPSHOTS) as lines:

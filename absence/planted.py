@@ -9,9 +9,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache
-
-from defects.planting import PLANTED, ROOT
 
 START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from absence.main import main; main()"
 """What a Python is started with (-c): the command line of the tree that its first argument names."""
@@ -27,12 +24,3 @@ def run_planted(id: str, arguments: Sequence[str], wants_scene: bool) -> int:
     with planted(defect(id)) as tree:
         scene = [str(write_scene(defect(id), tree))] if wants_scene else []
         return subprocess.run([sys.executable, "-c", START, str(tree), *arguments, *scene]).returncode
-
-
-@cache
-def planted_here() -> str | None:
-    """The defect of the tree that this process runs from, if it is a planted one."""
-    try:
-        return (ROOT / PLANTED).read_text().strip()
-    except FileNotFoundError:
-        return None

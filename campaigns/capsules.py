@@ -17,14 +17,14 @@ from typing import Any
 
 from assertions.judge import Verdict
 from campaigns.lenient import read_leniently, read_plan
-from campaigns.scratch import operations_of, run_in_scratch
+from campaigns.scratch import run_in_scratch
 from campaigns.trial import Fingerprint, Trial, kind_of, summed_up
 from defects import UnknownDefect, defect
-from defects.planting import PLANTED, ROOT, StaleEdit, planted
+from defects.planting import StaleEdit, planted, planted_here
 from evidence.layout import MANIFEST, PLAN, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
-from simulator.operations import Operations, kept_in
+from simulator.operations import Operations, kept_in, operations_of
 from simulator.run import Progress
 
 CAPSULE = "capsule.json"
@@ -157,7 +157,7 @@ def replay(
     left out and named. `operations`: by default those shipped today, if the plan has any.
 
     Raises PlanUnreadable, UnknownDefect, StaleEdit, PreflightFailed."""
-    if capsule.defect is None or _planted_here() == capsule.defect:
+    if capsule.defect is None or planted_here() == capsule.defect:
         return _replayed(capsule, tolerant, operations, progress)
     try:
         with planted(defect(capsule.defect)) as tree:
@@ -190,13 +190,6 @@ def silent(plan: Plan, verdict: Verdict) -> tuple[Silent, ...]:
         )
         for fault in plan.faults if fault.id in why
     )  # fmt: skip
-
-
-def _planted_here() -> str | None:
-    try:
-        return (ROOT / PLANTED).read_text().strip()
-    except FileNotFoundError:
-        return None
 
 
 # --- in a planted tree ---------------------------------------------------------------------------------------------

@@ -11,13 +11,12 @@ from typing import Any
 
 from assertions.judge import Verdict, judge
 from campaigns.code import code_fingerprint
-from evidence.journal import JournalWriter
+from campaigns.simulating import simulate_into
 from evidence.layout import MANIFEST, SNAPSHOTS, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import RunWriter
-from simulator.operations import NONE, shipped
-from simulator.run import simulate
+from simulator.operations import operations_of
 from simulator.snapshots import Snapshots
 
 
@@ -69,14 +68,9 @@ def run_of(plan: Plan, root: Path) -> Run:
 
 
 def _make(plan: Plan, root: Path, name: str) -> None:
-    operations = shipped() if plan.operations else NONE
     with RunWriter(root, name) as writer:
-        writer.write_plan(plan)
-        for path, content in operations.documents.items():
-            writer.write(path, content)
         with writer.open(SNAPSHOTS) as lines:
             looking_on = [Snapshots(plan.starts_at, lines.write)]
-            simulate(plan, JournalWriter(writer.journal), writer.books, operations=operations, onlookers=looking_on)
-        writer.seal({"code": code_fingerprint()})
+            simulate_into(writer, plan, operations_of(plan), {"code": code_fingerprint()}, onlookers=looking_on)
         writer.write(VERDICT, judge(Evidence.open(writer.path)).to_json().encode())
         writer.publish()

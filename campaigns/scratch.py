@@ -12,14 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assertions.judge import Verdict, judge
+from campaigns.simulating import simulate_into
 from evidence import manifest
-from evidence.journal import JournalWriter
 from evidence.layout import VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import RunWriter
-from simulator.operations import NONE, ROOT, Operations, shipped
-from simulator.run import Progress, Work, simulate
+from simulator.operations import ROOT, Operations, operations_of
+from simulator.run import Progress, Work
 
 UNNAMED = "scratch"
 
@@ -46,18 +46,9 @@ def run_in_scratch(
     PreflightFailed."""
     operations = operations_of(plan) if operations is None else operations
     with TemporaryDirectory(prefix="absence-scratch-") as root, RunWriter(Path(root), UNNAMED) as writer:
-        writer.write_plan(plan)
-        for path, content in operations.documents.items():
-            writer.write(path, content)
-        work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations)
         fingerprints = {"code": code_sha256 or manifest.code_sha256([ROOT / "contest_platform"])}
-        seal = writer.seal(fingerprints)
+        work, seal = simulate_into(writer, plan, operations, fingerprints, progress)
         verdict = judge(Evidence.open(writer.path))
         writer.write(VERDICT, verdict.to_json().encode())
         manifest.write(writer.path, UNNAMED, seal, fingerprints)
         yield Scratch(Evidence.open(writer.path), verdict, seal.digest, work)
-
-
-def operations_of(plan: Plan) -> Operations:
-    """What is shipped, for a plan that has operations. Raises RunbooksInvalid and RulesInvalid."""
-    return shipped() if plan.operations else NONE

@@ -21,7 +21,7 @@ from campaigns.trial import Fingerprint, try_plan
 from evidence import manifest
 from evidence.plan import Plan
 from scenarios.model import Scenario
-from simulator.operations import NONE, ROOT, shipped
+from simulator.operations import ROOT, operations_of
 from simulator.run import PreflightFailed
 
 Line = dict[str, Any]
@@ -101,7 +101,7 @@ def _planned(work: Work, task: Task) -> Planned:
 
 def _tried(planned: Planned, code: str) -> Line:
     plan = planned.plan
-    trial = try_plan(plan, shipped() if plan.operations else NONE, code)
+    trial = try_plan(plan, operations_of(plan), code)
     return {
         "status": trial.status,
         "digest": trial.digest,

@@ -48,13 +48,12 @@ class _Both:
 
 
 def _run(scenario: str, seed: int, place: Path, out: IO[bytes]) -> None:
-    from campaigns.scratch import operations_of
     from evidence import manifest
     from evidence.journal import JournalWriter
     from evidence.layout import PLAN
     from evidence.writer import RunWriter
     from scenarios import load, make_plan
-    from simulator.operations import ROOT
+    from simulator.operations import ROOT, operations_of
     from simulator.run import simulate
 
     plan = make_plan(load(scenario), seed)

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 from assertions.judge import Verdict, judge
 from assertions.model import Status
-from evidence.journal import JournalWriter
+from campaigns.simulating import simulate_into
 from evidence.plan import Plan
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from simulator.operations import Operations
-from simulator.run import simulate
 
 _OBJECT = re.compile(r"([a-z]+)_[0-9a-f]{12,}")
 
@@ -100,11 +99,7 @@ def kind_of(subject: str) -> str:
 def try_plan(plan: Plan, operations: Operations, code_sha256: str, scratch: Path | None = None) -> Trial:
     """Simulate and judge `plan` under `scratch` (by default the system's directory for temporary files)."""
     with TemporaryDirectory(prefix="absence-trial-", dir=scratch) as root, RunWriter(Path(root), "run") as writer:
-        writer.write_plan(plan)
-        for path, content in operations.documents.items():
-            writer.write(path, content)
-        work = simulate(plan, JournalWriter(writer.journal), writer.books, operations=operations)
-        seal = writer.seal({"code": code_sha256})
+        work, seal = simulate_into(writer, plan, operations, {"code": code_sha256})
         evidence = Evidence.open(writer.path)
         verdict = judge(evidence)
         bitten = sorted({fault for (fault,) in evidence.rows("injector.bites", "fault")})

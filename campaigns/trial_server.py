@@ -18,11 +18,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed is no answer
 
-    from campaigns.scratch import operations_of
     from campaigns.trial import try_plan
     from evidence import manifest
     from evidence.plan import Plan
-    from simulator.operations import ROOT
+    from simulator.operations import ROOT, operations_of
 
     code = manifest.code_sha256([ROOT / "contest_platform"])
     gc.freeze()

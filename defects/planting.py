@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import unified_diff
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,6 +49,15 @@ def plant(defect: Defect, tree: Path) -> None:
         place = tree / edit.file
         place.write_text(edited_text(defect.id, edit, place.read_text()))
     (tree / PLANTED).write_text(f"{defect.id}\n")
+
+
+@cache
+def planted_here() -> str | None:
+    """The defect of the tree that this process runs from, if it is a planted one."""
+    try:
+        return (ROOT / PLANTED).read_text().strip()
+    except FileNotFoundError:
+        return None
 
 
 def edited_text(id: str, edit: Edit, text: str) -> str:

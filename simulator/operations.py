@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from evidence.layout import ALERTS, RUNBOOKS
 
 if TYPE_CHECKING:
+    from evidence.plan import Plan
     from evidence.run import Evidence
     from operations.alerts import Group
     from operations.runbooks import Runbook
@@ -38,6 +39,11 @@ class Operations:
 
 
 NONE = Operations()
+
+
+def operations_of(plan: Plan) -> Operations:
+    """What is shipped, for a plan that has operations. Raises RunbooksInvalid and RulesInvalid."""
+    return shipped() if plan.operations else NONE
 
 
 @cache
