@@ -22,6 +22,7 @@ from campaigns.shrinking import Shrunk, Suspects
 from campaigns.trial import Fingerprint, kind_of
 from defects import defect
 from defects.planting import ROOT, planted
+from evidence import atomic
 from evidence.layout import PLAN, VERDICT
 from evidence.manifest import Manifest
 from evidence.plan import Plan
@@ -97,7 +98,7 @@ def leave(shrunk: Shrunk, of: Source, out: Path) -> Left:
     if not left.run.exists() or Manifest.read(left.run / "manifest.json").digest != shrunk.trial.digest:
         raise LostOnTheWay(f"the smallest plan was run to be kept, and ended otherwise: {process.stderr.strip()}")
     capsules.write(left.capsule, capsule)
-    left.test.write_text(test_of(capsule))
+    atomic.write(left.test, test_of(capsule).encode())
     return left
 
 

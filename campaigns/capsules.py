@@ -21,6 +21,7 @@ from campaigns.scratch import run_in_scratch
 from campaigns.trial import Fingerprint, Trial, kind_of, summed_up
 from defects import UnknownDefect, defect
 from defects.planting import StaleEdit, planted, planted_here
+from evidence import atomic
 from evidence.layout import MANIFEST, PLAN, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
@@ -143,8 +144,8 @@ def write(path: Path, capsule: Capsule) -> None:
         "fingerprint": capsule.fingerprint, "scenario": capsule.scenario, "seed": capsule.seed,
         "defect": capsule.defect, "note": capsule.note,
     }  # fmt: skip
-    (path / PLAN).write_bytes(capsule.plan_json)
-    (path / CAPSULE).write_text(json.dumps(stated, indent=1, ensure_ascii=False) + "\n")
+    atomic.write(path / PLAN, capsule.plan_json)
+    atomic.write(path / CAPSULE, (json.dumps(stated, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def replay(

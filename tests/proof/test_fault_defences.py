@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import defects
+from tests.support import defenceless
 from tests.support.command import ROOT, Ran, run_into
-from tests.support.defects import Plant
+from tests.support.defenceless import Plant
 
 OTHER_CONTESTS = """
   - id: short-points
@@ -44,39 +44,39 @@ OTHER_CONTESTS = """
 """
 
 NEEDED: list[tuple[str, Plant, str]] = [
-    ("webhooks.duplicate", defects.delivered_is_applied, "ledger."),
-    ("webhooks.lost", defects.webhooks_are_the_truth, "ledger."),
-    ("webhooks.twin", defects.twins_are_two, "ledger."),
-    ("webhooks.storm", defects.delivered_is_applied, "ledger."),
-    ("webhooks.out_of_order", defects.delivered_is_applied, "ledger."),
-    ("webhooks.before_row", defects.pending_refund_is_foreign, "ledger."),
-    ("endpoint.forged_signature", defects.no_signature_is_checked, "absence.forgeries_refused"),
-    ("endpoint.stale_signature", defects.signatures_never_age, "absence.forgeries_refused"),
-    ("endpoint.secret_rotation", defects.one_secret_is_known, "recovery.webhooks_accepted"),
-    ("endpoint.down", defects.old_events_are_refused, "recovery.webhooks_accepted"),
-    ("customers.chargeback_lost", defects.a_lost_dispute_stays_a_claim, "ledger."),
-    ("customers.chargeback_won", defects.what_a_bank_gives_back_is_not_posted, "ledger."),
-    ("customers.chargeback_of_refund", defects.what_a_bank_has_given_stays_owed, "ledger.participants_balances"),
-    ("customers.refund_requested", defects.who_withdraws_plays_on, "payouts.right_people_right_amounts"),
-    ("provider.outage", defects.a_failure_starts_over, "ingestion.resumes_from_checkpoint"),
-    ("provider.empty", defects.an_empty_answer_starts_over, "ingestion.resumes_from_checkpoint"),
-    ("provider.wrong_event", defects.any_event_will_do, "ingestion.admitted_is_published"),
-    ("provider.scrambled", defects.totals_are_not_compared, "ingestion.admitted_is_published"),
-    ("provider.garbled", defects.totals_are_not_compared, "ingestion.received_in_time"),
-    ("provider.malformed", defects.a_failure_starts_over, "ingestion.resumes_from_checkpoint"),
-    ("provider.stale", defects.a_stale_answer_is_the_truth, "ingestion.no_readmission"),
-    ("corrections.reverted", defects.a_value_once_left_does_not_return, "ingestion.scores_equal_official"),
-    ("corrections.after_cutoff", defects.late_is_like_any_other, "ingestion.late_corrections_told"),
-    ("corrections.after_cutoff", defects.the_cut_off_is_not_looked_at, "settlement.evidence_recomputes"),
-    ("golfers.disqualified_late", defects.the_cut_off_is_not_looked_at, "ingestion.official_at_cutoff"),
-    ("corrections.after_settled", defects.late_is_like_any_other, "ingestion.late_corrections_told"),
-    ("golfers.withdrawn", defects.withdrawals_are_not_noticed, "ingestion.statuses_equal_official"),
-    ("golfers.disqualified", defects.after_the_end_nothing_changes, "ingestion.statuses_equal_official"),
-    ("golfers.cut", defects.there_is_one_cut, "ingestion.statuses_equal_official"),
-    ("daemons.paused", defects.what_was_read_is_still_so, "settlement.nothing_left_behind"),
+    ("webhooks.duplicate", defenceless.delivered_is_applied, "ledger."),
+    ("webhooks.lost", defenceless.webhooks_are_the_truth, "ledger."),
+    ("webhooks.twin", defenceless.twins_are_two, "ledger."),
+    ("webhooks.storm", defenceless.delivered_is_applied, "ledger."),
+    ("webhooks.out_of_order", defenceless.delivered_is_applied, "ledger."),
+    ("webhooks.before_row", defenceless.pending_refund_is_foreign, "ledger."),
+    ("endpoint.forged_signature", defenceless.no_signature_is_checked, "absence.forgeries_refused"),
+    ("endpoint.stale_signature", defenceless.signatures_never_age, "absence.forgeries_refused"),
+    ("endpoint.secret_rotation", defenceless.one_secret_is_known, "recovery.webhooks_accepted"),
+    ("endpoint.down", defenceless.old_events_are_refused, "recovery.webhooks_accepted"),
+    ("customers.chargeback_lost", defenceless.a_lost_dispute_stays_a_claim, "ledger."),
+    ("customers.chargeback_won", defenceless.what_a_bank_gives_back_is_not_posted, "ledger."),
+    ("customers.chargeback_of_refund", defenceless.what_a_bank_has_given_stays_owed, "ledger.participants_balances"),
+    ("customers.refund_requested", defenceless.who_withdraws_plays_on, "payouts.right_people_right_amounts"),
+    ("provider.outage", defenceless.a_failure_starts_over, "ingestion.resumes_from_checkpoint"),
+    ("provider.empty", defenceless.an_empty_answer_starts_over, "ingestion.resumes_from_checkpoint"),
+    ("provider.wrong_event", defenceless.any_event_will_do, "ingestion.admitted_is_published"),
+    ("provider.scrambled", defenceless.totals_are_not_compared, "ingestion.admitted_is_published"),
+    ("provider.garbled", defenceless.totals_are_not_compared, "ingestion.received_in_time"),
+    ("provider.malformed", defenceless.a_failure_starts_over, "ingestion.resumes_from_checkpoint"),
+    ("provider.stale", defenceless.a_stale_answer_is_the_truth, "ingestion.no_readmission"),
+    ("corrections.reverted", defenceless.a_value_once_left_does_not_return, "ingestion.scores_equal_official"),
+    ("corrections.after_cutoff", defenceless.late_is_like_any_other, "ingestion.late_corrections_told"),
+    ("corrections.after_cutoff", defenceless.the_cut_off_is_not_looked_at, "settlement.evidence_recomputes"),
+    ("golfers.disqualified_late", defenceless.the_cut_off_is_not_looked_at, "ingestion.official_at_cutoff"),
+    ("corrections.after_settled", defenceless.late_is_like_any_other, "ingestion.late_corrections_told"),
+    ("golfers.withdrawn", defenceless.withdrawals_are_not_noticed, "ingestion.statuses_equal_official"),
+    ("golfers.disqualified", defenceless.after_the_end_nothing_changes, "ingestion.statuses_equal_official"),
+    ("golfers.cut", defenceless.there_is_one_cut, "ingestion.statuses_equal_official"),
+    ("daemons.paused", defenceless.what_was_read_is_still_so, "settlement.nothing_left_behind"),
 ]
 """(fault, the defect that lays the platform open to it, the family or promise that must break)."""
-FAILS_ANYWAY = {defects.withdrawals_are_not_noticed}
+FAILS_ANYWAY = {defenceless.withdrawals_are_not_noticed}
 """Golfers withdraw in every tournament."""
 
 
