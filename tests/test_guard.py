@@ -138,7 +138,7 @@ def test_a_contest_in_error_for_which_no_runbook_is_written_halts_the_run(
     def fewer(documents: dict[str, bytes]) -> dict[str, bytes]:
         return {path: content for path, content in documents.items() if path not in WRITTEN_FOR_IT}
 
-    monkeypatch.setattr(pipeline, "shipped", lambda: operations)
+    monkeypatch.setattr(pipeline, "operations_of", lambda _: operations)
     operations = alone.changed(fewer)
     scenario = with_ops(tmp_path)
     assert run_into(tmp_path / "without", scenario).exit_code == ExitCode.BUSINESS_REJECT

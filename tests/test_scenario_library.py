@@ -1,4 +1,7 @@
-"""Every scenario that is shipped, from its file to its verdict: what it is for is what it comes to, and again."""
+"""Every scenario that is shipped, from its file to its verdict: what it is for is what it comes to, and again.
+
+That each of them comes to the same events again, on either store, is in tests/proof/test_both_stores.py.
+"""
 
 from __future__ import annotations
 
@@ -89,9 +92,13 @@ def test_a_scenario_comes_to_what_it_is_for_with_its_runbooks(name: str, runs: S
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_scenario_gives_the_same_plan_and_the_same_run_again(name: str, runs: SharedRuns) -> None:
+def test_a_scenario_gives_the_same_plan_again(name: str, runs: SharedRuns) -> None:
+    assert make_plan(load(name), 1).canonical() == (runs(name).path / "plan.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["default", "operations_payouts", "winrm"])
+def test_a_plan_gives_the_same_run_again(name: str, runs: SharedRuns) -> None:
     ran = runs(name)
-    assert make_plan(load(name), 1).canonical() == (ran.path / "plan.json").read_bytes()
     again = absence("replay", ran.path)
     assert again.exit_code == 0, again.stdout
     assert again.stdout.startswith("REPRODUCED")
