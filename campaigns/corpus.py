@@ -30,8 +30,8 @@ class CorpusInvalid(Exception):
 
 
 def read(folder: Path) -> list[PastFailure]:
-    """Those in `folder`, by name; none where there is no such directory. Of those of this project, the ones that have to
-    fail are left out. Raises CorpusInvalid."""
+    """Those in `folder`, by name; none where there is no such directory. Of this project's own, those that have to fail
+    are left out. Raises CorpusInvalid."""
     found = []
     for path in sorted(folder.glob(f"*/{_CAPSULE}")):
         try:
