@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from reports.console import Say
     from simulator.operations import Operations
 
-NOT_JUDGED = "NOT_JUDGED"
-
 
 def replay_capsule(path: Path, tolerant: bool, as_json: bool) -> NoReturn:
     """Replay the capsule, or the run, in `path`, print what it came to and exit. Raises CapsuleInvalid, PlanUnreadable,
     UnknownDefect, StaleEdit, PreflightFailed."""
     from absence.progress import Bar
     from campaigns import capsules
+    from campaigns.divergence import NOT_JUDGED
 
     capsule = capsules.read(path) if (path / capsules.CAPSULE).exists() else capsules.of_run(path)
     operations, lost = _documents(path, tolerant)

@@ -74,7 +74,7 @@ def _with_neighbour(run_dir: Path, budget_s: int, as_json: bool) -> None:
     from simulator.operations import kept_in
 
     evidence = Evidence.open(run_dir)
-    defect = evidence.manifest.fingerprints.get("defect")
+    defect = evidence.manifest.defect
     if defect is not None and defect != planted_here():
         sys.exit(run_planted(defect, arguments(), wants_scene=False))
     verdict, plan = verdict_of(evidence), evidence.plan
@@ -158,10 +158,8 @@ def _tell(
 
 def _json(found: Divergence, sides: tuple[Evidence, Evidence]) -> dict[str, Any]:
     split = found.split
-    event = None if split is None else {
-        "id": f"e{split.number}", "fields": split.fields, "a": split.ours, "b": split.theirs,
-        "led_there": {"a": found.led_there[0], "b": found.led_there[1]},
-    }  # fmt: skip
+    led_there = dict(zip("ab", found.led_there, strict=True))
+    event = None if split is None else {**split.to_json(), "led_there": led_there}
     return {
         "same": found.is_none,
         "same_code": found.same_code,

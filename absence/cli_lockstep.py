@@ -51,10 +51,7 @@ def lockstep(scenario: str, seed: int, as_json: bool) -> None:
 
 def _json(stepped: Stepped) -> dict[str, Any]:
     split = stepped.split
-    event = None if split is None else {
-        "id": f"e{split.number}", "fields": split.fields, "a": split.ours, "b": split.theirs,
-        "led_there": stepped.led_there,
-    }  # fmt: skip
+    event = None if split is None else {**split.to_json(), "led_there": stepped.led_there}
     return {
         "in_step": stepped.in_step,
         "events": stepped.events,

@@ -72,7 +72,7 @@ def source(path: Path) -> Source:
     suspects = Suspects({fault.fault_id for fault in first.active_faults}, f"{first.subject} {first.message}")
     return Source(
         path.resolve().name, evidence.plan, Fingerprint(first.assertion, kind_of(first.subject)),
-        evidence.manifest.fingerprints.get("defect"), suspects,
+        evidence.manifest.defect, suspects,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from evidence import atomic
 from evidence.layout import MANIFEST, PLAN, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
-from simulator.operations import Operations, kept_in, operations_of
+from simulator.operations import Operations, kept_in
 from simulator.run import Progress
 
 CAPSULE = "capsule.json"
@@ -173,7 +173,7 @@ def replay(
 
 def _replayed(capsule: Capsule, tolerant: bool, operations: Operations | None, progress: Progress | None) -> Replayed:
     plan, left_out = read_leniently(capsule.plan_json) if tolerant else (capsule.plan, ())
-    with run_in_scratch(plan, operations or operations_of(plan), progress) as run:
+    with run_in_scratch(plan, operations, progress) as run:
         verdict = run.verdict
         trial = summed_up(verdict, run.digest, run.work.events)
     statuses = {result.id: result.status.value for result in verdict.results}

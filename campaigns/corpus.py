@@ -9,12 +9,11 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from campaigns import capsules
 from campaigns.trial import Fingerprint
-from evidence.layout import PLAN
 from simulator.operations import ROOT
 
 CORPUS = ROOT / "tests" / "capsules" / "failures"
-_CAPSULE = "capsule.json"
 
 
 class PastFailure(NamedTuple):
@@ -33,17 +32,14 @@ def read(folder: Path) -> list[PastFailure]:
     """Those in `folder`, by name; none where there is no such directory. Of this project's own, those that have to fail
     are left out. Raises CorpusInvalid."""
     found = []
-    for path in sorted(folder.glob(f"*/{_CAPSULE}")):
+    for path in sorted(folder.glob(f"*/{capsules.CAPSULE}")):
         try:
-            stated = json.loads(path.read_bytes())
-            plan_json = (path.parent / PLAN).read_bytes()
-            if stated["fingerprint"] is None or (folder == CORPUS and _has_violation(plan_json)):
+            capsule = capsules.read(path.parent)
+            if capsule.fingerprint is None or (folder == CORPUS and _has_violation(capsule.plan_json)):
                 continue  # a run that broke nothing, or has to break something, is kept for other ends
-            assertion, kind = stated["fingerprint"]
-            failure = Fingerprint(str(assertion), str(kind))
-            found.append(PastFailure(path.parent.name, failure, plan_json))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorpusInvalid(f"{path.parent} is no capsule: {type(error).__name__}: {error}") from None
+            found.append(PastFailure(path.parent.name, capsule.fingerprint, capsule.plan_json))
+        except (capsules.CapsuleInvalid, ValueError, KeyError, TypeError) as error:
+            raise CorpusInvalid(f"{path.parent} is no capsule: {error}") from None
     return found
 
 

@@ -34,6 +34,9 @@ class Split(NamedTuple):
     ours: dict[str, Any] | None
     theirs: dict[str, Any] | None
 
+    def to_json(self) -> dict[str, Any]:
+        return {"id": f"e{self.number}", "fields": self.fields, "a": self.ours, "b": self.theirs}
+
     @property
     def is_one_event(self) -> bool:
         """Whether both are of one kind: then it is worth a look which of their fields differ."""

@@ -20,10 +20,13 @@ def simulate_into(
     fingerprints: Mapping[str, str],
     progress: Progress | None = None,
     onlookers: Sequence[Onlooker] = (),
+    journal: JournalWriter | None = None,
 ) -> tuple[Work, Seal]:
-    """Write the plan and the documents in force, simulate, and seal. Raises PreflightFailed."""
+    """Write the plan and the documents in force, simulate, and seal. `journal`: by default the run's own file. Raises
+    PreflightFailed."""
     writer.write_plan(plan)
     for path, content in operations.documents.items():
         writer.write(path, content)
-    work = simulate(plan, JournalWriter(writer.journal), writer.books, progress, operations, onlookers=onlookers)
+    journal = JournalWriter(writer.journal) if journal is None else journal
+    work = simulate(plan, journal, writer.books, progress, operations, onlookers=onlookers)
     return work, writer.seal(fingerprints)

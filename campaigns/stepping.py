@@ -48,20 +48,18 @@ class _Both:
 
 
 def _run(scenario: str, seed: int, place: Path, out: IO[bytes]) -> None:
+    from campaigns.simulating import simulate_into
     from evidence import manifest
     from evidence.journal import JournalWriter
     from evidence.layout import PLAN
     from evidence.writer import RunWriter
     from scenarios import load, make_plan
     from simulator.operations import ROOT, operations_of
-    from simulator.run import simulate
 
     plan = make_plan(load(scenario), seed)
     (place / PLAN).write_bytes(plan.canonical())
-    operations = operations_of(plan)
     with RunWriter(place, NAME) as writer:
-        writer.write_plan(plan)
         journal = JournalWriter(_Both(writer.journal, out))  # type: ignore[arg-type]
-        simulate(plan, journal, writer.books, operations=operations)
-        writer.seal({"code": manifest.code_sha256([ROOT / "contest_platform"])})
+        code = {"code": manifest.code_sha256([ROOT / "contest_platform"])}
+        simulate_into(writer, plan, operations_of(plan), code, journal=journal)
         writer.publish()
