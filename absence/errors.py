@@ -159,10 +159,7 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         ExitCode.DATA_INVALID,
         [f"defect {e}", "Write its edit anew, for the text as it is now: see docs/defects.md."],
     ),
-    "campaigns.mutants.TrialFailed": lambda e: (
-        ExitCode.DATA_INVALID,
-        [*str(e).splitlines(), "A defect that keeps the platform from running at all could not have been deployed."],
-    ),
+    "campaigns.trial.TrialFailed": lambda e: (ExitCode.DATA_INVALID, ["There is no trial.", *str(e).splitlines()]),
     "campaigns.sweep_book.OtherSweep": lambda e: (ExitCode.USAGE, [str(e)]),
     "campaigns.sweep_book.BookBroken": lambda e: (ExitCode.STATE_CORRUPT, [str(e)]),
     "campaigns.corpus.CorpusInvalid": lambda e: (ExitCode.DATA_INVALID, [f"--corpus: {e}"]),

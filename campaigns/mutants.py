@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from campaigns.trial import Trial
+from campaigns.trial import Trial, TrialFailed
 from defects.model import Defect
 from defects.planting import ROOT, planted
 from defects.scenes import scene, write_scene
@@ -79,10 +79,6 @@ class Score:
     def never(self) -> tuple[str, ...]:
         """The assertions that killed nothing."""
         return tuple(assertion for assertion, kills in self.kills.items() if not kills)
-
-
-class TrialFailed(Exception):
-    """The planted tree did not run at all: such a defect is none that could have been deployed."""
 
 
 class Nursery:

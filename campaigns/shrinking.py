@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from campaigns import passes
 from campaigns.minimal import minimal
-from campaigns.trial import Fingerprint, Trial
-from campaigns.tries import TrialFailed, Tries
+from campaigns.trial import Fingerprint, Trial, TrialFailed
+from campaigns.tries import Tries
 from evidence.plan import Plan
 from reports.words import plural
 

@@ -14,7 +14,6 @@ from typing import Any
 from evidence.plan import Plan
 from fault_injectors import registry
 from scenarios import Scenario, ScenarioInvalid, load, make_plan, of_values
-from scenarios.model import FaultModel
 
 try:
     from hypothesis import reject
@@ -91,28 +90,10 @@ def facing(scenario: Scenario, faults: Sequence[str]) -> Scenario:
 
 def planned(scenario: Scenario, seed: int) -> Plan:
     """The plan, without those faults for which it has nothing. An example that has no plan even so is given up."""
-    plan = _plan(scenario, seed)
-    if plan is not None:
-        return plan
-    faults = [fault.model_copy(update={"disabled": True}) for fault in scenario.model.faults]
-    plan = _plan(_having(scenario, faults), seed)
-    for index, fault in enumerate(scenario.model.faults):
-        tried = [*faults[:index], fault, *faults[index + 1 :]]
-        found = _plan(_having(scenario, tried), seed)
-        if found is not None:
-            faults, plan = tried, found
-    return plan or reject()
-
-
-def _plan(scenario: Scenario, seed: int) -> Plan | None:
     try:
-        return make_plan(scenario, seed)
+        return make_plan(scenario, seed, dropped=[])
     except ScenarioInvalid:
-        return None
-
-
-def _having(scenario: Scenario, faults: Sequence[FaultModel]) -> Scenario:
-    return scenario.model_copy(update={"model": scenario.model.model_copy(update={"faults": list(faults)})})
+        reject()
 
 
 # --- what is drawn ----------------------------------------------------------------------------------------------------

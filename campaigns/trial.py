@@ -80,6 +80,10 @@ class Trial:
         )
 
 
+class TrialFailed(Exception):
+    """There is no trial: the message says what came instead."""
+
+
 def fingerprints(verdict: Verdict) -> tuple[Fingerprint, ...]:
     """Those of every broken promise, each once, sorted."""
     found = {Fingerprint(result.id, kind_of(broken.subject)) for result in verdict.results for broken in result.broken}

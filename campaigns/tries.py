@@ -16,16 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from campaigns.trial import Trial
+from campaigns.trial import Trial, TrialFailed
 from defects import defect
 from defects.planting import ROOT, planted
 from evidence.plan import Plan
 
 _START = "import sys; sys.path[:0] = sys.argv[1:2]; from campaigns.trial_server import main; main()"
-
-
-class TrialFailed(Exception):
-    """There is no trial of this plan: the message says what came instead."""
 
 
 class Tries(Protocol):

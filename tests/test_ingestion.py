@@ -22,6 +22,7 @@ from tests.support.data import data_dir
 from tests.support.fake_world import MONDAY
 from tests.support.ingestion_world import (
     DAY,
+    END,
     HOUR,
     MINUTE,
     TEE,
@@ -31,7 +32,6 @@ from tests.support.ingestion_world import (
     tournament,
 )
 
-END = TEE + 4 * HOUR
 HOLES = [(golfer, 1, hole, strokes) for golfer in ("g1", "g2") for hole, strokes in ((1, 4), (2, 3), (3, 5))]
 PLAYED = [publication(TEE + (1 + 10 * n) * MINUTE, [cell]) for n, cell in enumerate(HOLES)]
 """Six holes of round 1, one every ten minutes from a minute after the start."""

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from campaigns import capsules, passes
 from campaigns.minimal import minimal
 from campaigns.shrinking import Budget, NotTheSame, Shrunk, Suspects, shrink
-from campaigns.trial import Fingerprint, Trial, kind_of
-from campaigns.tries import TrialFailed, tries
+from campaigns.trial import Fingerprint, Trial, TrialFailed, kind_of
+from campaigns.tries import tries
 from defects import defect
 from defects.planting import planted
 from evidence.plan import Plan

@@ -30,6 +30,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 TEE = MONDAY + 2 * DAY + 12 * HOUR
 """When the small tournament starts: Wednesday noon."""
+END = TEE + 4 * HOUR
 CONFIG = Config(webhook_secrets=("s",), token_key="k", hosts={})
 
 Cells = Sequence[tuple[str, int, int, int]]

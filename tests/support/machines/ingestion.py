@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from seams.faults import Call, Effect, Falsify, LoseAnswer, LoseRequest, Refuse
 from tests.support.ingestion_world import (
     DAY,
+    END,
     HOUR,
     MINUTE,
     TEE,
@@ -24,7 +25,6 @@ from tests.support.ingestion_world import (
     tournament,
 )
 
-END = TEE + 4 * HOUR
 PUBLISHED = {
     TEE + (1 + 10 * n) * MINUTE: (golfer, round, hole, strokes)
     for n, (golfer, round, (hole, strokes)) in enumerate(
