@@ -5,22 +5,15 @@ Invariant: a defect counts as killed only where the same scene without it passes
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from os import killpg
 from pathlib import Path
-from queue import SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
+from campaigns.forks import Crew, Forks, TaskFailed
 from campaigns.trial import Trial, TrialFailed
 from defects.model import Defect
 from defects.planting import ROOT, planted
@@ -28,7 +21,6 @@ from defects.scenes import scene, write_scene
 
 SEEDS = 20
 """A defect that no seed below this one (from 1) shows is not caught."""
-_START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from campaigns.planted_trials import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +73,11 @@ class Score:
         return tuple(assertion for assertion, kills in self.kills.items() if not kills)
 
 
-class Nursery:
+class Nursery(Forks):
     """A process in which trials are made, one at a time. A context manager: left, nothing of it runs on."""
 
     def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._server.stdin is not None
-        with suppress(BrokenPipeError):
-            self._server.stdin.close()
-        with suppress(ProcessLookupError):
-            killpg(self._server.pid, signal.SIGINT)
-        self._server.wait()
+        super().__init__("planted_trials")
 
     def detect(self, defect: Defect, seeds: int = SEEDS) -> Detection:
         """Plant `defect` and run its scene from seed 1 on, until what it breaks is broken.
@@ -122,21 +100,22 @@ class Nursery:
     ) -> list[Trial]:
         """What the code of `tree` makes of a scenario, seed by seed, up to the first that breaks all of `until`. Raises
         TrialFailed."""
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        request = {"tree": str(tree), "scenario": str(scenario), "seeds": list(seeds), "until": until}
-        with suppress(BrokenPipeError):
-            print(json.dumps(request), file=self._server.stdin, flush=True)
-        told: list[Trial] = []
-        for line in self._server.stdout:
-            answer = json.loads(line)
-            if "end" not in answer:
-                told.append(Trial.from_json(answer))
-            elif answer["end"] is None:
-                return told
-            else:
-                raise TrialFailed(f"{what}: {answer['end'].strip().splitlines()[-1]}\n{answer['end']}")
-        raise TrialFailed(f"{what}: the process of the trials has ended")
+        return [Trial.from_json(told) for told in self._asked(what, tree, scenario, seeds, until=until)]
+
+    def kept(self, what: str, tree: Path, scenario: Path, seeds: Sequence[int], root: Path) -> list[Path]:
+        """The runs themselves, in directories under `root`. Raises TrialFailed."""
+        return [Path(told) for told in self._asked(what, tree, scenario, seeds, kept=root)]
+
+    def _asked(
+        self, what: str, tree: Path, scenario: Path, seeds: Sequence[int], *, until: Sequence[str] | None = None,
+        kept: Path | None = None,
+    ) -> list[Any]:  # fmt: skip
+        task = {"tree": str(tree), "scenario": str(scenario), "seeds": list(seeds), "until": until}
+        try:
+            return list(self.ask({**task, "kept": None if kept is None else str(kept)}))
+        except TaskFailed as failed:
+            whole = str(failed).strip()
+            raise TrialFailed(f"{what}: {whole.splitlines()[-1]}\n{whole}") from None
 
 
 def detect(defect: Defect, seeds: int = SEEDS) -> Detection:
@@ -153,37 +132,14 @@ def detect_all(
 ) -> list[Detection]:
     """What becomes of each, in their order, and of the scenes of those that are caught without them. `done` is told
     how many are through of how many. Raises StaleEdit, TrialFailed."""
-    with ThreadPoolExecutor(workers) as pool, ExitStack() as stack:
-        free = SimpleQueue[Nursery]()
-        for _ in range(workers):
-            free.put(stack.enter_context(Nursery()))
-
-        def borrowed(call: Callable[[Nursery], Any]) -> Any:
-            nursery = free.get()
-            try:
-                return call(nursery)
-            finally:
-                free.put(nursery)
-
-        def made(calls: Sequence[Callable[[Nursery], Any]], before: int, of: int) -> list[Any]:
-            futures = [pool.submit(borrowed, call) for call in calls]
-            for count, future in enumerate(as_completed(futures), 1):
-                future.result()
-                done(before + count, of)
-            return [future.result() for future in futures]
-
-        every = len(defects) + len({scene(defect) for defect in defects})
-        try:
-            found = made([partial(Nursery.detect, defect=one, seeds=seeds) for one in defects], 0, every)
-            by_tried = sorted((one for one in found if one.seed is not None), key=lambda one: one.tried)
-            caught: dict[str, Detection] = {scene(one.defect): one for one in by_tried}  # the one that took longest
-            calls = [
-                partial(Nursery.statuses, defect=one.defect, seeds=range(1, one.tried + 1)) for one in caught.values()
-            ]
-            statuses = dict(zip(caught, made(calls, len(defects), every), strict=True))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    every = len(defects) + len({scene(defect) for defect in defects})
+    with Crew(Nursery, workers) as crew:
+        calls = [partial(Nursery.detect, defect=one, seeds=seeds) for one in defects]
+        found = crew.all(calls, lambda count: done(count, every))
+        by_tried = sorted((one for one in found if one.seed is not None), key=lambda one: one.tried)
+        caught: dict[str, Detection] = {scene(one.defect): one for one in by_tried}  # the one that took longest
+        again = [partial(Nursery.statuses, defect=one.defect, seeds=range(1, one.tried + 1)) for one in caught.values()]
+        statuses = dict(zip(caught, crew.all(again, lambda count: done(len(defects) + count, every)), strict=True))
     return [with_scene(one, statuses[scene(one.defect)]) if one.seed is not None else one for one in found]
 
 
