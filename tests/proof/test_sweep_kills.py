@@ -19,7 +19,7 @@ from tests.support.killing import RECOVER
 from tests.support.sweeps import FAILING, records, without_times, written
 
 KILLS = int(os.environ.get("PROOF_SWEEP_KILLS", "20"))
-SEEDS = 24
+SEEDS = 60
 _POLL_S = 0.002
 
 
@@ -28,7 +28,6 @@ def test_a_sweep_killed_again_and_again_comes_to_what_it_would_have_come_to(tmp_
     out, random = tmp_path / "out", Random(20)
     command = ("sweep", scenario, "--seeds", f"0:{SEEDS}", "--again-every", "8", "--workers", "2")
     journal = out / JOURNAL
-    killed = 0
     before: set[tuple[str, str]] = set()
     for _ in range(KILLS):
         # A kill while nothing has come in yet (canary, start of the workers) counts too: one in four.
@@ -41,7 +40,7 @@ def test_a_sweep_killed_again_and_again_comes_to_what_it_would_have_come_to(tmp_
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.communicate(timeout=300)
-        killed += process.returncode == -signal.SIGKILL
+        assert process.returncode == -signal.SIGKILL, "the sweep was through before the last kill: it needs more seeds"
         if not journal.exists():
             continue
         whole = journal.read_bytes().rpartition(b"\n")[0]
@@ -49,7 +48,6 @@ def test_a_sweep_killed_again_and_again_comes_to_what_it_would_have_come_to(tmp_
         assert before <= set(came), "what was in is in"
         assert max(Counter(came).values(), default=1) == 1
         before = set(came)
-    assert killed >= KILLS // 2, f"{killed} of {KILLS}: the others came too late"
     told = absence(*command, "--out", out, *RECOVER, "--json")
     assert told.exit_code == 10
     assert told.json["done"] == SEEDS
