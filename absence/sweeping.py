@@ -108,7 +108,8 @@ def carry_out(prepared: Prepared, options: Options, progress: Callable[[Pace], N
     for group in told["failures"][:KEPT_MAX]:
         _keep(prepared, group)
     told |= {"rate": pace.to_json(), "report": str(prepared.root / PAGE)}
-    _prune(prepared.root / FAILURES, {group["run"] for group in told["failures"] if "run" in group})
+    ours = {_name(":".join(line["first"]), seed) for seed, line in book.lines.items() if line["status"] == "FAIL"}
+    _prune(prepared.root / FAILURES, ours - {group["run"] for group in told["failures"] if "run" in group})
     atomic.write(prepared.root / PAGE, render(told))
     atomic.write_json(prepared.root / RESULT, told)
     return told
@@ -130,16 +131,21 @@ def _keep(prepared: Prepared, group: dict[str, Any]) -> None:
     if not simplest["digest"]:
         return  # it never began: the command shows it
     plan = plan_of(prepared.work.scenario, seed, prepared.work.swarm).plan
-    name = f"{group['fingerprint'].replace(':', '-').replace('/', '-')}-s{seed}"
+    name = _name(group["fingerprint"], seed)
     outcome = execute(plan, prepared.root / FAILURES, name)
     group["run"] = name
     group["replay"] = replay_command(outcome.published.path)
     group["unlike"] = outcome.story.digest != simplest["digest"]
 
 
-def _prune(root: Path, kept: set[str]) -> None:
+def _name(fingerprint: str, seed: int) -> str:
+    """Of the run that is kept of a failure."""
+    return f"{fingerprint.replace(':', '-').replace('/', '-')}-s{seed}"
+
+
+def _prune(root: Path, names: set[str]) -> None:
     """Runs that were the simplest of their group until a simpler one came."""
     if root.is_dir():
         for run in store.scan(root)[0]:
-            if run.name not in kept:
+            if run.name in names:
                 store.prune(run)

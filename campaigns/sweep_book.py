@@ -21,6 +21,9 @@ import orjson
 from campaigns.seeds import Line
 from evidence import atomic
 from evidence.canonical import canonical
+from evidence.freezing import THAWS
+from evidence.layout import INCIDENTS
+from evidence.lock import BREAKS
 
 SHEET, JOURNAL = "sheet.json", "seeds.jsonl"
 VERSION = 1
@@ -48,7 +51,7 @@ class Sheet:
 
 
 class OtherSweep(Exception):
-    """The directory holds another sweep. The message says what differs and what to do."""
+    """The directory holds another sweep, or what is none. The message says what is there and what to do."""
 
 
 class BookBroken(Exception):
@@ -133,11 +136,16 @@ class SweepBook:
 
 
 def _settle(root: Path, sheet: Sheet) -> None:
-    """Put the sheet down, or find that it stands there. Raises OtherSweep, BookBroken."""
+    """Put the sheet down, or find that it stands there. Raises OtherSweep, BookBroken, OSError."""
     path = root / SHEET
     if not path.exists():
         if (root / JOURNAL).exists():
             raise BookBroken(f"{root} holds {JOURNAL} and no {SHEET}: give another directory (--out DIRECTORY).")
+        foreign = sorted(each.name for each in root.iterdir() if not _is_of_any_root(each.name))
+        if foreign:
+            raise OtherSweep(
+                f"{root} holds {foreign[0]} and is no sweep: give this one a directory of its own (--out DIRECTORY)."
+            )
         atomic.write_json(path, asdict(sheet))
         return
     try:
@@ -155,3 +163,8 @@ def _settle(root: Path, sheet: Sheet) -> None:
             f"{root} holds another sweep: {'; '.join(differences)}. Give this one a directory of its own "
             "(--out DIRECTORY), or give the command that the other was begun with."
         )
+
+
+def _is_of_any_root(name: str) -> bool:
+    """Whether it is of the lock, of a freeze or of an incident, which come before the first sheet."""
+    return name.startswith(".") or name in (INCIDENTS, BREAKS, THAWS)

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 from collections import Counter
@@ -310,6 +311,39 @@ def test_a_sweep_that_is_done_is_told_again_and_another_one_there_is_refused(fai
         assert "holds another sweep" in refused.stderr
         assert "--out DIRECTORY" in refused.stderr
     assert (out / JOURNAL).read_bytes() == before
+
+
+@pytest.fixture
+def failed(failing: tuple[Told, Path, Path], tmp_path: Path) -> tuple[tuple[str | Path, ...], Path, str]:
+    """A copy of it: the command that it was begun with, its directory under `failures`, the run that is kept there."""
+    told, scenario, out = failing
+    copy = Path(shutil.copytree(out, tmp_path / "copy"))
+    command = ("sweep", scenario, "--seeds", "2:6", "--again-every", "3", "--workers", "1", "--out", copy)
+    return command, copy / "failures", told.json["failures"][0]["run"]
+
+
+def test_a_sweep_takes_away_the_runs_that_it_kept_and_no_others(
+    failed: tuple[tuple[str | Path, ...], Path, str],
+) -> None:
+    command, failures, kept = failed
+    group, _, simplest = kept.rpartition("-s")
+    told = map(json.loads, (failures.parent / JOURNAL).read_bytes().splitlines())
+    [other] = [one["key"] for one in told if one["line"].get("status") == "FAIL" and one["key"] != simplest]
+    for name in ("mine", f"{group}-s{other}"):
+        shutil.copytree(failures / kept, failures / name)
+    assert absence(*command).exit_code == 10
+    assert sorted(path.name for path in failures.iterdir()) == sorted([kept, "mine"])
+
+
+@pytest.mark.parametrize("held", ["failures/mine/plan.json", "manifest.json", "mine.txt"])
+def test_a_directory_that_holds_anything_but_a_sweep_is_refused_and_left_as_it_is(tmp_path: Path, held: str) -> None:
+    (tmp_path / "out" / held).parent.mkdir(parents=True)
+    (tmp_path / "out" / held).write_text("mine")
+    told = absence("sweep", written(tmp_path, TINY), "--seeds", "0:1", "--out", tmp_path / "out")
+    assert told.exit_code == 2
+    assert f"holds {held.partition('/')[0]} and is no sweep" in told.stderr
+    assert "--out DIRECTORY" in told.stderr
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [tmp_path / "out" / held]
 
 
 def test_the_page_of_a_sweep_loads_nothing_and_says_what_the_table_says(failing: tuple[Told, Path, Path]) -> None:
