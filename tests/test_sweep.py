@@ -166,6 +166,22 @@ def test_a_seed_that_comes_to_two_ends_fails_the_sweep(tmp_path: Path) -> None:
     assert told["counts"]["FAIL"] == 0
 
 
+def test_second_runs_that_are_missing_or_lost_leave_the_sweep_open_and_are_not_called_compared(tmp_path: Path) -> None:
+    class NotTwice(AtOnce):
+        def run(self, take: Any) -> Iterator[Any]:
+            """Two workers die over the second run of seed 5, and it ends before that of seed 15."""
+            for done in super().run(take):
+                if (done.task.kind, done.task.key) == ("again", "15"):
+                    return
+                yield done._replace(line=None) if (done.task.kind, done.task.key) == ("again", "5") else done
+
+    told = swept(tmp_path, NotTwice())
+    assert told["counts"]["PASS"] == 20
+    assert told["verdict"] == "INCONCLUSIVE"
+    assert told["why"] == ["1 of 4 second runs were not made", "over 1 second runs two workers died"]
+    assert told["twice"] == {"compared": 2, "differ": []}
+
+
 def test_a_past_failure_is_replayed_first_and_fails_the_sweep_if_it_is_back(tmp_path: Path) -> None:
     past = (PastFailure("gone", FOUNDER, b"{}"), PastFailure("back", FOUNDER, b"{}"))
     executor = AtOnce({"back": line(status="FAIL", first=list(FOUNDER), fingerprints=[list(FOUNDER)])})
