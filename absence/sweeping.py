@@ -20,7 +20,7 @@ from absence.pipeline import execute, replay_command
 from campaigns import canary, corpus, sweep, sweep_table
 from campaigns.corpus import PastFailure
 from campaigns.executors import Executor, Processes
-from campaigns.seeds import Work
+from campaigns.seeds import Work, inputs_of
 from campaigns.swarm import plan_of
 from campaigns.sweep import Limits, Pace
 from campaigns.sweep_book import Sheet, SweepBook
@@ -64,11 +64,11 @@ class Prepared:
 
 def prepare(scenario: str, seeds: range, options: Options, root: Path | None) -> Prepared:
     """Read what there is to read, plan the first seed, and find the place. Raises ScenarioInvalid, CorpusInvalid,
-    UnknownDefect."""
+    UnknownDefect, RunbooksInvalid, RulesInvalid."""
     from defects import defect
 
     loaded = load(scenario)
-    plan_of(loaded, seeds.start, options.swarm)
+    inputs = inputs_of(loaded, seeds.start, options.swarm)
     past = corpus.read(options.corpus or corpus.CORPUS)
     code = manifest.code_sha256([ROOT / room for room in _ROOMS])
     sheet = Sheet(
@@ -81,10 +81,11 @@ def prepare(scenario: str, seeds: range, options: Options, root: Path | None) ->
         canary=defect(options.canary or canary.CANARY).id,
         corpus=_hashed(past),
         code=code,
+        **inputs._asdict(),
     )
     if root is None:
         root = SWEEPS / f"{sheet.scenario}-{sheet.first}-{sheet.last}-{sheet.sha256()[:10]}"
-    return Prepared(scenario, root, sheet, Work(loaded, options.swarm, code, _ROOMS), past)
+    return Prepared(scenario, root, sheet, Work(loaded, options.swarm, code, _ROOMS, seeds.start, inputs), past)
 
 
 def _hashed(past: Sequence[PastFailure]) -> str:

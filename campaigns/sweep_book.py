@@ -33,7 +33,8 @@ _FLUSH_LINES, _FLUSH_S = 64, 1.0
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """What sweep it is: another value anywhere is another sweep. Seeds are `first` to `last`, `last` not included;
-    every `again_every`-th runs twice. `corpus` is the hash of the past failures that are replayed first."""
+    every `again_every`-th runs twice. `corpus` is the hash of the past failures that are replayed first,
+    `first_plan` and `operations` are those of campaigns.seeds.Inputs."""
 
     scenario: str
     scenario_sha256: str
@@ -44,6 +45,8 @@ class Sheet:
     canary: str
     corpus: str
     code: str
+    first_plan: str
+    operations: str
     version: int = VERSION
 
     def sha256(self) -> str:

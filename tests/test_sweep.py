@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,21 +23,23 @@ from typing import Any
 import pytest
 
 from absence.fingerprint import PACKAGES
+from absence.sweeping import Options, prepare
 from campaigns import sweep, sweep_table
 from campaigns.corpus import PastFailure
 from campaigns.executors import Executor, Processes, WorkersDie
-from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion_ids, from_bits, perform
+from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion_ids, from_bits, inputs_of, perform
 from campaigns.sweep import LOST, Limits
 from campaigns.sweep_book import JOURNAL, BookBroken, OtherSweep, SweepBook
 from campaigns.trial import Fingerprint
 from evidence import manifest
 from evidence.verify import verify
 from scenarios import load
-from simulator.operations import ROOT
+from simulator.operations import ROOT, shipped
+from tests.support.capsules import CAPSULES
 from tests.support.command import Told, absence, start
 from tests.support.killed_commands import dying, in_child
 from tests.support.locks import lock as leave_lock
-from tests.support.sweeps import FAILING, TINY, AtOnce, line, records, sheet, without_times, written
+from tests.support.sweeps import FAILING, RECORDED, TINY, AtOnce, line, records, sheet, without_times, written
 
 FOUNDER = Fingerprint("absence.identity", "identity.events")
 EVERY = [("seed", str(seed)) for seed in range(20)] + [("again", str(seed)) for seed in (0, 5, 10, 15)]
@@ -214,8 +217,8 @@ def test_the_assertions_that_a_line_names_come_back_from_its_bits() -> None:
 
 
 def work(scenario: Path, code: str | None = None) -> Work:
-    found = manifest.code_sha256([ROOT / room for room in PACKAGES])
-    return Work(load(scenario), True, code or found, PACKAGES)
+    found, loaded = manifest.code_sha256([ROOT / room for room in PACKAGES]), load(scenario)
+    return Work(loaded, True, code or found, PACKAGES, 0, inputs_of(loaded, 0, True))
 
 
 def test_a_worker_that_dies_takes_one_seed_and_is_replaced(tmp_path: Path) -> None:
@@ -248,6 +251,15 @@ def test_workers_of_other_code_find_out_nothing(tmp_path: Path) -> None:
     todo = [Task("seed", "1")]
     other = work(written(tmp_path, TINY), code="0" * 64)
     said = r"a worker runs the code [0-9a-f]{12}…, the sweep 000000000000…"
+    with closing(Processes(other, 1)) as processes, pytest.raises(CodeDiffers, match=said):
+        list(processes.run(lambda _: todo.pop() if todo else None))
+
+
+def test_a_worker_that_finds_another_recording_finds_out_nothing(tmp_path: Path) -> None:
+    todo = [Task("seed", "1")]
+    recorded = work(written(tmp_path, RECORDED.replace("FEED", str(CAPSULES / "feed.csv"))))
+    other = replace(recorded, inputs=recorded.inputs._replace(first_plan="0" * 64))
+    said = r"a worker makes of the first seed the plan [0-9a-f]{12}…, the sweep 000000000000…"
     with closing(Processes(other, 1)) as processes, pytest.raises(CodeDiffers, match=said):
         list(processes.run(lambda _: todo.pop() if todo else None))
 
@@ -349,6 +361,27 @@ def test_a_sweep_takes_away_the_runs_that_it_kept_and_no_others(
         shutil.copytree(failures / kept, failures / name)
     assert absence(*command).exit_code == 10
     assert sorted(path.name for path in failures.iterdir()) == sorted([kept, "mine"])
+
+
+@pytest.mark.parametrize("edited", ["runbooks/alerting_down.md", "alerts/contests.yml", "feed.csv"])
+def test_with_other_runbooks_rules_or_recordings_it_is_another_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    for name in ("runbooks", "alerts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copyfile(CAPSULES / "feed.csv", tmp_path / "feed.csv")
+    monkeypatch.setattr("simulator.operations.ROOT", tmp_path)
+    monkeypatch.setattr("simulator.operations.shipped", shipped.__wrapped__)
+    scenario, out = written(tmp_path, RECORDED.replace("FEED", "feed.csv") + "operations: true\n"), tmp_path / "out"
+    begun = prepare(str(scenario), range(1), Options(True, 50, None, None, None, None, None, None), out)
+    out.mkdir()
+    with SweepBook(out, begun.sheet), SweepBook(out, begun.sheet):
+        pass
+    path = tmp_path / edited
+    path.write_text(path.read_text().replace(",4,4,new", ",5,4,new", 1) + "\n" * (edited != "feed.csv"))
+    told = absence("sweep", scenario, "--seeds", "0:1", "--out", out)
+    assert told.exit_code == 2
+    assert f"{out} holds another sweep: {'first_plan' if edited == 'feed.csv' else 'operations'} " in told.stderr
 
 
 @pytest.mark.parametrize("held", ["failures/mine/plan.json", "manifest.json", "mine.txt"])
