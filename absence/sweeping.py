@@ -25,6 +25,9 @@ from campaigns.swarm import plan_of
 from campaigns.sweep import Limits, Pace
 from campaigns.sweep_book import Sheet, SweepBook
 from evidence import atomic, manifest, store
+from evidence.layout import MANIFEST
+from evidence.manifest import Manifest
+from evidence.verify import verify
 from reports.sweep import render
 from scenarios import load
 from simulator.operations import ROOT
@@ -125,7 +128,8 @@ def _executor(work: Work, options: Options) -> Executor:
 
 
 def _keep(prepared: Prepared, group: dict[str, Any]) -> None:
-    """Run the simplest seed of a group once more, as a run directory. What differs then is told as `unlike`."""
+    """Run the simplest seed of a group once more, as a run directory, unless a whole one stands there. What differs is
+    told as `unlike`."""
     simplest = group["simplest"]
     seed, flags = simplest["seed"], " --swarm" if prepared.work.swarm else ""
     group["command"] = f"absence run {shlex.quote(prepared.scenario)} --seed {seed}{flags}"
@@ -133,10 +137,12 @@ def _keep(prepared: Prepared, group: dict[str, Any]) -> None:
         return  # it never began: the command shows it
     plan = plan_of(prepared.work.scenario, seed, prepared.work.swarm).plan
     name = _name(group["fingerprint"], seed)
-    outcome = execute(plan, prepared.root / FAILURES, name)
+    path = prepared.root / FAILURES / name
+    if not path.exists() or verify(path):  # over what is damaged nothing is published: that is said, with the remedy
+        execute(plan, path.parent, name)
     group["run"] = name
-    group["replay"] = replay_command(outcome.published.path)
-    group["unlike"] = outcome.story.digest != simplest["digest"]
+    group["replay"] = replay_command(path)
+    group["unlike"] = Manifest.read(path / MANIFEST).digest != simplest["digest"]
 
 
 def _name(fingerprint: str, seed: int) -> str:

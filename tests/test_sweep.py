@@ -363,6 +363,20 @@ def test_a_sweep_takes_away_the_runs_that_it_kept_and_no_others(
     assert sorted(path.name for path in failures.iterdir()) == sorted([kept, "mine"])
 
 
+def test_a_kept_run_that_came_to_another_digest_is_told_again_as_unlike(
+    failing: tuple[Told, Path, Path], failed: tuple[tuple[str | Path, ...], Path, str]
+) -> None:
+    (_, scenario, _), (command, failures, kept) = failing, failed
+    shutil.rmtree(failures / kept)
+    absence("run", scenario, "--seed", "4", "--out", failures, "--name", kept)
+    digest = json.loads((failures / kept / "manifest.json").read_bytes())["digest"]
+    told = absence(*command, "--json")
+    assert told.exit_code == 10
+    [group] = told.json["failures"]
+    assert (group["run"], group["unlike"]) == (kept, True)
+    assert json.loads((failures / kept / "manifest.json").read_bytes())["digest"] == digest
+
+
 @pytest.mark.parametrize("edited", ["runbooks/alerting_down.md", "alerts/contests.yml", "feed.csv"])
 def test_with_other_runbooks_rules_or_recordings_it_is_another_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
