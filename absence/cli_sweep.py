@@ -50,7 +50,7 @@ def _range(_: click.Context, __: click.Parameter, value: str) -> range:
               help="Run every K-th seed twice, in two processes, and compare.")  # fmt: skip
 @click.option("--canary", metavar="DEFECT", help="The planted defect that has to be caught on this scenario.")
 @click.option("--corpus", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Past failures (capsules) to replay first; by default those of this project.")  # fmt: skip
+              help="Past failures to replay first: capsules below it; by default those of this project.")  # fmt: skip
 @lock_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def sweep(

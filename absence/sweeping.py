@@ -18,7 +18,8 @@ from absence.covering import processors
 from absence.fingerprint import PACKAGES
 from absence.pipeline import execute, replay_command
 from campaigns import canary, corpus, sweep, sweep_table
-from campaigns.corpus import PastFailure
+from campaigns.capsules import CAPSULE
+from campaigns.corpus import CorpusInvalid, PastFailure
 from campaigns.executors import Executor, Processes
 from campaigns.seeds import Work, inputs_of
 from campaigns.swarm import plan_of
@@ -73,6 +74,10 @@ def prepare(scenario: str, seeds: range, options: Options, root: Path | None) ->
     loaded = load(scenario)
     inputs = inputs_of(loaded, seeds.start, options.swarm)
     past = corpus.read(options.corpus or corpus.CORPUS)
+    if options.corpus is not None and not past:
+        raise CorpusInvalid(
+            f"{options.corpus} has nothing to replay: no directory below it holds the capsule ({CAPSULE}) of a failure."
+        )
     code = manifest.code_sha256([ROOT / room for room in _ROOMS])
     sheet = Sheet(
         scenario=loaded.model.name,

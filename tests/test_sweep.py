@@ -24,15 +24,17 @@ import pytest
 
 from absence.fingerprint import PACKAGES
 from absence.sweeping import Options, prepare
-from campaigns import sweep, sweep_table
+from campaigns import corpus, sweep, sweep_table
 from campaigns.corpus import PastFailure
 from campaigns.executors import Executor, Processes, WorkersDie
 from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion_ids, from_bits, inputs_of, perform
-from campaigns.sweep import LOST, Limits
-from campaigns.sweep_book import JOURNAL, BookBroken, OtherSweep, SweepBook
+from campaigns.sweep import LOST, Limits, Pace
+from campaigns.sweep_book import JOURNAL, SHEET, BookBroken, OtherSweep, SweepBook
 from campaigns.trial import Fingerprint
 from evidence import manifest
 from evidence.verify import verify
+from reports.sweep import render
+from reports.sweep_console import summary
 from scenarios import load
 from simulator.operations import ROOT, shipped
 from tests.support.capsules import CAPSULES
@@ -438,7 +440,7 @@ def test_a_past_failure_of_the_corpus_that_is_back_fails_the_sweep(
 ) -> None:
     told, _, out = failing
     [group] = told.json["failures"]
-    capsule = tmp_path / "corpus" / "founder"
+    capsule = tmp_path / "corpus" / "founder" / "capsule"
     capsule.mkdir(parents=True)
     (capsule / "plan.json").write_bytes((out / "failures" / group["run"] / "plan.json").read_bytes())
     (capsule / "capsule.json").write_text(
@@ -449,11 +451,42 @@ def test_a_past_failure_of_the_corpus_that_is_back_fails_the_sweep(
         "--out", tmp_path / "out", "--json",
     )  # fmt: skip
     assert found.exit_code == 10
-    assert found.json["why"] == ["the past failure founder is back"]
+    assert found.json["why"] == ["the past failure founder/capsule is back"]
     (capsule / "capsule.json").write_text("{}")
     refused = absence("sweep", written(tmp_path, TINY), "--corpus", tmp_path / "corpus", "--out", tmp_path / "other")
     assert refused.exit_code == 20
     assert f"{capsule} is no capsule" in refused.stderr
+
+
+def test_a_corpus_without_a_past_failure_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    told = absence(
+        "sweep", written(tmp_path, TINY), "--seeds", "0:1", "--corpus", tmp_path / "corpus", "--out", tmp_path / "out"
+    )
+    assert told.exit_code == 20
+    assert f"--corpus: {tmp_path / 'corpus'} has nothing to replay" in told.stderr
+    assert not (tmp_path / "out" / SHEET).exists()
+
+
+def test_this_projects_corpus_is_the_same_however_its_path_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "docs")
+    by_default = corpus.read(corpus.CORPUS)
+    assert by_default
+    assert corpus.read(Path("../tests/capsules/failures")) == by_default
+    above = corpus.read(Path("../tests/capsules"))
+    assert [one.name for one in above] == [f"failures/{one.name}" for one in by_default]
+
+
+def test_only_past_failures_that_were_replayed_are_told_as_replayed(tmp_path: Path) -> None:
+    past = tuple(PastFailure(name, FOUNDER, b"{}") for name in ("one", "two", "three"))
+
+    class One(AtOnce):
+        def run(self, take: Any) -> Iterator[Any]:
+            yield next(super().run(take))
+
+    told = {**swept(tmp_path, One(), past=past), "rate": Pace(1, 1, 1, trials=1).to_json(), "report": ""}
+    assert "1 of 3 failures replayed, 0 back" in "\n".join(summary(told, "out"))
+    assert "<dd>1 of 3</dd>" in render(told).decode()
 
 
 def test_stopped_by_ctrl_c_a_sweep_says_how_it_goes_on_and_does(tmp_path: Path) -> None:
