@@ -43,9 +43,8 @@ def _range(_: click.Context, __: click.Parameter, value: str) -> range:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Where the sweep is kept, and goes on; by default sweeps/SCENARIO-FIRST-LAST-….")  # fmt: skip
 @click.option("--budget-s", type=click.IntRange(1), help="Seconds after which to stop; the same command goes on.")
-@click.option(
-    "--stop-after-failures", "failures", type=click.IntRange(1), metavar="N", help="Stop at so many that fail."
-)
+@click.option("--stop-after-failures", "failures", type=click.IntRange(1), metavar="N",
+              help="Stop at so many seeds that fail; the same command goes on, to so many more.")  # fmt: skip
 @click.option("--again-every", type=click.IntRange(1), default=50, show_default=True, metavar="K",
               help="Run every K-th seed twice, in two processes, and compare.")  # fmt: skip
 @click.option("--canary", metavar="DEFECT", help="The planted defect that has to be caught on this scenario.")

@@ -116,13 +116,14 @@ def test_a_seed_whose_worker_dies_is_tried_once_more_and_then_recorded_as_lost(t
     assert Counter(records(tmp_path))["died", "4"] == 2
 
 
-def test_enough_failures_end_it_and_the_same_sweep_goes_on(tmp_path: Path) -> None:
+def test_enough_failures_end_it_and_the_same_sweep_goes_on_to_as_many_more(tmp_path: Path) -> None:
     fails = line(status="FAIL", first=["a.b", "k"], fingerprints=[["a.b", "k"]])
     executor = AtOnce({str(seed): fails for seed in range(3, 20)})
     first = swept(tmp_path, executor, Limits(failures=2))
     assert first["counts"]["FAIL"] == 2
     assert first["done"] == 5
     assert "15 of 20 seeds were not run" in first["why"]
+    assert swept(tmp_path, executor, Limits(failures=2))["counts"]["FAIL"] == 4
     rest = AtOnce(executor.lines)
     assert swept(tmp_path, rest)["counts"]["FAIL"] == 17
     assert ("seed", "4") not in rest.asked
