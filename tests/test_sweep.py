@@ -524,6 +524,14 @@ def test_what_is_no_range_of_seeds_is_wrong_usage(wrong: str, tmp_path: Path) ->
     assert "give FIRST:LAST" in told.stderr
 
 
+@pytest.mark.parametrize("wrong", ["0:18446744073709551615", "5:10000006"])
+def test_more_seeds_than_a_sweep_can_hold_are_wrong_usage(wrong: str, tmp_path: Path) -> None:
+    told = absence("sweep", "small", "--seeds", wrong, "--again-every", "1", "--out", tmp_path / "out")
+    assert told.exit_code == 2
+    assert f"'{wrong}' are too many seeds: at most 10,000,000" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_sheet_is_another_sweep(tmp_path: Path) -> None:
     swept(tmp_path, AtOnce())
     with pytest.raises(OtherSweep, match=r"code c there, d here"):
