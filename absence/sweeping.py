@@ -18,13 +18,17 @@ from absence.covering import processors
 from absence.fingerprint import PACKAGES
 from absence.pipeline import execute, replay_command
 from campaigns import canary, corpus, sweep, sweep_table
-from campaigns.corpus import PastFailure
+from campaigns.capsules import CAPSULE
+from campaigns.corpus import CorpusInvalid, PastFailure
 from campaigns.executors import Executor, Processes
-from campaigns.seeds import Work
+from campaigns.seeds import Work, inputs_of
 from campaigns.swarm import plan_of
 from campaigns.sweep import Limits, Pace
 from campaigns.sweep_book import Sheet, SweepBook
 from evidence import atomic, manifest, store
+from evidence.layout import MANIFEST
+from evidence.manifest import Manifest
+from evidence.verify import verify
 from reports.sweep import render
 from scenarios import load
 from simulator.operations import ROOT
@@ -64,12 +68,16 @@ class Prepared:
 
 def prepare(scenario: str, seeds: range, options: Options, root: Path | None) -> Prepared:
     """Read what there is to read, plan the first seed, and find the place. Raises ScenarioInvalid, CorpusInvalid,
-    UnknownDefect."""
+    UnknownDefect, RunbooksInvalid, RulesInvalid."""
     from defects import defect
 
     loaded = load(scenario)
-    plan_of(loaded, seeds.start, options.swarm)
+    inputs = inputs_of(loaded, seeds.start, options.swarm)
     past = corpus.read(options.corpus or corpus.CORPUS)
+    if options.corpus is not None and not past:
+        raise CorpusInvalid(
+            f"{options.corpus} has nothing to replay: no directory below it holds the capsule ({CAPSULE}) of a failure."
+        )
     code = manifest.code_sha256([ROOT / room for room in _ROOMS])
     sheet = Sheet(
         scenario=loaded.model.name,
@@ -81,10 +89,11 @@ def prepare(scenario: str, seeds: range, options: Options, root: Path | None) ->
         canary=defect(options.canary or canary.CANARY).id,
         corpus=_hashed(past),
         code=code,
+        **inputs._asdict(),
     )
     if root is None:
         root = SWEEPS / f"{sheet.scenario}-{sheet.first}-{sheet.last}-{sheet.sha256()[:10]}"
-    return Prepared(scenario, root, sheet, Work(loaded, options.swarm, code, _ROOMS), past)
+    return Prepared(scenario, root, sheet, Work(loaded, options.swarm, code, _ROOMS, seeds.start, inputs), past)
 
 
 def _hashed(past: Sequence[PastFailure]) -> str:
@@ -108,7 +117,8 @@ def carry_out(prepared: Prepared, options: Options, progress: Callable[[Pace], N
     for group in told["failures"][:KEPT_MAX]:
         _keep(prepared, group)
     told |= {"rate": pace.to_json(), "report": str(prepared.root / PAGE)}
-    _prune(prepared.root / FAILURES, {group["run"] for group in told["failures"] if "run" in group})
+    ours = {_name(":".join(line["first"]), seed) for seed, line in book.lines.items() if line["status"] == "FAIL"}
+    _prune(prepared.root / FAILURES, ours - {group["run"] for group in told["failures"] if "run" in group})
     atomic.write(prepared.root / PAGE, render(told))
     atomic.write_json(prepared.root / RESULT, told)
     return told
@@ -123,23 +133,31 @@ def _executor(work: Work, options: Options) -> Executor:
 
 
 def _keep(prepared: Prepared, group: dict[str, Any]) -> None:
-    """Run the simplest seed of a group once more, as a run directory. What differs then is told as `unlike`."""
+    """Run the simplest seed of a group once more, as a run directory, unless a whole one stands there. What differs is
+    told as `unlike`."""
     simplest = group["simplest"]
     seed, flags = simplest["seed"], " --swarm" if prepared.work.swarm else ""
     group["command"] = f"absence run {shlex.quote(prepared.scenario)} --seed {seed}{flags}"
     if not simplest["digest"]:
         return  # it never began: the command shows it
     plan = plan_of(prepared.work.scenario, seed, prepared.work.swarm).plan
-    name = f"{group['fingerprint'].replace(':', '-').replace('/', '-')}-s{seed}"
-    outcome = execute(plan, prepared.root / FAILURES, name)
+    name = _name(group["fingerprint"], seed)
+    path = prepared.root / FAILURES / name
+    if not path.exists() or verify(path):  # over what is damaged nothing is published: that is said, with the remedy
+        execute(plan, path.parent, name)
     group["run"] = name
-    group["replay"] = replay_command(outcome.published.path)
-    group["unlike"] = outcome.story.digest != simplest["digest"]
+    group["replay"] = replay_command(path)
+    group["unlike"] = Manifest.read(path / MANIFEST).digest != simplest["digest"]
 
 
-def _prune(root: Path, kept: set[str]) -> None:
+def _name(fingerprint: str, seed: int) -> str:
+    """Of the run that is kept of a failure."""
+    return f"{fingerprint.replace(':', '-').replace('/', '-')}-s{seed}"
+
+
+def _prune(root: Path, names: set[str]) -> None:
     """Runs that were the simplest of their group until a simpler one came."""
     if root.is_dir():
         for run in store.scan(root)[0]:
-            if run.name not in kept:
+            if run.name in names:
                 store.prune(run)

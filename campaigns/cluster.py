@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from campaigns.executors import Done, Take
-from campaigns.seeds import CodeDiffers, Line, Task, Work, check_code, perform
+from campaigns.seeds import CodeDiffers, Line, Task, Work, check, perform
 
 _CONNECT_S = 10
 _ONE_AT_A_TIME = threading.Lock()
@@ -97,5 +97,5 @@ def perform_there(work: Work, task: Task) -> tuple[Line, str]:
     from distributed import get_worker
 
     with _ONE_AT_A_TIME:
-        check_code(work)
+        check(work)
         return perform(work, task), str(get_worker().address)

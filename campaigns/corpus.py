@@ -25,19 +25,21 @@ class PastFailure(NamedTuple):
 
 
 class CorpusInvalid(Exception):
-    """A capsule cannot be read. The message says which, and why."""
+    """A capsule cannot be read, or there is none. The message says which, and why."""
 
 
 def read(folder: Path) -> list[PastFailure]:
-    """Those in `folder`, by name; none where there is no such directory. Of this project's own, those that have to fail
-    are left out. Raises CorpusInvalid."""
-    found = []
-    for path in sorted(folder.glob(f"*/{capsules.CAPSULE}")):
+    """Those in directories below `folder`, by their path in it; none where there is no such directory. Of this
+    project's own, those that have to fail are left out. Raises CorpusInvalid."""
+    found, own = [], CORPUS.resolve()
+    for path in sorted(folder.glob(f"**/*/{capsules.CAPSULE}")):
         try:
             capsule = capsules.read(path.parent)
-            if capsule.fingerprint is None or (folder == CORPUS and _has_violation(capsule.plan_json)):
+            is_own = own in path.resolve().parents
+            if capsule.fingerprint is None or (is_own and _has_violation(capsule.plan_json)):
                 continue  # a run that broke nothing, or has to break something, is kept for other ends
-            found.append(PastFailure(path.parent.name, capsule.fingerprint, capsule.plan_json))
+            name = path.parent.relative_to(folder).as_posix()
+            found.append(PastFailure(name, capsule.fingerprint, capsule.plan_json))
         except (capsules.CapsuleInvalid, ValueError, KeyError, TypeError) as error:
             raise CorpusInvalid(f"{path.parent} is no capsule: {error}") from None
     return found

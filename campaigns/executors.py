@@ -18,7 +18,7 @@ from multiprocessing.context import SpawnProcess
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
-from campaigns.seeds import CodeDiffers, Line, Task, Work, check_code, perform
+from campaigns.seeds import CodeDiffers, Line, Task, Work, check, perform
 
 DEATHS_MAX = 5
 """So many deaths with no answer in between, and it is not the seeds that kill the workers."""
@@ -169,7 +169,7 @@ def _serve(pipe: Connection, work: Work, prepare: Callable[[], None] | None, scr
         prepare()
     with contextlib.suppress(EOFError, OSError):
         try:
-            check_code(work)
+            check(work)
         except CodeDiffers as differs:
             pipe.recv()
             pipe.send(differs)

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from assertions.judge import discover
 from assertions.model import REGISTRY
@@ -31,15 +31,25 @@ PREFLIGHT = "preflight"
 LINE_MISSING_MAX = 20
 
 
+class Inputs(NamedTuple):
+    """What a sweep depends on beside scenario and code, as hashes: the plan of its first seed, which holds what its
+    recorded feeds say, and the runbooks and alert rules of a scenario that has operations."""
+
+    first_plan: str
+    operations: str
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What every worker of a sweep is given: `code` is the fingerprint of the packages (directories of the project)
-    that it has to run."""
+    that it has to run, `inputs` what it has to find on its disk for the seed `first`."""
 
     scenario: Scenario
     swarm: bool
     code: str
     packages: tuple[str, ...]
+    first: int
+    inputs: Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +64,39 @@ class Task:
 
 
 class CodeDiffers(Exception):
-    """A worker runs other code than the sweep: what it would find out is about something else."""
+    """A worker runs other code than the sweep, or has other inputs: what it would find out is about something else."""
 
-    def __init__(self, theirs: str, ours: str) -> None:
-        super().__init__(theirs, ours)
-        self.theirs, self.ours = theirs, ours
+    def __init__(self, what: str, theirs: str, ours: str) -> None:
+        super().__init__(what, theirs, ours)
+        self.what, self.theirs, self.ours = what, theirs, ours
 
     def __str__(self) -> str:
-        return f"a worker runs the code {self.theirs[:12]}…, the sweep {self.ours[:12]}…"
+        return f"a worker {self.what} {self.theirs[:12]}…, the sweep {self.ours[:12]}…"
 
 
-def check_code(work: Work) -> None:
-    """Raises CodeDiffers."""
-    theirs = _code(work.packages)
-    if theirs != work.code:
-        raise CodeDiffers(theirs, work.code)
+def inputs_of(scenario: Scenario, first: int, swarm: bool) -> Inputs:
+    """Those that this process finds. Raises ScenarioInvalid, RunbooksInvalid, RulesInvalid."""
+    plan = plan_of(scenario, first, swarm).plan
+    return Inputs(plan.sha256(), operations_of(plan).sha256)
+
+
+_FOUND: set[Inputs] = set()
+"""Those that this process was found to have: on a cluster it is asked before each seed."""
+
+
+def check(work: Work) -> None:
+    """Raises CodeDiffers, and what `inputs_of` does."""
+    code = _code(work.packages)
+    if code != work.code:
+        raise CodeDiffers("runs the code", code, work.code)
+    if work.inputs in _FOUND:
+        return
+    theirs, ours = inputs_of(work.scenario, work.first, work.swarm), work.inputs
+    if theirs.operations != ours.operations:
+        raise CodeDiffers("has the runbooks and alert rules", theirs.operations, ours.operations)
+    if theirs != ours:
+        raise CodeDiffers("makes of the first seed the plan", theirs.first_plan, ours.first_plan)
+    _FOUND.add(ours)
 
 
 @cache

@@ -21,6 +21,9 @@ import orjson
 from campaigns.seeds import Line
 from evidence import atomic
 from evidence.canonical import canonical
+from evidence.freezing import THAWS
+from evidence.layout import INCIDENTS
+from evidence.lock import BREAKS
 
 SHEET, JOURNAL = "sheet.json", "seeds.jsonl"
 VERSION = 1
@@ -30,7 +33,8 @@ _FLUSH_LINES, _FLUSH_S = 64, 1.0
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """What sweep it is: another value anywhere is another sweep. Seeds are `first` to `last`, `last` not included;
-    every `again_every`-th runs twice. `corpus` is the hash of the past failures that are replayed first."""
+    every `again_every`-th runs twice. `corpus` is the hash of the past failures that are replayed first,
+    `first_plan` and `operations` are those of campaigns.seeds.Inputs."""
 
     scenario: str
     scenario_sha256: str
@@ -41,6 +45,8 @@ class Sheet:
     canary: str
     corpus: str
     code: str
+    first_plan: str
+    operations: str
     version: int = VERSION
 
     def sha256(self) -> str:
@@ -48,7 +54,7 @@ class Sheet:
 
 
 class OtherSweep(Exception):
-    """The directory holds another sweep. The message says what differs and what to do."""
+    """The directory holds another sweep, or what is none. The message says what is there and what to do."""
 
 
 class BookBroken(Exception):
@@ -133,11 +139,16 @@ class SweepBook:
 
 
 def _settle(root: Path, sheet: Sheet) -> None:
-    """Put the sheet down, or find that it stands there. Raises OtherSweep, BookBroken."""
+    """Put the sheet down, or find that it stands there. Raises OtherSweep, BookBroken, OSError."""
     path = root / SHEET
     if not path.exists():
         if (root / JOURNAL).exists():
             raise BookBroken(f"{root} holds {JOURNAL} and no {SHEET}: give another directory (--out DIRECTORY).")
+        foreign = sorted(each.name for each in root.iterdir() if not _is_of_any_root(each.name))
+        if foreign:
+            raise OtherSweep(
+                f"{root} holds {foreign[0]} and is no sweep: give this one a directory of its own (--out DIRECTORY)."
+            )
         atomic.write_json(path, asdict(sheet))
         return
     try:
@@ -155,3 +166,8 @@ def _settle(root: Path, sheet: Sheet) -> None:
             f"{root} holds another sweep: {'; '.join(differences)}. Give this one a directory of its own "
             "(--out DIRECTORY), or give the command that the other was begun with."
         )
+
+
+def _is_of_any_root(name: str) -> bool:
+    """Whether it is of the lock, of a freeze or of an incident, which come before the first sheet."""
+    return name.startswith(".") or name in (INCIDENTS, BREAKS, THAWS)

@@ -27,7 +27,11 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
     """The result as JSON, without what depends on the wall clock and on the disk (`rate`, `run`)."""
     sheet, lines = book.sheet, dict(sorted(book.lines.items()))
     counts = Counter(line["status"] for line in lines.values())
-    nondeterminism = [seed for seed, line in sorted(book.again.items()) if _differs(lines[seed], line)]
+    again = dict(sorted(book.again.items()))
+    compared = [seed for seed, line in again.items() if LOST not in (lines[seed]["status"], line["status"])]
+    nondeterminism = [seed for seed in compared if not same_facts(lines[seed], again[seed])]
+    lost_again = [seed for seed, line in again.items() if line["status"] == LOST]
+    twice_due = len(range(sheet.first, sheet.last, sheet.again_every))
     corpus = [_replayed(one, book.past.get(one.name)) for one in past]
     lost = sorted(seed for seed, line in lines.items() if line["status"] == LOST)
     left = sheet.last - sheet.first - len(lines)
@@ -35,7 +39,7 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
     broken = [
         *([f"{counts[FAIL]} of {len(lines)} seeds fail"] if counts[FAIL] else []),
         *(
-            [f"{len(nondeterminism)} of {len(book.again)} seeds that ran twice came to two ends"]
+            [f"{len(nondeterminism)} of {len(compared)} seeds that ran twice came to two ends"]
             if nondeterminism
             else []
         ),
@@ -44,8 +48,10 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
     open_ = [
         *([] if caught else [f"the canary {sheet.canary} was not caught: that nothing else was found means nothing"]),
         *([f"{left} of {sheet.last - sheet.first} seeds were not run"] if left else []),
+        *([f"{twice_due - len(again)} of {twice_due} second runs were not made"] if len(again) < twice_due else []),
         *([f"{counts[INCONCLUSIVE]} of {len(lines)} seeds left something unexercised"] if counts[INCONCLUSIVE] else []),
         *([f"over {len(lost)} seeds two workers died"] if lost else []),
+        *([f"over {len(lost_again)} second runs two workers died"] if lost_again else []),
         *(f"the past failure {one['name']} was not replayed" for one in corpus if not one["was_replayed"]),
     ]  # fmt: skip
     return {
@@ -58,16 +64,12 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
         "failures": _failures(lines),
         "inconclusive": _unexercised(lines),
         "lost": lost[:SEEDS_SHOWN],
-        "twice": {"compared": len(book.again), "differ": nondeterminism},
+        "twice": {"compared": len(compared), "differ": nondeterminism},
         "canary": None if book.canary is None else dict(book.canary),
         "corpus": corpus,
         "faults": _faults(lines.values()),
         "behaviours": _behaviours(list(lines.values())),
     }
-
-
-def _differs(line: Line, again: Line) -> bool:
-    return LOST not in (line["status"], again["status"]) and not same_facts(line, again)
 
 
 def _replayed(one: PastFailure, line: Line | None) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def summary(told: Mapping[str, Any], root: str, *, markup: bool = False) -> list
     out.append(say.item("twice", f"{twice['compared']:,} seeds{differ}" if twice["compared"] else "none"))
     out.append(say.item("canary", _sung(canary)))
     if told["corpus"]:
-        back = sum(one["is_back"] for one in told["corpus"])
-        out.append(say.item("past", f"{len(told['corpus']):,} failures replayed, {back:,} back"))
+        replayed, back = (sum(one[name] for one in told["corpus"]) for name in ("was_replayed", "is_back"))
+        out.append(say.item("past", f"{replayed:,} of {len(told['corpus']):,} failures replayed, {back:,} back"))
     dropped = sum(fault["dropped"] for fault in told["faults"].values())
     acted = sum(fault["acted"] > 0 for fault in told["faults"].values())
     out.append(say.item("faults", f"{acted:,} kinds acted; {dropped:,} found nothing to befall and were left out"))

@@ -9,11 +9,13 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,21 +23,25 @@ from typing import Any
 import pytest
 
 from absence.fingerprint import PACKAGES
-from campaigns import sweep, sweep_table
+from absence.sweeping import Options, prepare
+from campaigns import corpus, sweep, sweep_table
 from campaigns.corpus import PastFailure
 from campaigns.executors import Executor, Processes, WorkersDie
-from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion_ids, from_bits, perform
-from campaigns.sweep import LOST, Limits
-from campaigns.sweep_book import JOURNAL, BookBroken, OtherSweep, SweepBook
+from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion_ids, from_bits, inputs_of, perform
+from campaigns.sweep import LOST, Limits, Pace
+from campaigns.sweep_book import JOURNAL, SHEET, BookBroken, OtherSweep, SweepBook
 from campaigns.trial import Fingerprint
 from evidence import manifest
 from evidence.verify import verify
+from reports.sweep import render
+from reports.sweep_console import summary
 from scenarios import load
-from simulator.operations import ROOT
+from simulator.operations import ROOT, shipped
+from tests.support.capsules import CAPSULES
 from tests.support.command import Told, absence, start
 from tests.support.killed_commands import dying, in_child
 from tests.support.locks import lock as leave_lock
-from tests.support.sweeps import FAILING, TINY, AtOnce, line, records, sheet, without_times, written
+from tests.support.sweeps import FAILING, RECORDED, TINY, AtOnce, line, records, sheet, without_times, written
 
 FOUNDER = Fingerprint("absence.identity", "identity.events")
 EVERY = [("seed", str(seed)) for seed in range(20)] + [("again", str(seed)) for seed in (0, 5, 10, 15)]
@@ -110,13 +116,14 @@ def test_a_seed_whose_worker_dies_is_tried_once_more_and_then_recorded_as_lost(t
     assert Counter(records(tmp_path))["died", "4"] == 2
 
 
-def test_enough_failures_end_it_and_the_same_sweep_goes_on(tmp_path: Path) -> None:
+def test_enough_failures_end_it_and_the_same_sweep_goes_on_to_as_many_more(tmp_path: Path) -> None:
     fails = line(status="FAIL", first=["a.b", "k"], fingerprints=[["a.b", "k"]])
     executor = AtOnce({str(seed): fails for seed in range(3, 20)})
     first = swept(tmp_path, executor, Limits(failures=2))
     assert first["counts"]["FAIL"] == 2
     assert first["done"] == 5
     assert "15 of 20 seeds were not run" in first["why"]
+    assert swept(tmp_path, executor, Limits(failures=2))["counts"]["FAIL"] == 4
     rest = AtOnce(executor.lines)
     assert swept(tmp_path, rest)["counts"]["FAIL"] == 17
     assert ("seed", "4") not in rest.asked
@@ -165,6 +172,22 @@ def test_a_seed_that_comes_to_two_ends_fails_the_sweep(tmp_path: Path) -> None:
     assert told["counts"]["FAIL"] == 0
 
 
+def test_second_runs_that_are_missing_or_lost_leave_the_sweep_open_and_are_not_called_compared(tmp_path: Path) -> None:
+    class NotTwice(AtOnce):
+        def run(self, take: Any) -> Iterator[Any]:
+            """Two workers die over the second run of seed 5, and it ends before that of seed 15."""
+            for done in super().run(take):
+                if (done.task.kind, done.task.key) == ("again", "15"):
+                    return
+                yield done._replace(line=None) if (done.task.kind, done.task.key) == ("again", "5") else done
+
+    told = swept(tmp_path, NotTwice())
+    assert told["counts"]["PASS"] == 20
+    assert told["verdict"] == "INCONCLUSIVE"
+    assert told["why"] == ["1 of 4 second runs were not made", "over 1 second runs two workers died"]
+    assert told["twice"] == {"compared": 2, "differ": []}
+
+
 def test_a_past_failure_is_replayed_first_and_fails_the_sweep_if_it_is_back(tmp_path: Path) -> None:
     past = (PastFailure("gone", FOUNDER, b"{}"), PastFailure("back", FOUNDER, b"{}"))
     executor = AtOnce({"back": line(status="FAIL", first=list(FOUNDER), fingerprints=[list(FOUNDER)])})
@@ -197,8 +220,8 @@ def test_the_assertions_that_a_line_names_come_back_from_its_bits() -> None:
 
 
 def work(scenario: Path, code: str | None = None) -> Work:
-    found = manifest.code_sha256([ROOT / room for room in PACKAGES])
-    return Work(load(scenario), True, code or found, PACKAGES)
+    found, loaded = manifest.code_sha256([ROOT / room for room in PACKAGES]), load(scenario)
+    return Work(loaded, True, code or found, PACKAGES, 0, inputs_of(loaded, 0, True))
 
 
 def test_a_worker_that_dies_takes_one_seed_and_is_replaced(tmp_path: Path) -> None:
@@ -231,6 +254,15 @@ def test_workers_of_other_code_find_out_nothing(tmp_path: Path) -> None:
     todo = [Task("seed", "1")]
     other = work(written(tmp_path, TINY), code="0" * 64)
     said = r"a worker runs the code [0-9a-f]{12}…, the sweep 000000000000…"
+    with closing(Processes(other, 1)) as processes, pytest.raises(CodeDiffers, match=said):
+        list(processes.run(lambda _: todo.pop() if todo else None))
+
+
+def test_a_worker_that_finds_another_recording_finds_out_nothing(tmp_path: Path) -> None:
+    todo = [Task("seed", "1")]
+    recorded = work(written(tmp_path, RECORDED.replace("FEED", str(CAPSULES / "feed.csv"))))
+    other = replace(recorded, inputs=recorded.inputs._replace(first_plan="0" * 64))
+    said = r"a worker makes of the first seed the plan [0-9a-f]{12}…, the sweep 000000000000…"
     with closing(Processes(other, 1)) as processes, pytest.raises(CodeDiffers, match=said):
         list(processes.run(lambda _: todo.pop() if todo else None))
 
@@ -312,6 +344,74 @@ def test_a_sweep_that_is_done_is_told_again_and_another_one_there_is_refused(fai
     assert (out / JOURNAL).read_bytes() == before
 
 
+@pytest.fixture
+def failed(failing: tuple[Told, Path, Path], tmp_path: Path) -> tuple[tuple[str | Path, ...], Path, str]:
+    """A copy of it: the command that it was begun with, its directory under `failures`, the run that is kept there."""
+    told, scenario, out = failing
+    copy = Path(shutil.copytree(out, tmp_path / "copy"))
+    command = ("sweep", scenario, "--seeds", "2:6", "--again-every", "3", "--workers", "1", "--out", copy)
+    return command, copy / "failures", told.json["failures"][0]["run"]
+
+
+def test_a_sweep_takes_away_the_runs_that_it_kept_and_no_others(
+    failed: tuple[tuple[str | Path, ...], Path, str],
+) -> None:
+    command, failures, kept = failed
+    group, _, simplest = kept.rpartition("-s")
+    told = map(json.loads, (failures.parent / JOURNAL).read_bytes().splitlines())
+    [other] = [one["key"] for one in told if one["line"].get("status") == "FAIL" and one["key"] != simplest]
+    for name in ("mine", f"{group}-s{other}"):
+        shutil.copytree(failures / kept, failures / name)
+    assert absence(*command).exit_code == 10
+    assert sorted(path.name for path in failures.iterdir()) == sorted([kept, "mine"])
+
+
+def test_a_kept_run_that_came_to_another_digest_is_told_again_as_unlike(
+    failing: tuple[Told, Path, Path], failed: tuple[tuple[str | Path, ...], Path, str]
+) -> None:
+    (_, scenario, _), (command, failures, kept) = failing, failed
+    shutil.rmtree(failures / kept)
+    absence("run", scenario, "--seed", "4", "--out", failures, "--name", kept)
+    digest = json.loads((failures / kept / "manifest.json").read_bytes())["digest"]
+    told = absence(*command, "--json")
+    assert told.exit_code == 10
+    [group] = told.json["failures"]
+    assert (group["run"], group["unlike"]) == (kept, True)
+    assert json.loads((failures / kept / "manifest.json").read_bytes())["digest"] == digest
+
+
+@pytest.mark.parametrize("edited", ["runbooks/alerting_down.md", "alerts/contests.yml", "feed.csv"])
+def test_with_other_runbooks_rules_or_recordings_it_is_another_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    for name in ("runbooks", "alerts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copyfile(CAPSULES / "feed.csv", tmp_path / "feed.csv")
+    monkeypatch.setattr("simulator.operations.ROOT", tmp_path)
+    monkeypatch.setattr("simulator.operations.shipped", shipped.__wrapped__)
+    scenario, out = written(tmp_path, RECORDED.replace("FEED", "feed.csv") + "operations: true\n"), tmp_path / "out"
+    begun = prepare(str(scenario), range(1), Options(True, 50, None, None, None, None, None, None), out)
+    out.mkdir()
+    with SweepBook(out, begun.sheet), SweepBook(out, begun.sheet):
+        pass
+    path = tmp_path / edited
+    path.write_text(path.read_text().replace(",4,4,new", ",5,4,new", 1) + "\n" * (edited != "feed.csv"))
+    told = absence("sweep", scenario, "--seeds", "0:1", "--out", out)
+    assert told.exit_code == 2
+    assert f"{out} holds another sweep: {'first_plan' if edited == 'feed.csv' else 'operations'} " in told.stderr
+
+
+@pytest.mark.parametrize("held", ["failures/mine/plan.json", "manifest.json", "mine.txt"])
+def test_a_directory_that_holds_anything_but_a_sweep_is_refused_and_left_as_it_is(tmp_path: Path, held: str) -> None:
+    (tmp_path / "out" / held).parent.mkdir(parents=True)
+    (tmp_path / "out" / held).write_text("mine")
+    told = absence("sweep", written(tmp_path, TINY), "--seeds", "0:1", "--out", tmp_path / "out")
+    assert told.exit_code == 2
+    assert f"holds {held.partition('/')[0]} and is no sweep" in told.stderr
+    assert "--out DIRECTORY" in told.stderr
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [tmp_path / "out" / held]
+
+
 def test_the_page_of_a_sweep_loads_nothing_and_says_what_the_table_says(failing: tuple[Told, Path, Path]) -> None:
     told, _, out = failing
     page = (out / "report.html").read_text()
@@ -341,7 +441,7 @@ def test_a_past_failure_of_the_corpus_that_is_back_fails_the_sweep(
 ) -> None:
     told, _, out = failing
     [group] = told.json["failures"]
-    capsule = tmp_path / "corpus" / "founder"
+    capsule = tmp_path / "corpus" / "founder" / "capsule"
     capsule.mkdir(parents=True)
     (capsule / "plan.json").write_bytes((out / "failures" / group["run"] / "plan.json").read_bytes())
     (capsule / "capsule.json").write_text(
@@ -352,11 +452,42 @@ def test_a_past_failure_of_the_corpus_that_is_back_fails_the_sweep(
         "--out", tmp_path / "out", "--json",
     )  # fmt: skip
     assert found.exit_code == 10
-    assert found.json["why"] == ["the past failure founder is back"]
+    assert found.json["why"] == ["the past failure founder/capsule is back"]
     (capsule / "capsule.json").write_text("{}")
     refused = absence("sweep", written(tmp_path, TINY), "--corpus", tmp_path / "corpus", "--out", tmp_path / "other")
     assert refused.exit_code == 20
     assert f"{capsule} is no capsule" in refused.stderr
+
+
+def test_a_corpus_without_a_past_failure_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    told = absence(
+        "sweep", written(tmp_path, TINY), "--seeds", "0:1", "--corpus", tmp_path / "corpus", "--out", tmp_path / "out"
+    )
+    assert told.exit_code == 20
+    assert f"--corpus: {tmp_path / 'corpus'} has nothing to replay" in told.stderr
+    assert not (tmp_path / "out" / SHEET).exists()
+
+
+def test_this_projects_corpus_is_the_same_however_its_path_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "docs")
+    by_default = corpus.read(corpus.CORPUS)
+    assert by_default
+    assert corpus.read(Path("../tests/capsules/failures")) == by_default
+    above = corpus.read(Path("../tests/capsules"))
+    assert [one.name for one in above] == [f"failures/{one.name}" for one in by_default]
+
+
+def test_only_past_failures_that_were_replayed_are_told_as_replayed(tmp_path: Path) -> None:
+    past = tuple(PastFailure(name, FOUNDER, b"{}") for name in ("one", "two", "three"))
+
+    class One(AtOnce):
+        def run(self, take: Any) -> Iterator[Any]:
+            yield next(super().run(take))
+
+    told = {**swept(tmp_path, One(), past=past), "rate": Pace(1, 1, 1, trials=1).to_json(), "report": ""}
+    assert "1 of 3 failures replayed, 0 back" in "\n".join(summary(told, "out"))
+    assert "<dd>1 of 3</dd>" in render(told).decode()
 
 
 def test_stopped_by_ctrl_c_a_sweep_says_how_it_goes_on_and_does(tmp_path: Path) -> None:
@@ -391,6 +522,14 @@ def test_what_is_no_range_of_seeds_is_wrong_usage(wrong: str, tmp_path: Path) ->
     told = absence("sweep", "small", f"--seeds={wrong}", "--out", tmp_path)
     assert told.exit_code == 2
     assert "give FIRST:LAST" in told.stderr
+
+
+@pytest.mark.parametrize("wrong", ["0:18446744073709551615", "5:10000006"])
+def test_more_seeds_than_a_sweep_can_hold_are_wrong_usage(wrong: str, tmp_path: Path) -> None:
+    told = absence("sweep", "small", "--seeds", wrong, "--again-every", "1", "--out", tmp_path / "out")
+    assert told.exit_code == 2
+    assert f"'{wrong}' are too many seeds: at most 10,000,000" in told.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_sheet_is_another_sweep(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ faults:
   - {fault: webhooks.lost}
 """
 FAILING = TINY.replace("name: tiny\ntitle", "name: failing\ntitle") + "  - {fault: violations.founder_login}\n"
+_RECORDED = TINY.replace("golfers: 12", "feed: FEED")
+RECORDED = _RECORDED.replace("roster_size: 4", "roster_size: 2").replace("counting: 3", "counting: 1")
 
 
 def written(folder: Path, text: str, name: str = "tiny.yaml") -> Path:
@@ -48,6 +50,7 @@ def sheet(last: int = 20, **changed: Any) -> Sheet:
     values = {
         "scenario": "tiny", "scenario_sha256": "s", "first": 0, "last": last, "swarm": True, "again_every": 5,
         "canary": "canary.first_prize_cut_off", "corpus": "", "code": "c",
+        "first_plan": "p", "operations": "o",
     }  # fmt: skip
     return Sheet(**{**values, **changed})
 
