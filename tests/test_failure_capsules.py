@@ -94,6 +94,16 @@ def test_what_is_no_capsule_is_refused(tmp_path: Path, content: str, said: str) 
     assert said in told.stderr
 
 
+@pytest.mark.parametrize(
+    "given", [("--until", "day 3", "--show", "user_1"), ("--store", "postgresql://nobody@nowhere/x")]
+)
+@pytest.mark.parametrize(("tolerant", "named"), [((), "replay of a capsule"), (("--tolerant",), "--tolerant")])
+def test_what_would_not_be_looked_at_is_refused(given: tuple[str, ...], tolerant: tuple[str, ...], named: str) -> None:
+    told = absence("replay", EDITED, *tolerant, *given)
+    assert told.exit_code == 2
+    assert f"{named} compares what a whole run comes to, on sqlite: leave {given[0]} out." in told.stderr
+
+
 # --- after the code has changed --------------------------------------------------------------------------------------
 
 
