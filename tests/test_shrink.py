@@ -131,8 +131,14 @@ def test_no_more_runs_are_made_than_are_allowed_and_the_best_of_them_is_kept(run
     assert shrunk.ended_by == f"the budget of {runs} run{'s' * (runs > 1)} ended"
 
 
-def test_seconds_are_a_budget_too(plan: Plan) -> None:
-    shrunk = shrink(plan, TARGET, Made(lambda _: TARGET), budget=Budget(seconds=0))
+def test_seconds_are_a_budget_too_but_of_the_run_of_the_plan_as_it_is(plan: Plan) -> None:
+    class Slow(Made):
+        def __call__(self, plan: Plan, within_s: float) -> Trial:
+            if within_s < 60:
+                raise TrialFailed(f"it did not end within {within_s:.0f} s")
+            return super().__call__(plan, within_s)
+
+    shrunk = shrink(plan, TARGET, Slow(lambda _: TARGET), budget=Budget(seconds=0))
     assert (shrunk.runs, shrunk.plan) == (1, plan)
     assert "0 s" in shrunk.ended_by
 
@@ -295,7 +301,9 @@ def test_a_violation_among_faults_is_what_is_left(tmp_path: Path) -> None:
     capsule = capsules.read(tmp_path / "out" / "capsule")
     assert list(capsule.fingerprint or ()) == told.json["fingerprint"]
     assert capsule.plan_json == (Path(told.json["run_dir"]) / "plan.json").read_bytes()
-    again = absence("shrink", tmp_path / "out" / "capsule", "--out", tmp_path / "again", "--budget-runs", "1")
+    again = absence(
+        "shrink", tmp_path / "out" / "capsule", "--out", tmp_path / "again", "--budget-runs", "1", "--budget-s", "1"
+    )
     assert again.exit_code == 0, again.stderr
     assert "a smaller one may be left: the budget of 1 run ended" in again.stdout
     refused = absence("shrink", tmp_path / "run", "--out", tmp_path / "out")
