@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from absence.planted import START
+from absence.replaying import expect_plan
 from assertions.judge import Verdict
 from campaigns import capsules
 from campaigns.capsules import CAPSULE, Capsule
@@ -59,13 +60,15 @@ class Left:
 
 
 def source(path: Path) -> Source:
-    """The run or capsule at `path`. Raises NothingBroken, NotARun, CapsuleInvalid, PlanUnreadable, ManifestBroken."""
+    """The run or capsule at `path`. Raises NothingBroken, NotARun, CapsuleInvalid, PlanUnreadable, PlanAltered and
+    ManifestBroken."""
     if (path / CAPSULE).exists():
         found = capsules.read(path)
         if found.fingerprint is None:
             raise NothingBroken(f"{path} is of a run that broke no promise: there is nothing to shrink.")
         return Source(path.resolve().name, found.plan, found.fingerprint, found.defect, Suspects())
     evidence = Evidence.open(path)
+    expect_plan(evidence)
     first = Verdict.from_json((path / VERDICT).read_bytes()).first_broken
     if first is None:
         raise NothingBroken(f"{path} broke no promise: there is nothing to shrink.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,9 +22,10 @@ from campaigns.trial import Fingerprint, Trial, TrialFailed, kind_of
 from campaigns.tries import tries
 from defects import defect
 from defects.planting import planted
+from evidence.canonical import canonical
 from evidence.plan import Plan
 from scenarios import load, make_plan
-from tests.support.command import ROOT, absence, scenario_with
+from tests.support.command import ROOT, SharedRuns, absence, scenario_with
 from tests.support.hidden import HIDDEN
 
 TARGET, OTHER = Fingerprint("payouts.exactly_once", "entries"), Fingerprint("lifecycle.on_time", "contests")
@@ -341,6 +343,16 @@ def test_a_run_that_kept_its_promises_is_not_shrunk(tmp_path: Path) -> None:
     told = absence("shrink", tmp_path / "run", "--out", tmp_path / "out")
     assert told.exit_code == 2
     assert "there is nothing to shrink" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_whose_plan_was_edited_is_not_shrunk(runs: SharedRuns, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(runs("violation_row_edited").path, tmp_path / "copy"))
+    edited = json.loads((copy / "plan.json").read_bytes()) | {"seed": 99}
+    (copy / "plan.json").write_bytes(canonical(edited))
+    told = absence("shrink", copy, "--out", tmp_path / "out")
+    assert told.exit_code == 30
+    assert "plan.json is not the plan that was run" in told.stderr
     assert not (tmp_path / "out").exists()
 
 
