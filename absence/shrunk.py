@@ -27,7 +27,7 @@ from evidence import atomic
 from evidence.layout import PLAN, VERDICT
 from evidence.manifest import Manifest
 from evidence.plan import Plan
-from evidence.run import Evidence
+from evidence.run import Evidence, NotARun
 from evidence.writer import OutputRefused
 
 CAPSULE_IN, RUN_IN = "capsule", "run"
@@ -69,7 +69,7 @@ def source(path: Path) -> Source:
         return Source(path.resolve().name, found.plan, found.fingerprint, found.defect, Suspects())
     evidence = Evidence.open(path)
     expect_plan(evidence)
-    first = Verdict.from_json((path / VERDICT).read_bytes()).first_broken
+    first = _stated(path).first_broken
     if first is None:
         raise NothingBroken(f"{path} broke no promise: there is nothing to shrink.")
     suspects = Suspects({fault.fault_id for fault in first.active_faults}, f"{first.subject} {first.message}")
@@ -77,6 +77,17 @@ def source(path: Path) -> Source:
         path.resolve().name, evidence.plan, Fingerprint(first.assertion, kind_of(first.subject)),
         evidence.manifest.defect, suspects,
     )  # fmt: skip
+
+
+def _stated(run_dir: Path) -> Verdict:
+    """As the run was judged. Raises NotARun."""
+    try:
+        return Verdict.from_json((run_dir / VERDICT).read_bytes())
+    except (OSError, ValueError) as error:
+        raise NotARun(
+            f"{run_dir / VERDICT} cannot be read: {error}. Take it from a copy of the run, or have it written anew: "
+            f"absence report {run_dir} --out DIRECTORY"
+        ) from None
 
 
 def check_out(out: Path) -> None:

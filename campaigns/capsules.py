@@ -119,11 +119,13 @@ def of_run(run_dir: Path) -> Capsule:
 
 
 def recorded_statuses(run_dir: Path) -> dict[str, str]:
-    """Of every assertion by its id, as a run was judged; none where it was not. Raises ValueError, KeyError, TypeError
-    for what is no verdict."""
+    """Of every assertion by its id, as a run was judged; none where it was not. Raises CapsuleInvalid."""
     if not (run_dir / VERDICT).exists():
         return {}
-    return {result["id"]: result["status"] for result in _stated(run_dir, VERDICT)["results"]}
+    try:
+        return {result["id"]: result["status"] for result in _stated(run_dir, VERDICT)["results"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CapsuleInvalid(f"{run_dir / VERDICT} is no verdict: {type(error).__name__}: {error}") from None
 
 
 def _stated(run_dir: Path, name: str) -> Any:

@@ -183,6 +183,15 @@ def test_a_run_is_replayed_tolerantly_by_what_it_came_to(runs: SharedRuns, tmp_p
     )
 
 
+@pytest.mark.parametrize("content", ['{"first_broken": null}', '{"first_broken": null, "results": [1]}', "null"])
+def test_a_run_whose_verdict_is_none_is_not_replayed_tolerantly(content: str, runs: SharedRuns, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(runs("violation_row_edited").path, tmp_path / "copy"))
+    (copy / "verdict.json").write_text(content)
+    told = absence("replay", copy, "--tolerant")
+    assert told.exit_code == 20
+    assert str(copy) in told.stderr
+
+
 PLACES: tuple[tuple[str | int, ...], ...] = (
     (), ("contests", 0), ("contests", 0, "scoring"), ("entrants", 3), ("faults", 0, "bite"),
 )  # fmt: skip

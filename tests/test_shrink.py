@@ -356,6 +356,20 @@ def test_a_run_whose_plan_was_edited_is_not_shrunk(runs: SharedRuns, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", [None, "{}", "null", "garbage"])
+def test_a_run_whose_verdict_cannot_be_read_is_not_shrunk(
+    content: str | None, runs: SharedRuns, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(runs("violation_row_edited").path, tmp_path / "copy"))
+    (copy / "verdict.json").unlink()
+    if content is not None:
+        (copy / "verdict.json").write_text(content)
+    told = absence("shrink", copy, "--out", tmp_path / "out")
+    assert told.exit_code == 20
+    assert f"{copy / 'verdict.json'} cannot be read: " in told.stderr
+    assert f"absence report {copy} --out DIRECTORY" in told.stderr
+
+
 def test_a_failure_that_is_mended_by_now_is_said_to_be(tmp_path: Path) -> None:
     small = make_plan(load("small"), 1)
     capsules.write(tmp_path / "capsule", capsules.Capsule.of(small, TARGET))
