@@ -1,6 +1,7 @@
 """What a shrinking leaves: a capsule with its test, and the run of the capsule's plan, in one directory.
 
 Invariant: what is left breaks first what the run broke that was shrunk, and nothing is written before that is known.
+The capsule is written first: whatever becomes of the run of it, what was found is kept.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from absence.exit_codes import MEANING, ExitCode
 from absence.planted import START
 from absence.replaying import expect_plan
 from assertions.judge import Verdict
@@ -23,12 +24,12 @@ from campaigns.shrinking import Shrunk, Suspects
 from campaigns.trial import Fingerprint, kind_of
 from defects import defect
 from defects.planting import ROOT, planted
-from evidence import atomic
-from evidence.layout import PLAN, VERDICT
+from evidence import atomic, freezing
+from evidence.layout import MANIFEST, PLAN, VERDICT
 from evidence.manifest import Manifest
 from evidence.plan import Plan
 from evidence.run import Evidence, NotARun
-from evidence.writer import OutputRefused
+from evidence.writer import OutputRefused, check_writable
 
 CAPSULE_IN, RUN_IN = "capsule", "run"
 
@@ -38,7 +39,12 @@ class NothingBroken(Exception):
 
 
 class LostOnTheWay(Exception):
-    """The smallest plan does not come to the same when it is run to be kept: a run is no function of its plan."""
+    """The smallest plan was not run to be kept, or ended otherwise than in its trial. The capsule is there. `code`: to
+    end with; `lines`: what to say."""
+
+    def __init__(self, code: int, lines: list[str]) -> None:
+        super().__init__(code, lines)
+        self.code, self.lines = code, lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +97,47 @@ def _stated(run_dir: Path) -> Verdict:
 
 
 def check_out(out: Path) -> None:
-    """Raises OutputRefused for a place where another shrinking has left something."""
+    """Whether a result can be left there, before it is looked for. Raises RootFrozen, and OutputRefused where nothing
+    can be written or another shrinking has left something."""
+    freezing.check(out)
     if (out / CAPSULE_IN).exists() or (out / RUN_IN).exists():
         raise OutputRefused(
             f"{out} holds what another shrinking left: give another place (--out DIRECTORY), or remove it."
         )
+    check_writable(out)
 
 
 def leave(shrunk: Shrunk, of: Source, out: Path) -> Left:
-    """Run the smallest plan to be kept, under `out`, and write the capsule beside it.
+    """Write the capsule of the smallest plan under `out`, and run that plan beside it, to be kept.
 
     Raises LostOnTheWay."""
     told = f"Shrunk from {of.name}: {shrunk.before.faults} faults to {shrunk.after.faults}, in {shrunk.runs} runs."
     capsule = Capsule.of(shrunk.plan, shrunk.target, of.defect, told)
-    with TemporaryDirectory(prefix="absence-shrunk-") as scratch, _tree(of.defect) as tree:
-        capsules.write(Path(scratch), capsule)
-        arguments = ["run", "--plan", str(Path(scratch) / PLAN), "--out", str(out), "--name", RUN_IN, "--json"]
-        process = subprocess.run([sys.executable, "-c", START, str(tree), *arguments], capture_output=True, text=True)
     left = Left(out / CAPSULE_IN, out / CAPSULE_IN / f"test_{_word(shrunk)}.py", out / RUN_IN)
-    if not left.run.exists() or Manifest.read(left.run / "manifest.json").digest != shrunk.trial.digest:
-        raise LostOnTheWay(f"the smallest plan was run to be kept, and ended otherwise: {process.stderr.strip()}")
     capsules.write(left.capsule, capsule)
     atomic.write(left.test, test_of(capsule).encode())
+    with _tree(of.defect) as tree:
+        arguments = ["run", "--plan", str(left.capsule / PLAN), "--out", str(out), "--name", RUN_IN, "--json"]
+        process = subprocess.run([sys.executable, "-c", START, str(tree), *arguments], capture_output=True, text=True)
+    if not left.run.exists():
+        raise LostOnTheWay(
+            process.returncode if process.returncode in MEANING else ExitCode.INTERNAL_ERROR,
+            [
+                "The smallest plan was found, and could not be run to be kept:",
+                *process.stderr.strip().splitlines(),
+                f"What was found is left as a capsule: absence replay {left.capsule}",
+            ],
+        )
+    if Manifest.read(left.run / MANIFEST).digest != shrunk.trial.digest:
+        raise LostOnTheWay(
+            ExitCode.STATE_CORRUPT,
+            [
+                "The smallest plan was run to be kept, and did not happen as in its trial: a run depends on more than "
+                "its plan.",
+                f"Left are the capsule, {left.capsule}, and that run. Where it parts from another: "
+                f"absence replay {left.run}",
+            ],
+        )
     return left
 
 

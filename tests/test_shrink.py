@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,13 +21,17 @@ from campaigns.minimal import minimal
 from campaigns.shrinking import Budget, NotTheSame, Shrunk, Suspects, shrink
 from campaigns.trial import Fingerprint, Trial, TrialFailed, kind_of
 from campaigns.tries import tries
-from defects import defect
+from defects import catalogue, defect
+from defects.leaks import LEAKS
 from defects.planting import planted
+from evidence import freezing
 from evidence.canonical import canonical
 from evidence.plan import Plan
 from scenarios import load, make_plan
+from tests.support.capsules import CAPSULES
 from tests.support.command import ROOT, SharedRuns, absence, scenario_with
 from tests.support.hidden import HIDDEN
+from tests.support.locks import lock
 
 TARGET, OTHER = Fingerprint("payouts.exactly_once", "entries"), Fingerprint("lifecycle.on_time", "contests")
 ITEMS = 20
@@ -377,6 +382,68 @@ def test_a_failure_that_is_mended_by_now_is_said_to_be(tmp_path: Path) -> None:
     assert told.exit_code == 12
     assert "run today, it breaks nothing" in told.stderr
     assert json.loads((tmp_path / "capsule" / "capsule.json").read_text())["fingerprint"] == list(TARGET)
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Path:
+    """A capsule."""
+    return Path(shutil.copytree(CAPSULES / "failures" / "founder_edits_a_row", tmp_path / "edited"))
+
+
+def frozen(folder: Path) -> Path:
+    freezing.freeze(folder, "2026-01-01T00:00:00+00:00", "run-2", "plan.json: is missing")
+    return folder
+
+
+def a_file(folder: Path) -> Path:
+    (folder / "file").touch()
+    return folder / "file"
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "said"),
+    [
+        (a_file, 2, "runs cannot be written to"),
+        (lambda folder: a_file(folder) / "below", 2, "runs cannot be written to"),
+        (frozen, 30, "is frozen since"),
+    ],
+)
+def test_a_place_where_nothing_can_be_left_is_refused_before_anything_is_tried(
+    place: Callable[[Path], Path], code: int, said: str, edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a trial was to be made")
+
+    monkeypatch.setattr("campaigns.tries.tries", never)
+    told = absence("shrink", edited, "--out", place(tmp_path))
+    assert told.exit_code == code
+    assert said in told.stderr
+
+
+def test_what_was_found_is_kept_though_its_run_cannot_be_made(edited: Path, tmp_path: Path) -> None:
+    """Somebody else writes there: the run gives way, as any run does."""
+    lock(tmp_path)
+    told = absence("shrink", edited, "--out", tmp_path, "--budget-runs", "1")
+    assert told.exit_code == 11, told.stderr
+    assert "could not be run to be kept" in told.stderr
+    assert "To wait for it: absence run --plan" in told.stderr
+    assert f"absence replay {tmp_path / 'capsule'}" in told.stderr
+    assert capsules.read(tmp_path / "capsule").fingerprint == capsules.read(edited).fingerprint
+
+
+def test_a_run_that_depends_on_more_than_its_plan_is_said_to(
+    edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leak = next(each for each in LEAKS if each.id == "leaks.global_random")
+    monkeypatch.setitem(catalogue(), leak.id, leak)
+    leaking = replace(capsules.read(edited), defect=leak.id)
+    capsules.write(tmp_path / "leaking", leaking)
+    told = absence("shrink", tmp_path / "leaking", "--out", tmp_path / "out", "--budget-runs", "1")
+    assert told.exit_code == 30, told.stderr
+    assert "a run depends on more than its plan" in told.stderr
+    assert "bug of ours" not in told.stderr
+    assert capsules.read(tmp_path / "out" / "capsule").plan_json == leaking.plan_json
+    assert absence("verify", tmp_path / "out" / "run").exit_code == 0
 
 
 def test_a_plan_is_run_as_it_is_and_with_nothing_that_would_make_another(tmp_path: Path) -> None:
