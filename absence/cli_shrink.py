@@ -51,7 +51,7 @@ def shrink(run_dir: Path, out: Path | None, budget_runs: int, budget_s: int, as_
         source = results.source(run_dir)
         out = out or SHRUNK / source.name
         results.check_out(out)
-        with Bar(shown=not as_json, unit="run") as bar, tries(source.defect) as attempt:
+        with Bar(shown=not as_json, unit="run") as bar, tries(source.defect, run_dir) as attempt:
 
             def told(what: str, shrunk: Shrunk) -> None:
                 bar.say(f"fewer {what}, {shrunk.after.faults} faults now")

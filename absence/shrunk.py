@@ -18,7 +18,7 @@ from absence.planted import START
 from absence.replaying import expect_plan
 from assertions.judge import Verdict
 from campaigns import capsules
-from campaigns.capsules import CAPSULE, Capsule
+from campaigns.capsules import CAPSULE, Capsule, documents_in
 from campaigns.regression import test_of
 from campaigns.shrinking import Shrunk, Suspects
 from campaigns.trial import Fingerprint, kind_of
@@ -30,6 +30,7 @@ from evidence.manifest import Manifest
 from evidence.plan import Plan
 from evidence.run import Evidence, NotARun
 from evidence.writer import OutputRefused, check_writable
+from simulator.operations import Operations
 
 CAPSULE_IN, RUN_IN = "capsule", "run"
 
@@ -49,13 +50,14 @@ class LostOnTheWay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is to be shrunk. `name`: of the run or capsule."""
+    """What is to be shrunk. `name`: of the run or capsule; `operations`: what is kept with it, None: nothing is."""
 
     name: str
     plan: Plan
     fingerprint: Fingerprint
     defect: str | None
     suspects: Suspects
+    operations: Operations | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,13 @@ class Left:
 
 
 def source(path: Path) -> Source:
-    """The run or capsule at `path`. Raises NothingBroken, NotARun, CapsuleInvalid, PlanUnreadable, PlanAltered and
-    ManifestBroken."""
+    """The run or capsule at `path`. Raises NothingBroken, NotARun, CapsuleInvalid, PlanUnreadable, PlanAltered,
+    ManifestBroken, RunbooksInvalid and RulesInvalid."""
     if (path / CAPSULE).exists():
         found = capsules.read(path)
         if found.fingerprint is None:
             raise NothingBroken(f"{path} is of a run that broke no promise: there is nothing to shrink.")
-        return Source(path.resolve().name, found.plan, found.fingerprint, found.defect, Suspects())
+        return Source(path.resolve().name, found.plan, found.fingerprint, found.defect, Suspects(), documents_in(path))
     evidence = Evidence.open(path)
     expect_plan(evidence)
     first = _stated(path).first_broken
@@ -81,7 +83,7 @@ def source(path: Path) -> Source:
     suspects = Suspects({fault.fault_id for fault in first.active_faults}, f"{first.subject} {first.message}")
     return Source(
         path.resolve().name, evidence.plan, Fingerprint(first.assertion, kind_of(first.subject)),
-        evidence.manifest.defect, suspects,
+        evidence.manifest.defect, suspects, documents_in(path),
     )  # fmt: skip
 
 
@@ -114,7 +116,7 @@ def leave(shrunk: Shrunk, of: Source, out: Path) -> Left:
     told = f"Shrunk from {of.name}: {shrunk.before.faults} faults to {shrunk.after.faults}, in {shrunk.runs} runs."
     capsule = Capsule.of(shrunk.plan, shrunk.target, of.defect, told)
     left = Left(out / CAPSULE_IN, out / CAPSULE_IN / f"test_{_word(shrunk)}.py", out / RUN_IN)
-    capsules.write(left.capsule, capsule)
+    capsules.write(left.capsule, capsule, of.operations)
     atomic.write(left.test, test_of(capsule).encode())
     with _tree(of.defect) as tree:
         arguments = ["run", "--plan", str(left.capsule / PLAN), "--out", str(out), "--name", RUN_IN, "--json"]

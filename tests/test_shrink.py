@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from evidence import freezing
 from evidence.canonical import canonical
 from evidence.plan import Plan
 from scenarios import load, make_plan
+from simulator.operations import in_force, shipped
 from tests.support.capsules import CAPSULES
 from tests.support.command import ROOT, SharedRuns, absence, scenario_with
 from tests.support.hidden import HIDDEN
@@ -382,6 +384,23 @@ def test_a_failure_that_is_mended_by_now_is_said_to_be(tmp_path: Path) -> None:
     assert told.exit_code == 12
     assert "run today, it breaks nothing" in told.stderr
     assert json.loads((tmp_path / "capsule" / "capsule.json").read_text())["fingerprint"] == list(TARGET)
+
+
+def test_runbooks_that_were_kept_are_in_force_in_all_that_is_run_and_left(tmp_path: Path) -> None:
+    """The fault is in a runbook alone, which those that are shipped do not have."""
+    kept, name, documents = tmp_path / "kept", "runbooks/backup_contest_data.md", dict(shipped().documents)
+    documents[name] = documents[name].replace(b"glob: done: backup_id=* changed=*", b"glob: no such answer")
+    plan = make_plan(load("small"), 1, days=7).model_copy(update={"operations": True})
+    target = Fingerprint("runbooks.nothing_escalated", "escalations")
+    capsules.write(kept, capsules.Capsule.of(plan, target), in_force(documents))
+    told = absence("shrink", kept, "--out", tmp_path / "out", "--budget-runs", "1")
+    assert told.exit_code == 0, told.stderr
+    for left in (tmp_path / "out" / "capsule", tmp_path / "out" / "run"):
+        assert {name: (left / name).read_bytes() for name in documents} == documents
+    [path] = (tmp_path / "out" / "capsule").glob("test_*.py")
+    with pytest.raises(AssertionError) as failed:
+        runpy.run_path(str(path))["test_runbooks_nothing_escalated_does_not_break_again"]()
+    assert "not in trial.fingerprints" in str(failed.traceback[-1].statement)
 
 
 @pytest.fixture
