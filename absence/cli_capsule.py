@@ -26,9 +26,9 @@ def replay_capsule(path: Path, tolerant: bool, as_json: bool) -> NoReturn:
 
     capsule = capsules.read(path) if (path / capsules.CAPSULE).exists() else capsules.of_run(path)
     operations, lost = _documents(path, tolerant)
+    recorded = capsules.recorded_statuses(path)
     with Bar(shown=not as_json) as bar:
         found = capsules.replay(capsule, tolerant, operations, bar.day)
-    recorded = capsules.recorded_statuses(path)
     turns = [
         (id, recorded.get(id, NOT_JUDGED), found.statuses.get(id, NOT_JUDGED))
         for id in sorted({*recorded, *found.statuses})

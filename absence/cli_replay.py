@@ -11,7 +11,7 @@ import click
 from absence.command_line import arguments
 from absence.errors import reported
 from absence.exit_codes import ExitCode
-from absence.opening import RUN_DIR, STORE, opener_of
+from absence.opening import EMBEDDED, RUN_DIR, STORE, opener_of
 from absence.output import print_json
 from absence.planted import run_planted
 from defects.planting import planted_here
@@ -43,7 +43,8 @@ def replay(
     and where. A run with a planted defect is replayed with it.
 
     With --tolerant, or where RUN_DIR is a capsule (plan.json and capsule.json), what counts is the first broken
-    promise. Exit 0: it breaks again; 10: it does not, or another breaks first.
+    promise. Exit 0: it breaks again; 10: it does not, or another breaks first. Neither --until nor --store goes with
+    that.
 
     \b
     absence replay runs/default-s1-0123456789
@@ -55,10 +56,12 @@ def replay(
     """
     if entity is not None and until_text is None:
         raise click.UsageError("--show says what to look at, --until when: give both.")
-    if tolerant and until_text is not None:
-        raise click.UsageError("--tolerant compares what the whole run comes to: leave --until out.")
     with reported(as_json):
         if tolerant or _is_capsule(run_dir):
+            for option, is_given in (("--until", until_text is not None), ("--store", store != EMBEDDED)):
+                if is_given:
+                    what = "--tolerant" if tolerant else "The replay of a capsule"
+                    raise click.UsageError(f"{what} compares what a whole run comes to, on sqlite: leave {option} out.")
             from absence.cli_capsule import replay_capsule
 
             replay_capsule(run_dir, tolerant, as_json)

@@ -50,7 +50,8 @@ from absence.output import print_json, print_summary
 @click.option("--defect", metavar="ID", help="Plant this bug in the platform first: see `absence defects list`.")
 @click.option(
     "--plan", "plan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Run this plan.json, of a run or a capsule, in the place of a scenario.",
+    help="Run this plan.json, of a run or a capsule, in the place of a scenario: with the runbooks and rules that are "
+    "kept beside it, if any are.",
 )  # fmt: skip
 @lock_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -106,12 +107,16 @@ def run(
             from absence.progress import Bar, Budget
             from scenarios import load, make_plan
 
-            stages = Stages()
+            stages, operations = Stages(), None
             with stages.measure("plan"):
                 if plan_file is not None:
                     from campaigns.lenient import read_plan
 
                     plan = read_plan(plan_file.read_bytes())
+                    if plan.operations:
+                        from campaigns.capsules import documents_in
+
+                        operations = documents_in(plan_file.parent)
                 else:
                     loaded = load(scenario or "default")
                     if only or no_faults:
@@ -122,7 +127,9 @@ def run(
                         loaded = swarmed(loaded, seed)
                     plan = make_plan(loaded, seed, days=days, feed=feed, field=field, dropped=[] if swarm else None)
         with writing(out, lock, max(TTL_S, 2 * budget_s)), Bar(shown=not as_json) as bar:
-            outcome = execute(plan, out, name, Budget(budget_s, bar), stages, bar.say, opener, halt_on_anomaly)
+            outcome = execute(
+                plan, out, name, Budget(budget_s, bar), stages, bar.say, opener, halt_on_anomaly, operations
+            )
         _conclude(outcome, as_json, lambda verdict: bisecting.of(verdict, expect) if bisect else None)
 
 

@@ -26,8 +26,9 @@ SHRUNK = Path("shrunk")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to; by default shrunk/ and the name of the run.")
 @click.option("--budget-runs", type=click.IntRange(1), default=200, show_default=True, help="Runs at most.")
 @click.option(
-    "--budget-s", type=click.IntRange(1), default=300, show_default=True, help="Seconds after which to give up."
-)
+    "--budget-s", type=click.IntRange(1), default=300, show_default=True,
+    help="Seconds after which to give up, counted from the end of the first run.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def shrink(run_dir: Path, out: Path | None, budget_runs: int, budget_s: int, as_json: bool) -> None:
     """Find the fewest faults, contests, days and customers with which RUN_DIR, a run or a capsule, breaks the same
@@ -50,7 +51,7 @@ def shrink(run_dir: Path, out: Path | None, budget_runs: int, budget_s: int, as_
         source = results.source(run_dir)
         out = out or SHRUNK / source.name
         results.check_out(out)
-        with Bar(shown=not as_json, unit="run") as bar, tries(source.defect) as attempt:
+        with Bar(shown=not as_json, unit="run") as bar, tries(source.defect, run_dir) as attempt:
 
             def told(what: str, shrunk: Shrunk) -> None:
                 bar.say(f"fewer {what}, {shrunk.after.faults} faults now")

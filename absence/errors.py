@@ -146,6 +146,7 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     "campaigns.lenient.PlanUnreadable": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
     "campaigns.capsules.CapsuleInvalid": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
     "absence.shrunk.NothingBroken": lambda e: (ExitCode.USAGE, [str(e)]),
+    "absence.shrunk.LostOnTheWay": lambda e: (e.code, e.lines),
     "campaigns.shrinking.NotTheSame": lambda e: (
         ExitCode.INCONCLUSIVE,
         [

@@ -24,7 +24,7 @@ from reports import tell, write_all
 from reports.story import Story
 from simulator.onlookers import Onlooker
 from simulator.opening import Opener, embedded
-from simulator.operations import operations_of
+from simulator.operations import Operations, operations_of
 from simulator.run import Progress, Work, simulate
 from simulator.snapshots import Snapshots
 
@@ -46,10 +46,12 @@ def simulate_into(
     progress: Progress | None,
     opener: Opener = embedded,
     halt_on_anomaly: bool = False,
+    operations: Operations | None = None,
 ) -> tuple[Work, str]:
-    """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest."""
+    """Simulate `plan` and seal its evidence in `writer`; returns the work done and the digest. `operations`: by default
+    those that are shipped, if the plan has any."""
     writer.write_plan(plan)
-    operations = operations_of(plan)
+    operations = operations_of(plan) if operations is None else operations
     for path, content in operations.documents.items():
         writer.write(path, content)
     with stages.measure("simulate"), writer.open(SNAPSHOTS) as lines:
@@ -74,16 +76,18 @@ def execute(
     announce: Callable[[str], None] = lambda _: None,
     opener: Opener = embedded,
     halt_on_anomaly: bool = False,
+    operations: Operations | None = None,
 ) -> RunOutcome:
     """Run `plan` on the database that `opener` opens, and publish its run directory under `out`. `halt_on_anomaly`: a
     guard looks on, and may end it before its time; what there is of it by then is judged and published as ever.
+    `operations`: by default those that are shipped, if the plan has any.
 
     Raises OutputRefused before anything is run, DatabaseRefused, PreflightFailed, IdentityConflict. Stopped at any
     instant, it leaves no half-written run.
     """
     stages = stages or Stages()
     with RunWriter(out, name) as writer:
-        work, _ = simulate_into(writer, plan, stages, progress, opener, halt_on_anomaly)
+        work, _ = simulate_into(writer, plan, stages, progress, opener, halt_on_anomaly, operations)
         evidence = Evidence.open(writer.path)
         announce("judging")
         with stages.measure("judge") as judged:

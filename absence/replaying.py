@@ -15,7 +15,6 @@ from absence.fingerprint import code_fingerprint
 from absence.until import Until
 from evidence.journal import JournalWriter
 from evidence.layout import JOURNAL, PLAN, SNAPSHOTS
-from evidence.manifest import file_sha256
 from evidence.run import Evidence
 from evidence.writer import RunWriter
 from reports.words import instant
@@ -170,15 +169,20 @@ def replay_until(
     return done
 
 
+def expect_plan(evidence: Evidence) -> None:
+    """Raise PlanAltered where the plan that is kept is not the one that was run. Raises ManifestBroken."""
+    found, recorded = evidence.plan_sha256, evidence.manifest.plan_sha256
+    if found != recorded:
+        raise PlanAltered(
+            f"{PLAN} is not the plan that was run: it hashes to {found[:12]}…, the manifest says {recorded[:12]}…. "
+            "Take it from a copy of the run."
+        )
+
+
 def _replay(run_dir: Path, stop: _Stop | None, progress: Progress | None, opener: Opener) -> Replayed | Stopped:
     evidence = Evidence.open(run_dir)
     recorded = evidence.manifest
-    found = file_sha256(run_dir / PLAN)
-    if found != recorded.plan_sha256:
-        raise PlanAltered(
-            f"{PLAN} is not the plan that was run: it hashes to {found[:12]}…, the manifest says "
-            f"{recorded.plan_sha256[:12]}…. Take it from a copy of the run."
-        )
+    expect_plan(evidence)
     plan = evidence.plan
     operations = kept_in(evidence)
     comparing, kept_snapshots = _Comparing(run_dir / JOURNAL), _Recorded(run_dir / SNAPSHOTS, plan.starts_at)

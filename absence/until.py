@@ -58,7 +58,10 @@ def _instant(text: str, starts_at: int) -> int | None:
 
 
 def _said(at: int) -> str:
-    return datetime.fromtimestamp(at // SECOND_MS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(at // SECOND_MS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OSError, OverflowError, ValueError):
+        return "in no year of the calendar"
 
 
 def _wrong(message: str) -> click.BadParameter:

@@ -119,11 +119,13 @@ def of_run(run_dir: Path) -> Capsule:
 
 
 def recorded_statuses(run_dir: Path) -> dict[str, str]:
-    """Of every assertion by its id, as a run was judged; none where it was not. Raises ValueError, KeyError, TypeError
-    for what is no verdict."""
+    """Of every assertion by its id, as a run was judged; none where it was not. Raises CapsuleInvalid."""
     if not (run_dir / VERDICT).exists():
         return {}
-    return {result["id"]: result["status"] for result in _stated(run_dir, VERDICT)["results"]}
+    try:
+        return {result["id"]: result["status"] for result in _stated(run_dir, VERDICT)["results"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CapsuleInvalid(f"{run_dir / VERDICT} is no verdict: {type(error).__name__}: {error}") from None
 
 
 def _stated(run_dir: Path, name: str) -> Any:
@@ -137,13 +139,16 @@ def documents_in(path: Path) -> Operations | None:
     return operations if operations.documents else None
 
 
-def write(path: Path, capsule: Capsule) -> None:
-    """Write the capsule into the directory `path`, which is made if need be."""
+def write(path: Path, capsule: Capsule, operations: Operations | None = None) -> None:
+    """Write the capsule into the directory `path`, which is made if need be, and the documents of `operations` beside
+    it."""
     path.mkdir(parents=True, exist_ok=True)
     stated = {
         "fingerprint": capsule.fingerprint, "scenario": capsule.scenario, "seed": capsule.seed,
         "defect": capsule.defect, "note": capsule.note,
     }  # fmt: skip
+    for name, content in (operations.documents if operations else {}).items():
+        atomic.write(path / name, content, lasting=False)
     atomic.write(path / PLAN, capsule.plan_json)
     atomic.write(path / CAPSULE, (json.dumps(stated, indent=1, ensure_ascii=False) + "\n").encode())
 
@@ -202,10 +207,7 @@ class ReplayFailed(Exception):
 
 def _in_tree(tree: Path, capsule: Capsule, tolerant: bool, operations: Operations | None) -> Replayed:
     with TemporaryDirectory(prefix="absence-capsule-") as place:
-        write(Path(place), capsule)
-        for name, content in (operations.documents if operations else {}).items():
-            (Path(place) / name).parent.mkdir(exist_ok=True)
-            (Path(place) / name).write_bytes(content)
+        write(Path(place), capsule, operations)
         command = [sys.executable, "-c", _START, str(tree), place, "tolerant" if tolerant else "strict"]
         process = subprocess.run(command, capture_output=True, text=True, cwd=tree)
     if process.returncode:

@@ -19,6 +19,8 @@ from evidence.plan import Plan
 from reports.words import plural
 
 RUNS, SECONDS = 200, 300
+_FIRST_S = 900
+"""How long the plan as it is may take, a process started for it included: as long as a run may by default."""
 _PATIENCE = 10
 """A plan that takes so many times as long as the first, which was larger, hangs."""
 _STEPS = 4
@@ -65,7 +67,7 @@ class Suspects:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a shrinking may cost: runs, and seconds of waiting for them."""
+    """What a shrinking may cost: runs, and seconds of waiting for those after the first."""
 
     runs: int = RUNS
     seconds: float = SECONDS
@@ -108,11 +110,12 @@ def shrink(
     """The smallest plan found that breaks `target` first, as `plan` does. Ctrl-C ends it with the best so far.
 
     Raises NotTheSame, and TrialFailed for a plan that makes no trial."""
-    begun = time.monotonic()
-    trial = tries(plan, budget.seconds)
+    asked = time.monotonic()
+    trial = tries(plan, _FIRST_S)
     if trial.first != target:
         raise NotTheSame(target, trial)
-    took_s = time.monotonic() - begun
+    begun = time.monotonic()
+    took_s = begun - asked
     shrunk = Shrunk(target, Size.of(plan, trial), plan, trial, runs=1)
     shrinking = _Shrinking(shrunk, tries, suspects, budget, begun, took_s * _PATIENCE + 10, told)
     try:

@@ -21,7 +21,7 @@ from defects import defect
 from defects.planting import ROOT, planted
 from evidence.plan import Plan
 
-_START = "import sys; sys.path[:0] = sys.argv[1:2]; from campaigns.trial_server import main; main()"
+_START = "import sys; sys.path[:0] = sys.argv[1:2]; from campaigns.trial_server import main; main(*sys.argv[2:])"
 
 
 class Tries(Protocol):
@@ -30,13 +30,14 @@ class Tries(Protocol):
 
 
 @contextmanager
-def tries(defect_id: str | None = None) -> Iterator[Tries]:
-    """Trials on the code as it is, or with a defect of the catalogue planted. Raises UnknownDefect, StaleEdit."""
+def tries(defect_id: str | None = None, documents: Path | None = None) -> Iterator[Tries]:
+    """Trials on the code as it is, or with a defect of the catalogue planted. `documents`: a directory whose runbooks
+    and rules are in force, if it has any; else those that are shipped. Raises UnknownDefect, StaleEdit."""
     if defect_id is None:
-        with Worker(ROOT) as worker:
+        with Worker(ROOT, documents) as worker:
             yield worker
         return
-    with planted(defect(defect_id)) as tree, Worker(tree) as worker:
+    with planted(defect(defect_id)) as tree, Worker(tree, documents) as worker:
         yield worker
 
 
@@ -44,8 +45,9 @@ class Worker:
     """A process of the project at `tree` that makes trials. It is started when it is first needed, and again after a
     plan that it did not survive."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, documents: Path | None) -> None:
         self._tree = tree
+        self._documents = [] if documents is None else [str(documents.resolve())]
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch = TemporaryDirectory(prefix="absence-tries-")  # for what a killed trial leaves behind, too
         self._errors = open(Path(self._scratch.name) / "errors", "w+b")  # noqa: SIM115
@@ -84,7 +86,7 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(self._tree)], cwd=self._tree,
+            [sys.executable, "-c", _START, str(self._tree), *self._documents], cwd=self._tree,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
             env={**os.environ, "TMPDIR": self._scratch.name},
             process_group=0,  # Ctrl-C is for who started it

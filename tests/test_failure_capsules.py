@@ -94,6 +94,16 @@ def test_what_is_no_capsule_is_refused(tmp_path: Path, content: str, said: str) 
     assert said in told.stderr
 
 
+@pytest.mark.parametrize(
+    "given", [("--until", "day 3", "--show", "user_1"), ("--store", "postgresql://nobody@nowhere/x")]
+)
+@pytest.mark.parametrize(("tolerant", "named"), [((), "replay of a capsule"), (("--tolerant",), "--tolerant")])
+def test_what_would_not_be_looked_at_is_refused(given: tuple[str, ...], tolerant: tuple[str, ...], named: str) -> None:
+    told = absence("replay", EDITED, *tolerant, *given)
+    assert told.exit_code == 2
+    assert f"{named} compares what a whole run comes to, on sqlite: leave {given[0]} out." in told.stderr
+
+
 # --- after the code has changed --------------------------------------------------------------------------------------
 
 
@@ -171,6 +181,15 @@ def test_a_run_is_replayed_tolerantly_by_what_it_came_to(runs: SharedRuns, tmp_p
         ],
         key=lambda turn: turn["assertion"],
     )
+
+
+@pytest.mark.parametrize("content", ['{"first_broken": null}', '{"first_broken": null, "results": [1]}', "null"])
+def test_a_run_whose_verdict_is_none_is_not_replayed_tolerantly(content: str, runs: SharedRuns, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(runs("violation_row_edited").path, tmp_path / "copy"))
+    (copy / "verdict.json").write_text(content)
+    told = absence("replay", copy, "--tolerant")
+    assert told.exit_code == 20
+    assert str(copy) in told.stderr
 
 
 PLACES: tuple[tuple[str | int, ...], ...] = (

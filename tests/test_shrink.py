@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,12 +22,18 @@ from campaigns.minimal import minimal
 from campaigns.shrinking import Budget, NotTheSame, Shrunk, Suspects, shrink
 from campaigns.trial import Fingerprint, Trial, TrialFailed, kind_of
 from campaigns.tries import tries
-from defects import defect
+from defects import catalogue, defect
+from defects.leaks import LEAKS
 from defects.planting import planted
+from evidence import freezing
+from evidence.canonical import canonical
 from evidence.plan import Plan
 from scenarios import load, make_plan
-from tests.support.command import ROOT, absence, scenario_with
+from simulator.operations import in_force, shipped
+from tests.support.capsules import CAPSULES
+from tests.support.command import ROOT, SharedRuns, absence, scenario_with
 from tests.support.hidden import HIDDEN
+from tests.support.locks import lock
 
 TARGET, OTHER = Fingerprint("payouts.exactly_once", "entries"), Fingerprint("lifecycle.on_time", "contests")
 ITEMS = 20
@@ -131,8 +140,14 @@ def test_no_more_runs_are_made_than_are_allowed_and_the_best_of_them_is_kept(run
     assert shrunk.ended_by == f"the budget of {runs} run{'s' * (runs > 1)} ended"
 
 
-def test_seconds_are_a_budget_too(plan: Plan) -> None:
-    shrunk = shrink(plan, TARGET, Made(lambda _: TARGET), budget=Budget(seconds=0))
+def test_seconds_are_a_budget_too_but_of_the_run_of_the_plan_as_it_is(plan: Plan) -> None:
+    class Slow(Made):
+        def __call__(self, plan: Plan, within_s: float) -> Trial:
+            if within_s < 60:
+                raise TrialFailed(f"it did not end within {within_s:.0f} s")
+            return super().__call__(plan, within_s)
+
+    shrunk = shrink(plan, TARGET, Slow(lambda _: TARGET), budget=Budget(seconds=0))
     assert (shrunk.runs, shrunk.plan) == (1, plan)
     assert "0 s" in shrunk.ended_by
 
@@ -295,7 +310,9 @@ def test_a_violation_among_faults_is_what_is_left(tmp_path: Path) -> None:
     capsule = capsules.read(tmp_path / "out" / "capsule")
     assert list(capsule.fingerprint or ()) == told.json["fingerprint"]
     assert capsule.plan_json == (Path(told.json["run_dir"]) / "plan.json").read_bytes()
-    again = absence("shrink", tmp_path / "out" / "capsule", "--out", tmp_path / "again", "--budget-runs", "1")
+    again = absence(
+        "shrink", tmp_path / "out" / "capsule", "--out", tmp_path / "again", "--budget-runs", "1", "--budget-s", "1"
+    )
     assert again.exit_code == 0, again.stderr
     assert "a smaller one may be left: the budget of 1 run ended" in again.stdout
     refused = absence("shrink", tmp_path / "run", "--out", tmp_path / "out")
@@ -336,6 +353,30 @@ def test_a_run_that_kept_its_promises_is_not_shrunk(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_whose_plan_was_edited_is_not_shrunk(runs: SharedRuns, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(runs("violation_row_edited").path, tmp_path / "copy"))
+    edited = json.loads((copy / "plan.json").read_bytes()) | {"seed": 99}
+    (copy / "plan.json").write_bytes(canonical(edited))
+    told = absence("shrink", copy, "--out", tmp_path / "out")
+    assert told.exit_code == 30
+    assert "plan.json is not the plan that was run" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [None, "{}", "null", "garbage"])
+def test_a_run_whose_verdict_cannot_be_read_is_not_shrunk(
+    content: str | None, runs: SharedRuns, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(runs("violation_row_edited").path, tmp_path / "copy"))
+    (copy / "verdict.json").unlink()
+    if content is not None:
+        (copy / "verdict.json").write_text(content)
+    told = absence("shrink", copy, "--out", tmp_path / "out")
+    assert told.exit_code == 20
+    assert f"{copy / 'verdict.json'} cannot be read: " in told.stderr
+    assert f"absence report {copy} --out DIRECTORY" in told.stderr
+
+
 def test_a_failure_that_is_mended_by_now_is_said_to_be(tmp_path: Path) -> None:
     small = make_plan(load("small"), 1)
     capsules.write(tmp_path / "capsule", capsules.Capsule.of(small, TARGET))
@@ -343,6 +384,85 @@ def test_a_failure_that_is_mended_by_now_is_said_to_be(tmp_path: Path) -> None:
     assert told.exit_code == 12
     assert "run today, it breaks nothing" in told.stderr
     assert json.loads((tmp_path / "capsule" / "capsule.json").read_text())["fingerprint"] == list(TARGET)
+
+
+def test_runbooks_that_were_kept_are_in_force_in_all_that_is_run_and_left(tmp_path: Path) -> None:
+    """The fault is in a runbook alone, which those that are shipped do not have."""
+    kept, name, documents = tmp_path / "kept", "runbooks/backup_contest_data.md", dict(shipped().documents)
+    documents[name] = documents[name].replace(b"glob: done: backup_id=* changed=*", b"glob: no such answer")
+    plan = make_plan(load("small"), 1, days=7).model_copy(update={"operations": True})
+    target = Fingerprint("runbooks.nothing_escalated", "escalations")
+    capsules.write(kept, capsules.Capsule.of(plan, target), in_force(documents))
+    told = absence("shrink", kept, "--out", tmp_path / "out", "--budget-runs", "1")
+    assert told.exit_code == 0, told.stderr
+    for left in (tmp_path / "out" / "capsule", tmp_path / "out" / "run"):
+        assert {name: (left / name).read_bytes() for name in documents} == documents
+    [path] = (tmp_path / "out" / "capsule").glob("test_*.py")
+    with pytest.raises(AssertionError) as failed:
+        runpy.run_path(str(path))["test_runbooks_nothing_escalated_does_not_break_again"]()
+    assert "not in trial.fingerprints" in str(failed.traceback[-1].statement)
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Path:
+    """A capsule."""
+    return Path(shutil.copytree(CAPSULES / "failures" / "founder_edits_a_row", tmp_path / "edited"))
+
+
+def frozen(folder: Path) -> Path:
+    freezing.freeze(folder, "2026-01-01T00:00:00+00:00", "run-2", "plan.json: is missing")
+    return folder
+
+
+def a_file(folder: Path) -> Path:
+    (folder / "file").touch()
+    return folder / "file"
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "said"),
+    [
+        (a_file, 2, "runs cannot be written to"),
+        (lambda folder: a_file(folder) / "below", 2, "runs cannot be written to"),
+        (frozen, 30, "is frozen since"),
+    ],
+)
+def test_a_place_where_nothing_can_be_left_is_refused_before_anything_is_tried(
+    place: Callable[[Path], Path], code: int, said: str, edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a trial was to be made")
+
+    monkeypatch.setattr("campaigns.tries.tries", never)
+    told = absence("shrink", edited, "--out", place(tmp_path))
+    assert told.exit_code == code
+    assert said in told.stderr
+
+
+def test_what_was_found_is_kept_though_its_run_cannot_be_made(edited: Path, tmp_path: Path) -> None:
+    """Somebody else writes there: the run gives way, as any run does."""
+    lock(tmp_path)
+    told = absence("shrink", edited, "--out", tmp_path, "--budget-runs", "1")
+    assert told.exit_code == 11, told.stderr
+    assert "could not be run to be kept" in told.stderr
+    assert "To wait for it: absence run --plan" in told.stderr
+    assert f"absence replay {tmp_path / 'capsule'}" in told.stderr
+    assert capsules.read(tmp_path / "capsule").fingerprint == capsules.read(edited).fingerprint
+
+
+def test_a_run_that_depends_on_more_than_its_plan_is_said_to(
+    edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leak = next(each for each in LEAKS if each.id == "leaks.global_random")
+    monkeypatch.setitem(catalogue(), leak.id, leak)
+    leaking = replace(capsules.read(edited), defect=leak.id)
+    capsules.write(tmp_path / "leaking", leaking)
+    told = absence("shrink", tmp_path / "leaking", "--out", tmp_path / "out", "--budget-runs", "1")
+    assert told.exit_code == 30, told.stderr
+    assert "a run depends on more than its plan" in told.stderr
+    assert "bug of ours" not in told.stderr
+    assert capsules.read(tmp_path / "out" / "capsule").plan_json == leaking.plan_json
+    assert absence("verify", tmp_path / "out" / "run").exit_code == 0
 
 
 def test_a_plan_is_run_as_it_is_and_with_nothing_that_would_make_another(tmp_path: Path) -> None:
