@@ -187,6 +187,19 @@ def test_only_a_book_that_differs_is_named_with_its_row_and_column(copy: Path, s
     assert absence("diff", small_run.path, copy).stdout.startswith("≠ Every event is the same; books differ.")
 
 
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_book_that_is_not_what_was_sealed_is_no_match_for_its_manifest(
+    damage: str, copy: Path, small_run: Ran
+) -> None:
+    if damage == "changed":
+        edit_book(copy, "processor.transfers", lambda rows: rows[1].update(amount_cents=1))
+    else:
+        (copy / "books" / "processor.transfers.parquet").unlink()
+    for told in (absence("diff", small_run.path, copy), absence("diff", copy, small_run.path)):
+        assert (told.exit_code, told.stdout) == (30, "")
+        assert told.errors[0].startswith(f"{copy / 'books' / 'processor.transfers.parquet'}: ")
+
+
 def test_in_colours_it_says_the_same(small_run: Ran, failing: Ran) -> None:
     found, sides = diverge(small_run.path, failing.path), (small_run.evidence, failing.evidence)
     plain, coloured = (text(found, sides, ("[bold]one", "[/]other"), markup) for markup in (False, True))
