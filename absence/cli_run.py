@@ -98,7 +98,8 @@ def run(
             from absence.planted import run_planted
 
             wants_scene = scenario is None and plan_file is None
-            sys.exit(run_planted(defect, without_option("--defect"), wants_scene))
+            code = run_planted(defect, without_option("--defect"), wants_scene)
+            sys.exit(bisecting.Tell(code) if bisect and code in list(bisecting.Tell) else code)
     with reported(as_json):
         opener = opener_of(store)
         with collecting.to_stay():
