@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -36,7 +38,8 @@ def diff(run_a: Path, run_b: Path | None, neighbour: bool, budget_s: int, as_jso
     newly broken or mended, and in whose books it shows first. Exit 0: they are the same; 10: they differ.
 
     With --neighbour, RUN_A fails, and is held against the nearest run that passes: the same plan without one of its
-    faults, without any, or with one of the next seeds. It is run for that and not kept. Exit 12: none was found.
+    faults, without any, or, if its scenario is shipped and made it with no option but --seed and --swarm, with one of
+    the next seeds. It is run for that and not kept. Exit 12: none was found.
 
     \b
     absence diff runs/default-s1-0123456789 runs/default-s2-0123456789
@@ -107,9 +110,11 @@ def _with_neighbour(run_dir: Path, budget_s: int, as_json: bool) -> None:
 
 
 def _seeds(plan: Plan) -> Callable[[int], Plan] | None:
-    """Plans the scenario of `plan` with a seed, if it is still what it was: shipped, or the scene of the defect."""
+    """Plans the scenario of `plan` with a seed as `plan` was, if it makes just that plan of its own: shipped, or the
+    scene of the defect; as it is, or as --swarm."""
+    from campaigns.swarm import plan_of
     from defects.planting import planted_here
-    from scenarios import load, make_plan, shipped
+    from scenarios import ScenarioInvalid, load, shipped
 
     known = [load(plan.scenario)] if plan.scenario in shipped() else []
     if planted := planted_here():
@@ -118,9 +123,10 @@ def _seeds(plan: Plan) -> Callable[[int], Plan] | None:
 
         with TemporaryDirectory(prefix="absence-scene-") as folder:
             known.append(load(write_scene(defect(planted), Path(folder))))
-    for loaded in known:
-        if make_plan(loaded, plan.seed).scenario_sha256 == plan.scenario_sha256:
-            return lambda seed: make_plan(loaded, seed)
+    for loaded, swarm in product(known, (False, True)):
+        with suppress(ScenarioInvalid):
+            if plan_of(loaded, plan.seed, swarm).plan.sha256() == plan.sha256():
+                return lambda seed: plan_of(loaded, seed, swarm).plan
     return None
 
 
@@ -129,7 +135,7 @@ def _tell_none(none: Any, as_json: bool) -> None:
     if none.out_of_time:
         said = "The time (--budget-s) was over before one passed."
     elif not none.tried:
-        said = "Nothing could be tried: the plan has no faults, and its scenario is not shipped as it was then."
+        said = "Nothing could be tried: the plan has no faults, and no shipped scenario makes it with its seed alone."
     if as_json:
         print_json({"neighbour": None, "out_of_time": none.out_of_time, "tried": [list(each) for each in none.tried]})
     else:

@@ -3,7 +3,6 @@ own code changed, and which verdicts noticed it."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from fnmatch import fnmatchcase
@@ -48,7 +47,11 @@ def mutants(only: tuple[str, ...], workers: int | None, seeds: int, generic: int
     absence mutants --generic 100
     absence mutants --json
     """
+    given = click.get_current_context().get_parameter_source("seeds")
+    if generic is not None and given is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--generic judges kept runs again, of no further seed: leave --seeds out.")
     with reported(as_json):
+        from absence.covering import processors
         from absence.progress import Bar
         from defects import catalogue
 
@@ -57,7 +60,7 @@ def mutants(only: tuple[str, ...], workers: int | None, seeds: int, generic: int
             raise click.UsageError(
                 f"no defect is like {' or '.join(only)}: `absence defects list` shows what there is."
             )
-        workers = workers or len(os.sched_getaffinity(0))
+        workers = workers or processors()
         if generic is not None:
             with Bar(shown=not as_json, unit="trial") as bar:
                 outcomes = _generic(generic, chosen, workers, bar)

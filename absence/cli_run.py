@@ -94,12 +94,15 @@ def run(
         raise click.UsageError("--expect says what --bisect asks about: give both.")
     if plan_file is not None and _plans():
         raise click.UsageError(f"{_plans()} says what to plan, and --plan is a plan already: give one of them.")
+    if no_faults and only:
+        raise click.UsageError("--no-faults leaves every fault out, and --only keeps some: give one of them.")
     if defect:
         with reported(as_json):
             from absence.planted import run_planted
 
             wants_scene = scenario is None and plan_file is None
-            sys.exit(run_planted(defect, without_option("--defect"), wants_scene))
+            code = run_planted(defect, without_option("--defect"), wants_scene)
+            sys.exit(bisecting.Tell(code) if bisect and code in list(bisecting.Tell) else code)
     with reported(as_json):
         opener = opener_of(store)
         with collecting.to_stay():

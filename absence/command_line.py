@@ -5,6 +5,7 @@ Invariant: no password of a URL is in it.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +16,8 @@ import click
 DEFAULT_ROOT = Path("runs")
 """Where runs go, and are looked for, unless it is said otherwise."""
 
+HANDED_ON = "ABSENCE_COMMAND_LINE"
+"""In the environment: the command line of the process that this one was started by, to do what that was told."""
 _GIVEN = "absence.command_line"
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 
@@ -29,7 +32,8 @@ class Remembering(click.Group):
 
 def given() -> str:
     """As one could type it again; "absence" outside a command."""
-    return shlex.join(["absence", *(_PASSWORD.sub(r"\1:…@", argument) for argument in arguments())])
+    own = shlex.join(["absence", *(_PASSWORD.sub(r"\1:…@", argument) for argument in arguments())])
+    return os.environ.get(HANDED_ON, own)
 
 
 def arguments() -> tuple[str, ...]:

@@ -30,7 +30,8 @@ def reported(as_json: bool) -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
     except SystemExit as ended:
-        if ended.code in INCIDENTS:
+        # A code that is not ours to give is that of a command that we started: it has noted its incident.
+        if isinstance(ended.code, ExitCode) and ended.code in INCIDENTS:
             click.echo(_noted(ended.code)[1], err=True)
         raise
     except Exception as error:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from evidence.books import Row
+from evidence.books import BookDamaged, Row, book_path
+from evidence.layout import BOOK_DIRECTORY
+from evidence.manifest import file_sha256
 from evidence.run import KEPT_ROWS_MAX, Evidence
 from evidence.schemas import BOOKS, BookSchema, Column
 
@@ -33,12 +35,26 @@ class BookChange(NamedTuple):
 def book_changes(ours: Evidence, theirs: Evidence, parted_at: int | None) -> list[BookChange]:
     """One for each book whose rows are not the same, the earliest first. `parted_at`: when the journals part (ms): a
     row that seems to be older has changed later, nobody knows when. Raises BookDamaged, ManifestBroken."""
+    for side in (ours, theirs):
+        _check_files(side)
     was, now = ours.manifest.books, theirs.manifest.books
     names = [name for name in BOOKS if (was.get(name) and was[name].sha256) != (now.get(name) and now[name].sha256)]
     found = [change for name in names if (change := first_change(name, ours, theirs)) is not None]
     if parted_at is not None:
         found = [change if (change.at or 0) >= parted_at else change._replace(at=None) for change in found]
     return sorted(found, key=lambda change: (change.at is None, change.at or 0, change.book))
+
+
+def _check_files(side: Evidence) -> None:
+    """Only of books that still are what was sealed does the manifest tell which are alike. Raises BookDamaged."""
+    for book in side.manifest.books:
+        path = book_path(side.path / BOOK_DIRECTORY, book)
+        try:
+            actual = file_sha256(path)
+        except OSError as error:
+            raise BookDamaged(f"cannot be read: {error.strerror}", str(path)) from None
+        if actual != side.manifest.files.get(path.relative_to(side.path).as_posix()):
+            raise BookDamaged("is not what was sealed, by its hash in the manifest", str(path))
 
 
 def first_change(book: str, ours: Evidence, theirs: Evidence) -> BookChange | None:

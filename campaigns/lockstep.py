@@ -24,6 +24,7 @@ from defects.planting import ROOT
 from evidence.layout import PLAN
 from evidence.plan import Plan
 from evidence.run import Evidence
+from scenarios import load, make_plan
 
 ENVIRONMENTS: tuple[Mapping[str, str], Mapping[str, str]] = (
     {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C"},
@@ -64,7 +65,8 @@ class _Side(NamedTuple):
 
 def lockstep(scenario: str, seed: int, tree: Path = ROOT, progress: Callable[[int], None] = lambda _: None) -> Stepped:
     """Run `scenario` (a shipped name or a file) with `seed` twice, with the code in `tree`. `progress` is told now and
-    then how many events agree. Raises SideFailed."""
+    then how many events agree. Raises ScenarioInvalid, SideFailed."""
+    make_plan(load(scenario), seed)  # what cannot be planned is told before two processes fail at it
     with TemporaryDirectory(prefix="absence-lockstep-") as scratch:
         agreed = Path(scratch) / "agreed.jsonl"
         with _sides(scenario, seed, tree, Path(scratch)) as sides, agreed.open("wb") as kept:

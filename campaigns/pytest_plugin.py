@@ -6,6 +6,7 @@ Invariant: whoever uses none of them pays for this file alone. All that simulate
 from __future__ import annotations
 
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MARKER = "absence(scenario='default', seeds=(1,), faults=None): what `absence_run()` runs, once for each seed"
 _KNOWN = ("scenario", "seeds", "faults")
+_SEEDS = range(2**64)
+"""Those that `absence run` takes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,12 +87,11 @@ def absence_run(
 
         What is not given the marker says, and after that `default`, the seed of this test, and the scenario's own
         faults; `faults` (ids) come in the place of those. One plan is run once a session. Raises ScenarioInvalid, and
-        TypeError for a plan with a seed or with faults."""
+        TypeError for a plan with a seed or with faults, those of the marker included."""
         from campaigns.published import run_of
 
-        if scenario is None:
-            scenario = marked.get("scenario", "default")
-            faults = marked.get("faults") if faults is None else faults
+        scenario = marked.get("scenario", "default") if scenario is None else scenario
+        faults = marked.get("faults") if faults is None else faults
         plan = _plan(scenario, seed, absence_seed, faults)
         sha256 = plan.sha256()
         if sha256 not in known:
@@ -127,12 +129,24 @@ def _checked(metafunc: pytest.Metafunc, marker: pytest.Mark) -> pytest.Mark:
         raise pytest.UsageError(f"{where}: the marker absence takes {', '.join(_KNOWN)}, each by its name")
     if "absence_run" not in metafunc.fixturenames:
         raise pytest.UsageError(f"{where}: it is marked absence and runs nothing: take the fixture absence_run")
+    if "seeds" in marker.kwargs and not _are_seeds(seeds := marker.kwargs["seeds"]):
+        raise pytest.UsageError(f"{where}: seeds is a list of seeds from 0 to 2**64 - 1, one at least: not {seeds!r}")
     return marker
 
 
+def _are_seeds(seeds: Any) -> bool:
+    """Whether there are any, and `absence run` takes each."""
+    is_some = isinstance(seeds, list | tuple | range) and len(seeds) > 0
+    return is_some and all(isinstance(seed, int) and seed in _SEEDS for seed in seeds)
+
+
 def _seeds(text: str) -> list[int]:
-    """`3`, `3,5` or `1:10`. Raises ValueError, of which the option makes a usage error."""
+    """`3`, `3,5` or `1:10`. Raises ArgumentTypeError, of which the option makes a usage error."""
     first, colon, last = text.partition(":")
-    if colon:
-        return list(range(int(first), int(last)))
-    return [int(part) for part in text.split(",")]
+    try:
+        seeds = list(range(int(first), int(last))) if colon else [int(part) for part in text.split(",")]
+    except (ValueError, OverflowError):
+        seeds = []
+    if not _are_seeds(seeds):
+        raise ArgumentTypeError(f"{text!r} is no seed from 0 to 2**64 - 1, nor 3,5 or 1:10 of such")
+    return seeds

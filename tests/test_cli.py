@@ -121,6 +121,7 @@ def test_a_fault_that_the_scenario_lacks_is_told_with_the_nearest_that_it_has(tm
         ("run", "--seed", "-1"),
         ("run", "--seed", str(2**64)),
         ("run", "--days", "0"),
+        ("run", "--only", "webhooks.lost", "--no-faults"),
         ("run", "--feed", "nowhere.csv"),
         ("replay", "nowhere"),
         ("nonsense",),

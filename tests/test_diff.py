@@ -20,13 +20,14 @@ from campaigns.divergence import diverge
 from campaigns.journals import first_said_otherwise, first_split
 from campaigns.neighbours import NoNeighbour, candidates, nearest_passing
 from campaigns.plan_changes import plan_changes
+from campaigns.swarm import plan_of
 from evidence import journal
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
 from scenarios import load, make_plan
 from simulator.operations import NONE
 from tests.support.command import Ran, SharedRuns, absence, held, scenario_with
-from tests.support.tampering import edit_book, edit_journal, reseal
+from tests.support.tampering import edit_book, edit_journal, edit_verdict, reseal
 
 Event = dict[str, Any]
 
@@ -187,6 +188,19 @@ def test_only_a_book_that_differs_is_named_with_its_row_and_column(copy: Path, s
     assert absence("diff", small_run.path, copy).stdout.startswith("≠ Every event is the same; books differ.")
 
 
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_book_that_is_not_what_was_sealed_is_no_match_for_its_manifest(
+    damage: str, copy: Path, small_run: Ran
+) -> None:
+    if damage == "changed":
+        edit_book(copy, "processor.transfers", lambda rows: rows[1].update(amount_cents=1))
+    else:
+        (copy / "books" / "processor.transfers.parquet").unlink()
+    for told in (absence("diff", small_run.path, copy), absence("diff", copy, small_run.path)):
+        assert (told.exit_code, told.stdout) == (30, "")
+        assert told.errors[0].startswith(f"{copy / 'books' / 'processor.transfers.parquet'}: ")
+
+
 def test_in_colours_it_says_the_same(small_run: Ran, failing: Ran) -> None:
     found, sides = diverge(small_run.path, failing.path), (small_run.evidence, failing.evidence)
     plain, coloured = (text(found, sides, ("[bold]one", "[/]other"), markup) for markup in (False, True))
@@ -258,6 +272,25 @@ def test_the_next_seeds_are_those_of_the_scenario_as_long_as_it_is_what_it_was(s
     assert seeds(2).canonical() == make_plan(load("small"), 2).canonical()
     assert cli_diff._seeds(plan.model_copy(update={"scenario_sha256": "0" * 64})) is None
     assert cli_diff._seeds(plan.model_copy(update={"scenario": "nobody's"})) is None
+
+
+def test_the_next_seeds_of_a_plan_of_a_sweep_are_plans_of_a_sweep() -> None:
+    seeds = cli_diff._seeds(plan_of(load("default"), 3, swarm=True).plan)
+    assert seeds is not None
+    assert seeds(4).canonical() == plan_of(load("default"), 4, swarm=True).plan.canonical()
+
+
+def test_a_plan_that_the_scenario_does_not_make_alone_has_no_next_seeds(runs: SharedRuns, tmp_path: Path) -> None:
+    made = runs("small", "--field", "2")
+    fails = Path(shutil.copytree(made.path, tmp_path / "fails"))
+    edit_verdict(fails, lambda verdict: verdict.update(status="FAIL"))
+    told = absence("diff", fails, "--neighbour")
+    assert told.exit_code == 12
+    assert told.stdout.startswith("Nothing could be tried: the plan has no faults, and no shipped scenario makes it")
+    default = load("default")
+    for other in (default.with_faults(()), default.with_faults(["webhooks.lost"])):
+        assert cli_diff._seeds(make_plan(other, 1)) is None
+    assert cli_diff._seeds(make_plan(default, 1, days=30)) is None
 
 
 def test_a_search_that_finds_none_says_how_each_ended(failing: Ran) -> None:

@@ -107,6 +107,14 @@ def test_a_side_that_dies_is_no_difference() -> None:
         lockstep("small", 1, tree)
 
 
+def test_what_cannot_be_planned_is_refused_as_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("nothing: of the kind\n")
+    for scenario in ("nosuch", tmp_path / "bad.yaml"):
+        told = absence("lockstep", str(scenario))
+        assert (told.exit_code, told.stdout) == (20, "")
+        assert "Traceback" not in told.stderr
+
+
 def test_neither_side_outlives_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     start = stepping._start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_what_cannot_be_planted_or_run_is_invalid(edit: Edit, says: str, monkeyp
 
 def test_a_pattern_that_no_defect_is_like_is_wrong_usage() -> None:
     assert absence("mutants", "--only", "nothing.*").exit_code == 2
+
+
+def test_changes_of_the_assertions_are_judged_over_no_seeds() -> None:
+    told = absence("mutants", "--only", "nothing.*", "--generic", "3", "--seeds", "5")
+    assert told.exit_code == 2
+    assert "leave --seeds out" in told.stderr
+
+
+def test_where_the_system_tells_no_affinity_it_counts_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    only(monkeypatch, Defect("payouts.x", "", (STALE,), ("payouts.exactly_once",)))
+    told = absence("mutants")
+    assert told.exit_code == 20
+    assert "not once" in told.stderr
 
 
 def test_stopped_by_ctrl_c_it_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from evidence.manifest import Manifest
 from tests.support.command import Ran, absence, process, runs_in
+from tests.support.locks import dead_pid, lock
 
 DEFECT = "payouts.new_key_after_unknown"
 SAYS = f"With the defect {DEFECT} planted, so evidence of nothing:"
@@ -67,3 +69,20 @@ def test_a_defect_that_there_is_not_is_refused_with_the_nearest() -> None:
     told = absence("run", "--defect", "payouts.fee_deductd")
     assert told.exit_code == 2
     assert "did you mean payouts.fee_deducted?" in told.stderr
+
+
+def test_git_is_told_what_the_run_with_the_defect_came_to(tmp_path: Path) -> None:
+    told = process("run", "small", "--defect", "canary.first_prize_cut_off", "--bisect", "--out", tmp_path)
+    assert told.stdout.splitlines()[-1] == "bisect: bad (1), the verdict is FAIL"
+    assert told.exit_code == 1
+
+
+def test_what_is_told_and_noted_is_the_command_as_it_was_given_once(tmp_path: Path) -> None:
+    """The command that runs it stands in a tree that is gone afterwards, and is not told of the defect."""
+    lock(tmp_path, pid=dead_pid())
+    told = process("run", "--defect", DEFECT, "--out", tmp_path)
+    command = f"absence run --defect {DEFECT} --out {tmp_path}"
+    assert told.exit_code == 40
+    assert f'To break it and go on: {command} --force-lock-break --reason "…"' in told.errors
+    [incident] = (tmp_path / "incidents").iterdir()
+    assert json.loads(incident.read_bytes())["command"] == command

@@ -155,6 +155,9 @@ def test_a_test_that_passes_or_made_no_run_shows_nothing(session: Session) -> No
         ("absence(scenario='small')", "", "it is marked absence and runs nothing: take the fixture absence_run"),
         ("absence('small')", "absence_run", "the marker absence takes scenario, seeds, faults, each by its name"),
         ("absence(seed=3)", "absence_run", "the marker absence takes scenario, seeds, faults, each by its name"),
+        ("absence(seeds=[])", "absence_run", "seeds is a list of seeds from 0 to 2**64 - 1, one at least: not []"),
+        ("absence(seeds=5)", "absence_run", "seeds is a list of seeds from 0 to 2**64 - 1, one at least: not 5"),
+        ("absence(seeds=[1, -1])", "absence_run", "one at least: not [1, -1]"),
     ],
 )
 def test_a_marker_that_means_nothing_is_refused(session: Session, marker: str, takes: str, says: str) -> None:
@@ -163,10 +166,29 @@ def test_a_marker_that_means_nothing_is_refused(session: Session, marker: str, t
     assert says in told.stdout.str() + told.stderr.str()
 
 
-def test_a_seed_that_is_none_is_wrong_usage(session: Session) -> None:
-    told = session("def test_it(): pass", "--absence-seed=soon")
+def test_the_faults_of_the_marker_are_in_a_run_of_the_scenario_that_the_call_names(session: Session) -> None:
+    told = session(
+        """
+        import pytest
+        from scenarios import load, make_plan
+
+        @pytest.mark.absence(scenario="calm", faults=["webhooks.lost"])
+        def test_it(absence_run):
+            run = absence_run("small")
+            assert [fault.fault for fault in run.evidence.plan.faults] == ["webhooks.lost"]
+            assert absence_run("small", faults=[]).evidence.plan.faults == []
+            with pytest.raises(TypeError, match="a plan has its seed and its faults in it"):
+                absence_run(make_plan(load("small"), 1))
+        """
+    )
+    told.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("seeds", ["soon", "10:1", "-1", "1,,2", str(2**64)])
+def test_a_seed_that_is_none_is_wrong_usage(session: Session, seeds: str) -> None:
+    told = session("def test_it(): pass", f"--absence-seed={seeds}")
     assert told.ret == pytest.ExitCode.USAGE_ERROR
-    assert "--absence-seed" in told.stderr.str()
+    assert f"--absence-seed: {seeds!r} is no seed from 0 to 2**64 - 1" in told.stderr.str()
 
 
 def test_workers_share_their_runs(session: Session) -> None:
