@@ -61,10 +61,13 @@ def diverge(ours: Path, theirs: Path) -> Divergence:
     split = (first_split if same_plan else first_said_otherwise)(ours / JOURNAL, theirs / JOURNAL)
     led_there: list[tuple[dict[str, Any], ...]] = [(), ()]
     if split is not None:
-        sides = zip((ours, theirs), (split.ours, split.theirs), strict=True)
-        led_there = [
-            () if event is None else tuple(causes(path / JOURNAL, event, split.number)) for path, event in sides
-        ]
+        events = (split.ours, split.theirs)
+        if same_plan:  # up to there both journals are the same to the byte
+            found = causes(ours / JOURNAL, events, split.number)
+        else:
+            sides = zip((ours, theirs), events, strict=True)
+            found = [causes(path / JOURNAL, [event], split.number)[0] for path, event in sides]
+        led_there = list(map(tuple, found))
     return Divergence(
         split,
         (led_there[0], led_there[1]),

@@ -8,8 +8,9 @@ costs ten times what comparing does.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -153,19 +154,24 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else {"unreadable": line.decode(errors="replace").strip()[:120]}
 
 
-def causes(path: Path, event: dict[str, Any], before: int) -> list[dict[str, Any]]:
-    """What led to `event`, the nearest first, back to what nothing led to, at most CAUSES_MAX. `before`: its number;
-    its causes come before it, and are the same in both journals."""
+def causes(path: Path, events: Sequence[dict[str, Any] | None], before: int) -> list[list[dict[str, Any]]]:
+    """Of each event, of None nothing, what led to it: the nearest first, back to what nothing led to, at most
+    CAUSES_MAX. `before`: their number; causes come before it, and are the same in both journals, of which `path` is
+    one."""
     begins = _line_offsets(path, before)
-    found: list[dict[str, Any]] = []
     with path.open("rb") as lines:
-        while len(found) < CAUSES_MAX and (number := _number(event.get("cause"))) is not None and number < before:
-            lines.seek(begins[number - 1])
-            cause = parsed(lines.readline())
-            if cause is None:
-                break
-            found.append(cause)
-            event, before = cause, number
+        return [[] if event is None else _causes(lines, begins, event, before) for event in events]
+
+
+def _causes(lines: BinaryIO, begins: Sequence[int], event: dict[str, Any], before: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while len(found) < CAUSES_MAX and (number := _number(event.get("cause"))) is not None and number < before:
+        lines.seek(begins[number - 1])
+        cause = parsed(lines.readline())
+        if cause is None:
+            break
+        found.append(cause)
+        event, before = cause, number
     return found
 
 

@@ -104,8 +104,8 @@ def _expect_end(side: _Side) -> None:
 def _parted(sides: tuple[_Side, _Side], agreed: Path, events: int, ours: bytes, theirs: bytes) -> Stepped:
     split = Split(events + 1, parsed(ours), parsed(theirs))
     one, other = (Plan.model_validate_json((side.place / PLAN).read_bytes()) for side in sides)
-    event = split.ours or split.theirs or {}
-    return Stepped(one, events, split, tuple(causes(agreed, event, split.number)), tuple(plan_changes(one, other)), ())
+    (led_there,) = causes(agreed, [split.ours or split.theirs], split.number)
+    return Stepped(one, events, split, tuple(led_there), tuple(plan_changes(one, other)), ())
 
 
 @contextmanager
