@@ -11,6 +11,8 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from typing import Any
 import pytest
 
 from absence.fingerprint import PACKAGES
+from absence.planted import START
 from absence.sweeping import Options, prepare
 from campaigns import corpus, sweep, sweep_table
 from campaigns.corpus import PastFailure
@@ -31,6 +34,8 @@ from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion
 from campaigns.sweep import LOST, Limits, Pace
 from campaigns.sweep_book import JOURNAL, SHEET, BookBroken, OtherSweep, SweepBook
 from campaigns.trial import Fingerprint
+from defects.leaks import LEAKS
+from defects.planting import planted
 from evidence import manifest
 from evidence.verify import verify
 from reports.sweep import render
@@ -170,6 +175,21 @@ def test_a_seed_that_comes_to_two_ends_fails_the_sweep(tmp_path: Path) -> None:
     assert told["twice"] == {"compared": 4, "differ": [10]}
     assert told["verdict"] == "FAIL"
     assert told["counts"]["FAIL"] == 0
+
+
+def test_what_hangs_on_the_order_of_a_set_comes_to_two_ends_whatever_hash_seed_the_environment_gives(
+    tmp_path: Path,
+) -> None:
+    command = ("sweep", "small", "--seeds", "0:3", "--again-every", "1", "--workers", "2", "--out", "out", "--json")
+    with planted(next(leak for leak in LEAKS if leak.id == "leaks.set_order")) as tree:
+        told = subprocess.run(
+            [sys.executable, "-c", START, str(tree), *command], cwd=tmp_path, capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )  # fmt: skip
+    assert told.returncode == 10
+    twice = json.loads(told.stdout)["twice"]
+    assert twice["compared"] == 3
+    assert twice["differ"]
 
 
 def test_second_runs_that_are_missing_or_lost_leave_the_sweep_open_and_are_not_called_compared(tmp_path: Path) -> None:
