@@ -197,6 +197,15 @@ PLACES: tuple[tuple[str | int, ...], ...] = (
 )  # fmt: skip
 
 
+def test_a_capsule_comes_back_only_if_the_same_promise_breaks_first_and_of_the_same_kind() -> None:
+    capsule = capsules.read(EDITED)
+    trial = capsules.replay(capsule).trial
+    assert trial.first is not None
+    later = [one for one in trial.fingerprints if one != trial.first]
+    for other in (later[0], trial.first._replace(kind="rows")):
+        assert not capsules.replay(replace(capsule, fingerprint=other)).reproduced
+
+
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.sets(st.sampled_from(PLACES)), st.text("abcxyz", min_size=9, max_size=12))
 def test_a_plan_is_itself_again_without_the_fields_that_nobody_knows(

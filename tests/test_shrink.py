@@ -130,6 +130,20 @@ def test_what_is_left_breaks_the_same_and_nothing_of_it_can_be_left_out(data: st
     assert not any(passes.unsound(each) for each in made.plans)
 
 
+@pytest.mark.parametrize("other", [OTHER, Fingerprint(TARGET.assertion, "transfers")])
+def test_what_breaks_something_else_first_is_another_failure_though_it_breaks_the_same_as_well(
+    other: Fingerprint, plan: Plan
+) -> None:
+    class Both(Made):
+        def __call__(self, plan: Plan, within_s: float) -> Trial:
+            return replace(super().__call__(plan, within_s), fingerprints=(TARGET, other))
+
+    made = Both(lambda candidate: TARGET if "provider.outage#1" in ids(candidate) else other)
+    shrunk = shrink(plan, TARGET, made)
+    assert ids(shrunk.plan) == {"provider.outage#1"}
+    assert sum(shrunk.other.values()) > 0
+
+
 @pytest.mark.parametrize("runs", [1, 2, 3, 7])
 def test_no_more_runs_are_made_than_are_allowed_and_the_best_of_them_is_kept(runs: int, plan: Plan) -> None:
     made = Made(lambda candidate: TARGET if any(each.fault == "provider.outage" for each in candidate.faults) else None)
@@ -150,6 +164,19 @@ def test_seconds_are_a_budget_too_but_of_the_run_of_the_plan_as_it_is(plan: Plan
     shrunk = shrink(plan, TARGET, Slow(lambda _: TARGET), budget=Budget(seconds=0))
     assert (shrunk.runs, shrunk.plan) == (1, plan)
     assert "0 s" in shrunk.ended_by
+
+
+def test_a_smaller_plan_is_waited_for_as_long_as_one_that_ends_would_take(plan: Plan) -> None:
+    given = []
+
+    class Timed(Made):
+        def __call__(self, plan: Plan, within_s: float) -> Trial:
+            given.append(within_s)
+            return super().__call__(plan, within_s)
+
+    shrink(plan, TARGET, Timed(lambda _: TARGET), budget=Budget(seconds=60))
+    assert len(given) > 2
+    assert max(given[1:]) <= 11
 
 
 def test_ctrl_c_keeps_the_best_so_far(plan: Plan) -> None:

@@ -30,7 +30,18 @@ from absence.sweeping import Options, prepare
 from campaigns import corpus, sweep, sweep_table
 from campaigns.corpus import PastFailure
 from campaigns.executors import Executor, Processes, WorkersDie
-from campaigns.seeds import CRASHED, CodeDiffers, Task, Work, as_bits, assertion_ids, from_bits, inputs_of, perform
+from campaigns.seeds import (
+    CRASHED,
+    PREFLIGHT,
+    CodeDiffers,
+    Task,
+    Work,
+    as_bits,
+    assertion_ids,
+    from_bits,
+    inputs_of,
+    perform,
+)
 from campaigns.sweep import LOST, Limits, Pace
 from campaigns.sweep_book import JOURNAL, SHEET, BookBroken, OtherSweep, SweepBook
 from campaigns.trial import Fingerprint
@@ -42,6 +53,7 @@ from reports.sweep import render
 from reports.sweep_console import summary
 from scenarios import load
 from simulator.operations import ROOT, shipped
+from simulator.run import PreflightFailed
 from tests.support.capsules import CAPSULES
 from tests.support.command import Told, absence, start
 from tests.support.killed_commands import dying, in_child
@@ -216,6 +228,31 @@ def test_a_past_failure_is_replayed_first_and_fails_the_sweep_if_it_is_back(tmp_
     assert {one["name"]: one["is_back"] for one in told["corpus"]} == {"gone": False, "back": True}
     assert told["why"] == ["the past failure back is back"]
     assert told["verdict"] == "FAIL"
+
+
+def test_a_past_failure_is_back_though_another_promise_breaks_before_it(tmp_path: Path) -> None:
+    both = line(status="FAIL", first=["a.b", "c"], fingerprints=[["a.b", "c"], list(FOUNDER)])
+    told = swept(tmp_path, AtOnce({"back": both}), past=(PastFailure("back", FOUNDER, b"{}"),))
+    assert (told["verdict"], told["corpus"][0]["is_back"]) == ("FAIL", True)
+
+
+def test_a_past_failure_that_could_not_be_replayed_leaves_the_sweep_open(tmp_path: Path) -> None:
+    crashed = line(status="INCONCLUSIVE", digest="")
+    told = swept(tmp_path, AtOnce({"crashed": crashed}), past=(PastFailure("crashed", FOUNDER, b"{}"),))
+    assert (told["verdict"], told["why"]) == ("INCONCLUSIVE", ["the past failure crashed was not replayed"])
+
+
+def test_what_is_replayed_by_default_is_there() -> None:
+    assert [one.name for one in corpus.read(corpus.CORPUS)] == ["prize_keeps_a_cent"]
+
+
+def test_a_seed_at_which_the_platform_refuses_to_start_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> Any:
+        raise PreflightFailed(["clock: off by a minute"])
+
+    monkeypatch.setattr("campaigns.seeds.try_plan", refused)
+    found = perform(work(written(tmp_path, TINY)), Task("seed", "1"))
+    assert (found["status"], found["first"]) == ("FAIL", [PREFLIGHT, "clock"])
 
 
 def test_behaviours_are_counted_in_the_order_of_seeds_whichever_came_in_first(tmp_path: Path) -> None:
