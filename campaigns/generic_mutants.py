@@ -55,12 +55,13 @@ def _changes(root: Path, file: Path) -> Iterator[Callable[[], Mutant]]:
     """Each change that there is of `file`, made when it is called."""
     name = file.relative_to(root).as_posix()
     wrapper = MetadataWrapper(cst.parse_module(file.read_text()), unsafe_skip_copy=True)
-    module, at = wrapper.module, wrapper.resolve(PositionProvider)
+    module = wrapper.module
 
     def change(node: cst.CSTNode, now: cst.CSTNode) -> Callable[[], Mutant]:
         def made() -> Mutant:
             text = module.deep_replace(node, now).code  # type: ignore[attr-defined]
-            return Mutant(name, at[node].start.line, _one_line(module, node), _one_line(module, now), text)
+            line = wrapper.resolve(PositionProvider)[node].start.line
+            return Mutant(name, line, _one_line(module, node), _one_line(module, now), text)
 
         return made
 
