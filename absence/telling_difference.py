@@ -27,7 +27,8 @@ _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "ye
 
 def text(found: Divergence, sides: tuple[Evidence, Evidence], names: tuple[str, str], markup: bool) -> list[str]:
     """The lines, rich markup if `markup`. `names`: what the two runs are called."""
-    return list(_Telling(_values(sides[0])["starts_at"], Say(markup)).lines(found, sides, names))
+    plans = [_values(side) for side in sides]
+    return list(_Telling(plans[0]["starts_at"], Say(markup)).lines(found, plans, names))
 
 
 def out_of_step(stepped: Stepped, markup: bool) -> list[str]:
@@ -52,11 +53,11 @@ class _Telling:
     def __init__(self, starts_at: int, say: Say) -> None:
         self._starts_at, self._say = starts_at, say
 
-    def lines(self, found: Divergence, sides: tuple[Evidence, Evidence], names: tuple[str, str]) -> Iterator[str]:
+    def lines(self, found: Divergence, plans: Sequence[dict[str, Any]], names: tuple[str, str]) -> Iterator[str]:
         say = self._say
         yield say.style("= They are the same.", "bold green") if found.is_none else self._headline(found)
-        for letter, name, side in zip("AB", names, sides, strict=True):
-            yield f"  {letter}  {say.data(name)}  {say.style(say.data(_what(_values(side))), 'dim')}"
+        for letter, name, plan in zip("AB", names, plans, strict=True):
+            yield f"  {letter}  {say.data(name)}  {say.style(say.data(_what(plan)), 'dim')}"
         if not found.same_code:
             yield say.style("  They were made by different code.", "dim")
         yield from self.plans(found.plan)

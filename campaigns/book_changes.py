@@ -7,14 +7,14 @@ key, which for those that number their rows is the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from hashlib import sha256
+from contextlib import ExitStack, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evidence.books import CHUNK_ROWS, BookDamaged, Row, book_path, open_parquet, read_columns
 from evidence.layout import BOOK_DIRECTORY
+from evidence.manifest import file_sha256
 from evidence.run import Evidence
 from evidence.schemas import BOOKS, BookSchema, Column
 
@@ -55,36 +55,47 @@ def book_changes(ours: Evidence, theirs: Evidence, parted_at: int | None) -> lis
 
 def _check_alike(book: str, ours: Evidence, theirs: Evidence) -> None:
     """Only of files that are as they were sealed does the manifest tell that they are alike. Raises BookDamaged."""
-    sides = [side for side in (ours, theirs) if book in side.manifest.books]
-    held = [_bytes_of(book, side) for side in sides]
-    if len(held) == 2 and held[0] == held[1]:
-        return
-    for side, content in zip(sides, held, strict=True):
-        path = book_path(side.path / BOOK_DIRECTORY, book)
-        if sha256(content).hexdigest() != side.manifest.files.get(path.relative_to(side.path).as_posix()):
+    paths = [_path(book, side) for side in (ours, theirs)]
+    with suppress(OSError):  # of which file, is said below
+        if _alike_until(*paths) == paths[0].stat().st_size == paths[1].stat().st_size:
+            return
+    _check_sealed(book, ours, theirs)
+
+
+def _check_sealed(book: str, *sides: Evidence) -> None:
+    """Raises BookDamaged for a file that is not what the manifest states of it."""
+    for side in sides:
+        path = _path(book, side)
+        if book not in side.manifest.books:
+            continue
+        try:
+            actual = file_sha256(path)
+        except OSError as error:
+            raise BookDamaged(f"cannot be read: {error.strerror}", str(path)) from None
+        if actual != side.manifest.files.get(path.relative_to(side.path).as_posix()):
             raise BookDamaged("is not what was sealed, by its hash in the manifest", str(path))
 
 
-def _bytes_of(book: str, side: Evidence) -> bytes:
-    path = book_path(side.path / BOOK_DIRECTORY, book)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BookDamaged(f"cannot be read: {error.strerror}", str(path)) from None
+def _path(book: str, side: Evidence) -> Path:
+    return book_path(side.path / BOOK_DIRECTORY, book)
 
 
 def first_change(book: str, ours: Evidence, theirs: Evidence) -> BookChange | None:
-    """The first row of `book` that differs; None: its rows are the same."""
+    """The first row of `book` that differs; None: its rows are the same. Raises BookDamaged."""
     schema = BOOKS[book]
     counts = _rows_stated(book, ours), _rows_stated(book, theirs)
-    with ExitStack() as files:
-        pairs = _merged(schema, *(_rows(schema, batches) for batches in _batches(book, (ours, theirs), files)))
-        pair = next(pairs, None) if max(counts) > SMALL_ROWS else _earliest(schema, pairs)
+    try:
+        with ExitStack() as files:
+            pairs = _merged(schema, *(_rows(schema, batches) for batches in _batches(book, (ours, theirs), files)))
+            pair = next(pairs, None) if max(counts) > SMALL_ROWS else _earliest(schema, pairs)
+    except BookDamaged as damaged:
+        _check_sealed(book, ours, theirs)
+        raise BookDamaged(str(damaged), book) from None
     return None if pair is None else _change(book, schema, *pair, counts)
 
 
 def _rows_stated(book: str, side: Evidence) -> int:
-    """None, where the version of the run did not have the book."""
+    """0 where the version of the run did not have the book."""
     stated = side.manifest.books.get(book)
     return 0 if stated is None else stated.rows
 
@@ -93,7 +104,7 @@ def _batches(book: str, sides: Sequence[Evidence], files: ExitStack) -> list[Ite
     """The rows of each side in Arrow's form, so many at a time, as long as `files` is open. What both files begin with,
     byte for byte, is left out."""
     held = [side for side in sides if _rows_stated(book, side)]
-    paths = [book_path(side.path / BOOK_DIRECTORY, book) for side in held]
+    paths = [_path(book, side) for side in held]
     opened = [files.enter_context(open_parquet(path, BOOKS[book])) for path in paths]
     alike = _alike_until(*paths) if len(held) == len(sides) else 0
     batches = [_from(file, alike) for file in opened]
