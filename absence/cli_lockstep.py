@@ -55,6 +55,7 @@ def _json(stepped: Stepped) -> dict[str, Any]:
     return {
         "in_step": stepped.in_step,
         "events": stepped.events,
+        "locale": stepped.locale,
         "event": event,
         "plan": [change._asdict() for change in stepped.changes],
         "books": [change._asdict() for change in stepped.books],

@@ -21,6 +21,7 @@ SHOWN_MAX = 12
 """So many changes of a kind are shown; how many more there are is said."""
 CAUSES_MAX = 6
 COLUMNS_MAX, CELL_MAX, VALUE_MAX = 3, 28, 72
+_ONE_LOCALE = "  Both processes had the locale C: none that writes 1,5 for 1.5 is installed here."
 Events = Sequence[dict[str, Any]]
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
 
@@ -37,7 +38,8 @@ def out_of_step(stepped: Stepped, markup: bool) -> list[str]:
     telling = _Telling(stepped.plan.starts_at, say)
     agreed = plural(stepped.events, "event")
     if stepped.in_step:
-        return [say.style(f"= In step: {agreed} and every book agree.", "bold green")]
+        head = say.style(f"= In step: {agreed} and every book agree.", "bold green")
+        return [head, *([] if stepped.locale else [say.style(_ONE_LOCALE, "dim")])]
     if stepped.split is None:
         head = f"≠ {agreed} agree, and books do not: something differs that no event speaks of."
         return [say.style(head, "bold red"), *telling.books(stepped.books)]

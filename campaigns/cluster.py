@@ -1,19 +1,27 @@
 """The executor that has its trials made on a cluster of dask workers (`dask scheduler`, `dask worker`).
 
-Invariant: a worker whose code is not that of the sweep finds out nothing: the sweep stops there and says so.
+Invariant: a worker whose code is not that of the sweep finds out nothing: the sweep stops there and says so. The second
+run of a seed has a process, and so a hash seed, of its own.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-from campaigns.executors import Done, Take
+from campaigns.executors import HASH_SEED, Done, Take
 from campaigns.seeds import CodeDiffers, Line, Task, Work, check, perform
+from simulator.operations import ROOT
 
 _CONNECT_S = 10
 _ONE_AT_A_TIME = threading.Lock()
+_APART = "import sys; sys.path.insert(0, sys.argv[1]); from campaigns.cluster import apart; apart()"
 
 
 class ClusterRefused(Exception):
@@ -39,8 +47,7 @@ class Cluster:
                 f"no scheduler answers at {address} ({error}). Start one: dask scheduler; and for each core: "
                 "dask worker ADDRESS --nthreads 1"
             ) from None
-        self._names = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
-        self.workers = len(self._names)
+        self.workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
         if not self.workers:
             self._client.close()
             raise ClusterRefused(
@@ -55,17 +62,13 @@ class Cluster:
         done = as_completed()
         while True:
             while len(running) < self.workers and (task := take("")) is not None:
-                future = self._client.submit(perform_there, self._work, task, pure=False, **self._preferred(task))
+                future = self._client.submit(perform_there, self._work, task, pure=False)
                 running[future] = task
                 done.add(future)
             if not running:
                 return
             future = next(done)
             yield self._answer(future, running.pop(future))
-
-    def _preferred(self, task: Task) -> dict[str, Any]:
-        others = [name for name in self._names if name != task.elsewhere]
-        return {"workers": others, "allow_other_workers": True} if task.elsewhere and others else {}
 
     def _answer(self, future: Any, task: Task) -> Done:
         from distributed import KilledWorker
@@ -92,10 +95,35 @@ class Cluster:
         self._client.close()
 
 
-def perform_there(work: Work, task: Task) -> tuple[Line, str]:
-    """On a worker: the line of the task, and the worker's address. Raises CodeDiffers."""
+def perform_there(work: Work, task: Task) -> tuple[Line | None, str]:
+    """On a worker: the line of the task, None where the process that made it died, and who that was. Raises
+    CodeDiffers, RuntimeError."""
     from distributed import get_worker
 
+    address = str(get_worker().address)
     with _ONE_AT_A_TIME:
         check(work)
-        return perform(work, task), str(get_worker().address)
+        if task.kind == "again":
+            return _apart(work, task), f"{address}, apart"
+        return perform(work, task), address
+
+
+def _apart(work: Work, task: Task) -> Line | None:
+    """`perform` in a process of its own: there may be no other worker, and those that dask's nanny starts have one hash
+    seed, all of them. Its processes are daemons, which `multiprocessing` lets have no children."""
+    environment = {name: value for name, value in os.environ.items() if name != HASH_SEED}
+    ended = subprocess.run(
+        [sys.executable, "-c", _APART, str(ROOT)],
+        input=pickle.dumps((work, task)),
+        capture_output=True,
+        env=environment,
+    )
+    if ended.returncode > 0:
+        raise RuntimeError(ended.stderr.decode(errors="replace").strip().rpartition("\n")[2])
+    return json.loads(ended.stdout) if ended.returncode == 0 else None
+
+
+def apart() -> None:
+    """What that process does: work and task, pickled, from standard input; the line, as JSON, to standard output."""
+    work, task = pickle.load(sys.stdin.buffer)
+    json.dump(perform(work, task), sys.stdout)

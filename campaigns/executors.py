@@ -24,7 +24,7 @@ from campaigns.seeds import CodeDiffers, Line, Task, Work, check, perform
 DEATHS_MAX = 5
 """So many deaths with no answer in between, and it is not the seeds that kill the workers."""
 _GRACE_S = 5
-_HASH_SEED = "PYTHONHASHSEED"
+HASH_SEED = "PYTHONHASHSEED"
 """Each worker has a hash seed of its own, even where the environment gives one: what depends on it shows in the second
 run of a seed."""
 
@@ -134,12 +134,12 @@ class Processes:
         )
         # A process starts with the signals blocked that its parent had blocked: this one never hears of Ctrl-C.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        one_for_all = os.environ.pop(_HASH_SEED, None)
+        one_for_all = os.environ.pop(HASH_SEED, None)
         try:
             process.start()
         finally:
             if one_for_all is not None:
-                os.environ[_HASH_SEED] = one_for_all
+                os.environ[HASH_SEED] = one_for_all
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _Worker(process.name, process, ours)

@@ -6,11 +6,12 @@ of the machine, the addresses of objects.
 
 from __future__ import annotations
 
+import locale
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +29,10 @@ from scenarios import load, make_plan
 
 ENVIRONMENTS: tuple[Mapping[str, str], Mapping[str, str]] = (
     {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C"},
-    {"PYTHONHASHSEED": "4000000000", "TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "PYTHONUTF8": "0"},
+    {"PYTHONHASHSEED": "4000000000", "TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONUTF8": "0"},
 )
+LOCALES = ("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8", "es_ES.UTF-8", "it_IT.UTF-8", "pt_BR.UTF-8", "ru_RU.UTF-8")
+"""The second process has the first of these that is installed: all write 1,5 where C writes 1.5."""
 _START = "import sys; sys.path[:0] = sys.argv[1:2]; from campaigns.stepping import main; main(*sys.argv[2:])"
 _EVERY = 1_000
 
@@ -42,7 +45,7 @@ class SideFailed(Exception):
 class Stepped:
     """`events`: how many agree. `split`: where the two part, None: nowhere; `led_there`: its causes, which both have,
     the nearest first. `plan`: what differs in the plans that they made. `books`: those whose rows differ, although no
-    event does."""
+    event does. `locale`: the second process's; None: C, as the first's, since none of LOCALES is installed."""
 
     plan: Plan
     events: int
@@ -50,6 +53,7 @@ class Stepped:
     led_there: tuple[dict[str, Any], ...]
     changes: tuple[Change, ...]
     books: tuple[BookChange, ...]
+    locale: str | None
 
     @property
     def in_step(self) -> bool:
@@ -67,14 +71,27 @@ def lockstep(scenario: str, seed: int, tree: Path = ROOT, progress: Callable[[in
     """Run `scenario` (a shipped name or a file) with `seed` twice, with the code in `tree`. `progress` is told now and
     then how many events agree. Raises ScenarioInvalid, SideFailed."""
     make_plan(load(scenario), seed)  # what cannot be planned is told before two processes fail at it
+    foreign = installed_locale()
     with TemporaryDirectory(prefix="absence-lockstep-") as scratch:
         agreed = Path(scratch) / "agreed.jsonl"
-        with _sides(scenario, seed, tree, Path(scratch)) as sides, agreed.open("wb") as kept:
+        with _sides(scenario, seed, tree, Path(scratch), foreign) as sides, agreed.open("wb") as kept:
             events, ours, theirs = _compare(sides, kept, progress)
         if ours or theirs:
-            return _parted(sides, agreed, events, ours, theirs)
+            return _parted(sides, agreed, events, ours, theirs, foreign)
         one, other = (Evidence.open(side.place / NAME) for side in sides)
-        return Stepped(one.plan, events, None, (), (), tuple(book_changes(one, other, None)))
+        return Stepped(one.plan, events, None, (), (), tuple(book_changes(one, other, None)), foreign)
+
+
+def installed_locale() -> str | None:
+    """The first of LOCALES that this machine has; None: it has none."""
+    before = locale.setlocale(locale.LC_NUMERIC)
+    try:
+        for name in LOCALES:
+            with suppress(locale.Error):
+                return locale.setlocale(locale.LC_NUMERIC, name)
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, before)
+    return None
 
 
 def _compare(sides: tuple[_Side, _Side], kept: IO[bytes], progress: Callable[[int], None]) -> tuple[int, bytes, bytes]:
@@ -101,18 +118,21 @@ def _expect_end(side: _Side) -> None:
         raise SideFailed(f"{errors.splitlines()[-1] if errors else 'it said nothing'}\n{errors}")
 
 
-def _parted(sides: tuple[_Side, _Side], agreed: Path, events: int, ours: bytes, theirs: bytes) -> Stepped:
+def _parted(
+    sides: tuple[_Side, _Side], agreed: Path, events: int, ours: bytes, theirs: bytes, foreign: str | None
+) -> Stepped:
     split = Split(events + 1, parsed(ours), parsed(theirs))
     one, other = (Plan.model_validate_json((side.place / PLAN).read_bytes()) for side in sides)
     (led_there,) = causes(agreed, [split.ours or split.theirs], split.number)
-    return Stepped(one, events, split, tuple(led_there), tuple(plan_changes(one, other)), ())
+    return Stepped(one, events, split, tuple(led_there), tuple(plan_changes(one, other)), (), foreign)
 
 
 @contextmanager
-def _sides(scenario: str, seed: int, tree: Path, scratch: Path) -> Iterator[tuple[_Side, _Side]]:
+def _sides(scenario: str, seed: int, tree: Path, scratch: Path, foreign: str | None) -> Iterator[tuple[_Side, _Side]]:
+    one, other = ENVIRONMENTS
     started: list[_Side] = []
     try:
-        for number, environment in enumerate(ENVIRONMENTS):
+        for number, environment in enumerate((one, other if foreign is None else {**other, "LC_ALL": foreign})):
             started.append(_start(scenario, seed, tree, scratch / str(number), environment, number == 1))
         yield started[0], started[1]
     finally:

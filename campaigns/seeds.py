@@ -54,8 +54,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`seed`: a trial of it; `again`: once more, to be compared; `past`: the plan of a capsule of the corpus. With
-    `elsewhere` it is for another process than that of this name."""
+    """`seed`: a trial of it; `again`: once more, to be compared, in another process than `elsewhere`; `past`: the
+    plan of a capsule of the corpus."""
 
     kind: Literal["seed", "again", "past"]
     key: str

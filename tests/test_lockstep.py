@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from absence.telling_difference import out_of_step
 from campaigns import lockstep as stepping
-from campaigns.lockstep import SideFailed, lockstep
+from campaigns.lockstep import SideFailed, Stepped, lockstep
 from defects import catalogue
 from defects.leaks import LEAKS, OF_BOOKS
 from defects.model import Defect, Edit
@@ -81,7 +83,36 @@ def test_the_platform_as_it_is_keeps_in_step(small_run: Ran) -> None:
     told = absence("lockstep", "small", "--json")
     assert told.exit_code == 0
     events = len((small_run.path / "journal.jsonl").read_bytes().splitlines())
-    assert told.json == {"in_step": True, "events": events, "event": None, "plan": [], "books": []}
+    foreign = stepping.installed_locale()
+    assert told.json == {"in_step": True, "events": events, "locale": foreign, "event": None, "plan": [], "books": []}
+
+
+def test_the_second_process_has_another_zone_and_a_locale_that_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+    start = stepping._start
+
+    def remember(*arguments: Any) -> stepping._Side:
+        given.append(arguments[4])
+        return start(*arguments)
+
+    monkeypatch.setattr(stepping, "_start", remember)
+    monkeypatch.setattr(stepping, "LOCALES", ("xx_XX.UTF-8", "C.UTF-8"))
+    stepped = lockstep("small", 7)
+    assert (stepped.in_step, stepped.plan.seed, stepped.locale) == (True, 7, "C.UTF-8")
+    assert [environment["LC_ALL"] for environment in given] == ["C", "C.UTF-8"]
+    assert [environment["TZ"] for environment in given] == ["UTC", "Pacific/Kiritimati"]
+    monkeypatch.setattr(stepping, "LOCALES", ("xx_XX.UTF-8",))
+    assert stepping.installed_locale() is None
+
+
+@pytest.mark.parametrize(("foreign", "lines"), [("de_DE.UTF-8", 1), (None, 2)])
+def test_it_says_so_where_both_have_one_locale(foreign: str | None, lines: int, small_run: Ran) -> None:
+    told = out_of_step(Stepped(small_run.evidence.plan, 3, None, (), (), (), foreign), markup=False)
+    assert told[0] == "= In step: 3 events and every book agree."
+    assert len(told) == lines
+    assert all("none that writes 1,5 for 1.5 is installed here" in line for line in told[1:])
 
 
 def test_a_command_out_of_step_ends_in_30_and_says_where(tmp_path: Path) -> None:
@@ -94,6 +125,20 @@ def test_a_command_out_of_step_ends_in_30_and_says_where(tmp_path: Path) -> None
     first, *rest = told.stdout.splitlines()
     assert first.startswith("≠ Out of step at event e30, after 29 events that agree.")
     assert "     data.audit_hash" in "\n".join(rest)
+
+
+def test_a_leak_of_the_zone_is_found() -> None:
+    services = "contest_platform/services/contests.py"
+    leak = Defect(
+        "leaks.zone", "The hour as the machine's zone has it.",
+        (
+            Edit(services, "from dataclasses import dataclass\n", "import time\nfrom dataclasses import dataclass\n"),
+            Edit(services, '"lock time has come"', 'f"lock time has come: {time.localtime(0).tm_hour}"'),
+        ),
+        (),
+    )  # fmt: skip
+    with planted(leak) as tree:
+        assert not lockstep("small", 1, tree).in_step
 
 
 def test_a_side_that_dies_is_no_difference() -> None:

@@ -62,8 +62,16 @@ from tests.support.sweeps import FAILING, RECORDED, TINY, AtOnce, line, records,
 
 FOUNDER = Fingerprint("absence.identity", "identity.events")
 EVERY = [("seed", str(seed)) for seed in range(20)] + [("again", str(seed)) for seed in (0, 5, 10, 15)]
-
-
+ON_A_CLUSTER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from absence.cli import cli
+from distributed import LocalCluster
+if __name__ == "__main__":
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        command = "sweep small --seeds 0:3 --again-every 1 --out out --json --cluster"
+        cli([*command.split(), cluster.scheduler_address])
+"""
 NO_LIMITS = Limits()
 
 
@@ -617,6 +625,29 @@ def test_a_cluster_of_two_workers_gives_the_same_table_and_refuses_other_code(
             assert other.workers == 2
             with pytest.raises(ClusterRefused, match="in a checkout of this commit"):
                 list(other.run(lambda _: todo.pop() if todo else None))
+
+
+def test_on_a_cluster_of_one_worker_the_second_run_has_another_hash_seed(tmp_path: Path) -> None:
+    """Nannies of dask give one to all that they start."""
+    pytest.importorskip("distributed")
+    with planted(next(leak for leak in LEAKS if leak.id == "leaks.set_order")) as tree:
+        told = subprocess.run([sys.executable, "-c", ON_A_CLUSTER, str(tree)], cwd=tmp_path, capture_output=True)
+    assert told.returncode == 10, told.stderr
+    twice = json.loads(told.stdout)["twice"]
+    assert twice["compared"] == 3
+    assert twice["differ"]
+
+
+def test_what_a_second_run_on_a_cluster_dies_of_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    from campaigns import cluster
+
+    again = work(written(tmp_path, TINY)), Task("again", "1", elsewhere="here")
+    monkeypatch.setattr(cluster, "_APART", "import os; os.abort()")
+    assert cluster._apart(*again) is None
+    monkeypatch.setattr(cluster, "_APART", "raise SystemError('not today')")
+    with pytest.raises(RuntimeError, match="SystemError: not today"):
+        cluster._apart(*again)
 
 
 def test_a_cluster_that_is_not_there_is_refused_with_the_remedy(
