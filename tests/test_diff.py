@@ -169,7 +169,10 @@ def test_a_plan_with_a_fault_more_parts_where_the_fault_bites(runs: SharedRuns, 
     assert (change["how"], change["place"]) == ("added", f"faults.{faulty.evidence.plan.faults[0].id}")
     first = next(change for change in told.json["books"] if change["book"] == "injector.bites")
     assert (first["only_in"], first["rows"], first["key"]) == ("theirs", [0, 1], [["n", 1]])
-    assert all(change["at"] is None or change["at"] >= bite.at for change in told.json["books"])
+    ats = [change["at"] for change in told.json["books"]]
+    assert ats == sorted(ats, key=lambda at: (at is None, at))
+    assert bite.at == ats[0]
+    assert len(ats) > 2
     text = absence("diff", calm.path, faulty.path).stdout
     assert text.startswith(f"≠ They part at event {bitten.id}, day ")
     assert "  + faults.webhooks.duplicate#1  webhook/deliver on " in text
@@ -291,6 +294,13 @@ def test_a_plan_that_the_scenario_does_not_make_alone_has_no_next_seeds(runs: Sh
     for other in (default.with_faults(()), default.with_faults(["webhooks.lost"])):
         assert cli_diff._seeds(make_plan(other, 1)) is None
     assert cli_diff._seeds(make_plan(default, 1, days=30)) is None
+
+
+def test_a_search_ends_with_its_seconds_and_says_that_they_were_the_reason(failing: Ran) -> None:
+    tries = candidates(failing.evidence.plan, [], None)
+    with pytest.raises(NoNeighbour) as none, nearest_passing(tries, NONE, 0, lambda *_: None, "0" * 64):
+        pass
+    assert none.value.out_of_time
 
 
 def test_a_search_that_finds_none_says_how_each_ended(failing: Ran) -> None:

@@ -154,6 +154,27 @@ def test_a_fault_that_is_never_met_is_named_with_what_it_was_bound_to(tmp_path: 
     ]  # fmt: skip
 
 
+def test_a_fault_that_cannot_be_read_is_left_out_whole(tmp_path: Path) -> None:
+    faults = faults_of(AMONG)
+    faults[0]["params"]["gap_s"] = -1
+    del faults[1]["seam"]
+    told = absence("replay", altered(tmp_path, AMONG, faults=faults), "--tolerant", "--json")
+    assert told.exit_code == 0
+    places = ("faults.1.seam: ", f"faults.0 ({faults[0]['id']}, webhooks.duplicate): params.gap_s: ")
+    assert [said.startswith(place) for said, place in zip(told.json["left_out"], places, strict=True)] == [True, True]
+    assert ["this fault is left out" in said for said in told.json["left_out"]] == [True, True]
+
+
+def test_a_run_is_replayed_with_the_rules_that_it_has_beside_it(runs: SharedRuns, tmp_path: Path) -> None:
+    ran = runs("operated")
+    copy = Path(shutil.copytree(ran.path, tmp_path / "copy"))
+    rules = min((copy / "alerts").iterdir())
+    rules.write_text(rules.read_text() + "# of another age\n")
+    told = absence("replay", copy, "--tolerant", "--json")
+    assert told.exit_code == 0
+    assert told.json["digest"] != ran.evidence.manifest.digest
+
+
 def test_what_is_left_must_be_a_plan(tmp_path: Path) -> None:
     told = absence("replay", altered(tmp_path, EDITED, contests="none"), "--tolerant")
     assert told.exit_code == 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def test_a_defect_whose_scene_fails_without_it_counts_as_alive() -> None:
     assert came.detections[0].seed == 1
     assert came.detections[0].unsound == (1,)
     assert (came.killed, came.never) == (0, ("absence.access_log",))
+
+
+def test_a_defect_that_breaks_less_than_it_is_said_to_counts_as_alive() -> None:
+    real = defects.defect("payouts.fee_deducted")
+    more = (*real.breaks, "absence.access_log")
+    came = score(detect_all([replace(real, id="a.b", breaks=more)], 1, 1), more)
+    assert (came.killed, came.detections[0].missed) == (0, ("absence.access_log",))
 
 
 @pytest.mark.parametrize(

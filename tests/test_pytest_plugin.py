@@ -191,7 +191,7 @@ def test_a_seed_that_is_none_is_wrong_usage(session: Session, seeds: str) -> Non
     assert f"--absence-seed: {seeds!r} is no seed from 0 to 2**64 - 1" in told.stderr.str()
 
 
-def test_workers_share_their_runs(session: Session) -> None:
+def test_workers_share_their_runs(session: Session, pytester: pytest.Pytester) -> None:
     told = session(
         """
         import pytest
@@ -199,13 +199,16 @@ def test_workers_share_their_runs(session: Session) -> None:
         @pytest.mark.parametrize("n", range(4))
         def test_it(absence_run, n):
             run = absence_run("small")
-            assert len(list(run.path.parent.glob("small-s1-*"))) == 1
+            with open("paths.txt", "a") as paths:
+                print(run.path, file=paths)
             assert n != 3, run.path
         """,
         "-n2",
     )
     told.assert_outcomes(passed=3, failed=1)
     told.stdout.fnmatch_lines(["small seed 1: PASS", "replay: absence replay */absence-runs/small-s1-*"])
+    paths = (pytester.path / "paths.txt").read_text().splitlines()
+    assert (len(paths), len(set(paths))) == (4, 1)
 
 
 def test_the_plugin_loads_nothing_that_simulates() -> None:

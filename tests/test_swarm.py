@@ -52,6 +52,13 @@ def test_a_seed_is_given_the_same_whatever_other_items_the_scenario_has(tmp_path
         assert of_longer[:3] == swarmed(short, seed).model.faults
 
 
+def test_an_item_that_is_bound_to_a_time_comes_once(tmp_path: Path) -> None:
+    bound = "{fault: provider.outage, bind: {from: day 3 09:00, until: day 3 10:00}}"
+    scenario = load(written(tmp_path, TINY.replace("{fault: webhooks.lost}", bound)))
+    drawn = [fault for seed in SEEDS for fault in swarmed(scenario, seed).model.faults if not fault.disabled]
+    assert {fault.count for fault in drawn if fault.bind is not None} == {1}
+
+
 def test_what_is_left_in_keeps_its_binding_whatever_is_left_out(tiny: Path) -> None:
     whole = {fault.id: fault for fault in make_plan(load(tiny), 3).faults}
     swarm = {fault.id: fault for fault in plan_of(load(tiny), 3, swarm=True).plan.faults}

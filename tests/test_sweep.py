@@ -27,7 +27,7 @@ import pytest
 from absence.fingerprint import PACKAGES
 from absence.planted import START
 from absence.sweeping import Options, prepare
-from campaigns import corpus, sweep, sweep_table
+from campaigns import canary, corpus, sweep, sweep_table
 from campaigns.corpus import PastFailure
 from campaigns.executors import Executor, Processes, WorkersDie
 from campaigns.seeds import (
@@ -45,6 +45,7 @@ from campaigns.seeds import (
 from campaigns.sweep import LOST, Limits, Pace
 from campaigns.sweep_book import JOURNAL, SHEET, BookBroken, OtherSweep, SweepBook
 from campaigns.trial import Fingerprint
+from defects import defect
 from defects.leaks import LEAKS
 from defects.planting import planted
 from evidence import manifest
@@ -499,6 +500,44 @@ def test_a_sweep_whose_canary_is_not_caught_is_inconclusive(tmp_path: Path) -> N
     assert told.exit_code == 12
     assert "The canary prizes.rounding_keeps_a_cent was not caught" in told.stdout
     assert json.loads((tmp_path / "out" / "sweep.json").read_text())["counts"]["PASS"] == 1
+
+
+def test_a_canary_is_caught_once_all_that_it_breaks_is_found_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = defect("payouts.fee_deducted")
+    assert canary.sing(real.id, ROOT / "scenarios" / "small.yaml", 1).seed == 1
+    monkeypatch.setattr(canary, "defect", lambda _: replace(real, breaks=(*real.breaks, "absence.access_log")))
+    assert canary.sing(real.id, ROOT / "scenarios" / "small.yaml", 1).seed is None
+
+
+def test_without_swarm_every_seed_has_all_the_faults_of_the_scenario(tmp_path: Path) -> None:
+    scenario = written(tmp_path, FAILING, "failing.yaml")
+    told = absence(
+        "sweep", scenario, "--no-swarm", "--seeds", "2:4", "--workers", "1", "--out", tmp_path / "out", "--json"
+    )
+    assert told.json["counts"]["FAIL"] == 2
+    assert [group["simplest"]["faults"] for group in told.json["failures"]] == [4]
+
+
+def test_the_table_says_how_often_each_fault_acted_and_was_left_out_for_want_of_anything_to_befall(
+    tmp_path: Path,
+) -> None:
+    scenario = written(tmp_path, TINY)
+    told = absence("sweep", scenario, "--seeds", "0:7", "--workers", "1", "--out", tmp_path / "out", "--json").json
+    assert set(told["faults"]) == {"webhooks.duplicate", "webhooks.lost", "timeouts.transfer_answer_lost"}
+    assert all(found["acted"] for found in told["faults"].values())
+    assert told["faults"]["timeouts.transfer_answer_lost"]["dropped"] > 0
+
+
+def test_another_corpus_or_a_changed_scenario_is_another_sweep(tmp_path: Path) -> None:
+    scenario = written(tmp_path, TINY)
+    same = ("sweep", scenario, "--seeds", "0:1", "--workers", "1", "--out", tmp_path / "out")
+    assert absence(*same).exit_code == 0
+    shutil.copytree(CAPSULES / "failures" / "prize_keeps_a_cent", tmp_path / "corpus" / "one")
+    other = absence(*same, "--corpus", tmp_path / "corpus")
+    assert (other.exit_code, "corpus" in other.stderr) == (2, True)
+    scenario.write_text(TINY.replace("fee_cents: 1000", "fee_cents: 2000"))
+    other = absence(*same)
+    assert (other.exit_code, "scenario_sha256" in other.stderr) == (2, True)
 
 
 def test_a_past_failure_of_the_corpus_that_is_back_fails_the_sweep(
