@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
 
 from absence import __version__
-from absence.cli_coverage import coverage
-from absence.cli_defects import defects
-from absence.cli_diff import diff
-from absence.cli_gate import gate
-from absence.cli_lockstep import lockstep
-from absence.cli_mutants import mutants
-from absence.cli_replay import replay
-from absence.cli_report import report
-from absence.cli_run import run
-from absence.cli_runbooks import runbooks
-from absence.cli_runs import runs
-from absence.cli_score import score
-from absence.cli_shrink import shrink
-from absence.cli_smoke import smoke
-from absence.cli_sweep import sweep
-from absence.cli_verify import verify
 from absence.command_line import Remembering
 from absence.errors import reported
 from absence.exit_codes import MEANING
@@ -30,6 +15,24 @@ from absence.opening import SEED
 from absence.output import print_json
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"{int(code):>5}  {meaning}" for code, meaning in MEANING.items())
+_COMMANDS = (
+    "run", "replay", "sweep", "shrink", "diff", "lockstep", "report", "verify", "gate", "score", "smoke", "runs",
+    "coverage", "runbooks", "defects", "mutants",
+)  # fmt: skip
+"""Each has a module of its own, which is imported once the command is called, or told of in --help."""
+
+
+class Commands(Remembering):
+    """Those of _COMMANDS, and those that are registered."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS:
+            command: click.Command = getattr(import_module(f"absence.cli_{cmd_name}"), cmd_name)
+            return command
+        return super().get_command(ctx, cmd_name)
 
 
 def invoke(arguments: list[str] | None = None) -> int:
@@ -45,7 +48,7 @@ def invoke(arguments: list[str] | None = None) -> int:
 
 
 @click.group(
-    cls=Remembering, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_CODES
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_CODES
 )
 @click.version_option(__version__, prog_name="absence", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -182,10 +185,3 @@ def faults_list(as_json: bool) -> None:
                 if isinstance(value, dict):
                     value = ", ".join(f"{key} ({kind})" for key, kind in value.items()) or "none"
                 click.echo(f"    {name:<10} {value}")
-
-
-for command in (
-    run, replay, sweep, shrink, diff, lockstep, report, verify, gate, score, smoke, runs, coverage, runbooks,
-    defects, mutants,
-):  # fmt: skip
-    cli.add_command(command)
