@@ -122,6 +122,8 @@ def test_a_command_out_of_step_ends_in_30_and_says_where(tmp_path: Path) -> None
         command = [sys.executable, "-c", START, str(tree), "lockstep", "small"]
         told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert told.returncode == 30
+    [incident] = (tmp_path / "runs" / "incidents").iterdir()
+    assert "two processes that ran one plan part at event e30" in incident.read_text()
     first, *rest = told.stdout.splitlines()
     assert first.startswith("≠ Out of step at event e30, after 29 events that agree.")
     assert "     data.audit_hash" in "\n".join(rest)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -479,6 +480,26 @@ def test_what_was_found_is_kept_though_its_run_cannot_be_made(edited: Path, tmp_
     assert "To wait for it: absence run --plan" in told.stderr
     assert f"absence replay {tmp_path / 'capsule'}" in told.stderr
     assert capsules.read(tmp_path / "capsule").fingerprint == capsules.read(edited).fingerprint
+
+
+def test_stopped_by_ctrl_c_it_leaves_the_best_so_far_and_ends_in_130(
+    edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def stopped(*arguments: Any) -> Shrunk:
+        *first, budget, told = arguments
+        given.append(budget)
+        shrunk = shrink(*first, Budget(runs=1), told)
+        shrunk.ended_by, shrunk.was_stopped = "Ctrl-C stopped it", True
+        return shrunk
+
+    monkeypatch.setattr("campaigns.shrinking.shrink", stopped)
+    told = absence("shrink", edited, "--out", tmp_path / "out", "--budget-runs", "7", "--budget-s", "9")
+    assert told.exit_code == 130
+    assert given == [Budget(7, 9)]
+    assert "a smaller one may be left: Ctrl-C stopped it" in told.stdout
+    assert absence("verify", tmp_path / "out" / "run").exit_code == 0
 
 
 def test_a_run_that_depends_on_more_than_its_plan_is_said_to(
