@@ -28,8 +28,9 @@ _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "ye
 
 def text(found: Divergence, sides: tuple[Evidence, Evidence], names: tuple[str, str], markup: bool) -> list[str]:
     """The lines, rich markup if `markup`. `names`: what the two runs are called."""
-    plans = [_values(side) for side in sides]
-    return list(_Telling(plans[0]["starts_at"], Say(markup)).lines(found, plans, names))
+    ours = _values(sides[0])
+    plans = (ours, _values(sides[1]) if found.plan else ours)
+    return list(_Telling(ours["starts_at"], Say(markup)).lines(found, plans, names))
 
 
 def out_of_step(stepped: Stepped, markup: bool) -> list[str]:
