@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from fault_injectors import registry
 from fault_injectors.processor import TransferReversed
 from simulator.operations import shipped
 from tests.support.alone import Run, changed, on_call, plan_of, simulated
-from tests.support.command import bitten, held
+from tests.support.command import KNOWN, bitten, held
 
 FAULTS = {name: fault for name, fault in registry().items() if fault.kind == "fault"}
 HEALED_BY = {name: fault.recovery.runbook for name, fault in FAULTS.items() if fault.recovery.by == "runbook"}
@@ -49,7 +49,7 @@ def made_once(folder: Path, of: Callable[[Path], Plan]) -> Run:
 def alone(shared: Path) -> Make:
     """The run of a fault alone, as it is declared: with ops on call if a runbook heals it, else with nobody."""
 
-    @cache
+    @lru_cache(maxsize=KNOWN)
     def make(name: str) -> Run:
         def plan(folder: Path) -> Plan:
             made = plan_of(name, folder)
@@ -64,7 +64,7 @@ def alone(shared: Path) -> Make:
 def attended(alone: Make, shared: Path) -> Make:
     """The run of a fault alone with ops on call."""
 
-    @cache
+    @lru_cache(maxsize=KNOWN)
     def make(name: str) -> Run:
         if name in HEALED_BY:
             return alone(name)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,18 +115,19 @@ def runs_in(root: Path) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if path.name not in (DECISIONS, INCIDENTS)] if root.is_dir() else []
 
 
+KNOWN = 8
+"""So many runs, with what was read of them, a worker keeps in memory: one takes 10 MB."""
+
+
 class SharedRuns:
-    """Runs by their arguments, each made once and kept until the session ends."""
+    """Runs by their arguments, each made once and kept on the disk until the session ends."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[tuple[str, ...], Ran] = {}
+        self._known = lru_cache(maxsize=KNOWN)(self._made)
 
     def __call__(self, *arguments: str | Path) -> Ran:
-        key = tuple(map(str, arguments))
-        if key not in self._known:
-            self._known[key] = self._made(key)
-        return self._known[key]
+        return self._known(tuple(map(str, arguments)))
 
     def _made(self, key: tuple[str, ...]) -> Ran:
         folder = self._folder / sha256(repr(key).encode()).hexdigest()[:16]
