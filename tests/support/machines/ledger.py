@@ -120,8 +120,9 @@ class Ledger(RuleBasedStateMachine):
             self.movements_read = len(processor.balance)
             self.movements_available = now
 
-    @rule(lost=st.booleans())
-    def refunds_are_sent(self, lost: bool) -> None:
+    @rule(lost=st.booleans(), wait_ms=st.sampled_from([0, HOUR_MS]))
+    def refunds_are_sent(self, lost: bool, wait_ms: int) -> None:
+        self.platform.runtime.at += wait_ms
         if lost:
             self.platform.processor.troubles["refunds.create"] = [(DeadlineExceeded("lost"), True)]
         self.platform.run(self.platform.jobs["refunds"].work())
@@ -179,7 +180,7 @@ class Ledger(RuleBasedStateMachine):
         for _ in range(4):
             self.platform.runtime.at += 20 * HOUR_MS
             self.reconciliation_passes(None)
-            self.refunds_are_sent(False)
+            self.refunds_are_sent(False, 0)
         self.every_account_holds_what_the_processor_has_told()
         self.only_who_paid_too_late_has_his_fee_back_and_all_of_it()
         assert self.known == set(self.captured)

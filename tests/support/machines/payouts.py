@@ -150,8 +150,11 @@ class Payouts(RuleBasedStateMachine):
         for transfer_id in [row["transfer_id"] for row in self._transfers() if row["user_id"] == user]:
             self.world.write(partial(payouts.retry_now, ctx=ctx, transfer_id=transfer_id, reason="asked for"))
 
-    @rule(user=st.sampled_from(sorted(PRIZES)))
-    def a_winner_deletes_his_account(self, user: str) -> None:
+    @rule(user=st.sampled_from(sorted(PRIZES)), thinks_better=st.sampled_from([True] * 7 + [False]))
+    def a_winner_deletes_his_account(self, user: str, thinks_better: bool) -> None:
+        """Seldom: whoever is gone is asked after at once, and what becomes of him hides what became of the others."""
+        if thinks_better:
+            return
         self.deleted.add(user)
         sql = "update users set deleted_at = :now where user_id = :u and deleted_at is null"
         self.world.write(lambda tx: tx.run(sql, {"now": tx.now, "u": user}))
@@ -226,6 +229,8 @@ class Payouts(RuleBasedStateMachine):
                 break
         else:
             raise AssertionError(f"it does not end: {self._transfers()}")
+        self.every_request_is_on_record()
+        self.keys_are_used_as_the_processor_keeps_them()
         self.nobody_is_paid_twice_or_another_sum()
         self.what_is_said_of_a_transfer_is_so()
         self.the_books_say_where_each_prize_is()

@@ -155,7 +155,7 @@ DEFECTS: dict[str, tuple[Defect, ...]] = {
             _PAYOUTS, "KEY_LIFE_MS = 23 * HOUR_MS\n", "KEY_LIFE_MS = 30 * 24 * HOUR_MS\n",
         ),
         _defect(
-            "payouts.searches_another_group", "what_is_said_of_a_transfer_is_so",
+            "payouts.searches_another_group", "nobody_is_paid_twice_or_another_sum",
             "Transfers were grouped by entry once; the search of the processor's books still goes by that.", _PAYOUTS,
             'list_transfers(transfer_group=transfer["contest_id"])\n',
             'list_transfers(transfer_group=transfer["entry_id"])\n',
