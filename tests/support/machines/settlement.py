@@ -84,6 +84,8 @@ class Settlement(RuleBasedStateMachine):
 
     @rule(golfer=st.sampled_from(GOLFERS), card=_cards)
     def the_feed_corrects(self, golfer: str, card: tuple[int, ...]) -> None:
+        if self.full_poll_at == self.world.runtime.at:
+            self.world.runtime.at += 1  # what a full poll of this millisecond has not told is of a later one
         self._publish(self.world.runtime.at, golfer, card)
 
     @precondition(lambda self: self.world.runtime.at > CUTOFF_AT and self.full_poll_at < CUTOFF_AT)
