@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from tests.support.command import Ran, SharedRuns
 from tests.support.stores import STORES, using
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever starts the tests in the background has them, and all that they start, not listen to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 DIED_AT = "test_a_daemon_that_dies_there"
 
 

@@ -1,6 +1,6 @@
 """Commands that write to a run root, killed: no half-truth is left, and the next command says what it found.
 
-About ten kills each; `make proof` has two hundred. A killed `absence run` is in test_cli.py.
+Eight kills each; `make proof` has two hundred. A killed `absence run` is in test_cli.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evidence.sweeping import leftovers, sweep
 from tests.support import after_kills
 from tests.support.killed_commands import dying, in_child
 
-POINTS = 14
+POINTS = 8
 
 
 @pytest.fixture(scope="module")

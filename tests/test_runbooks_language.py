@@ -409,7 +409,8 @@ def test_the_example_of_the_readme_is_written_in_the_language() -> None:
 def test_the_list_and_a_runbook_are_shown_to_people_and_programs() -> None:
     listed = absence("runbooks", "list", "--json").json
     assert [one["id"] for one in listed] == [path.stem for path in SHIPPED]
-    assert all(one["id"] in absence("runbooks", "list").stdout for one in listed)
+    told = absence("runbooks", "list").stdout
+    assert all(one["id"] in told for one in listed)
     shown = absence("runbooks", "show", "ingestion_lag", "--json").json
     steps = [step for section in shown["sections"].values() for step in section]
     assert len(steps) == shown["steps"] == next(one["steps"] for one in listed if one["id"] == "ingestion_lag")
