@@ -502,6 +502,17 @@ def test_a_sweep_whose_canary_is_not_caught_is_inconclusive(tmp_path: Path) -> N
     assert json.loads((tmp_path / "out" / "sweep.json").read_text())["counts"]["PASS"] == 1
 
 
+def test_some_seeds_of_the_default_scenario_pass(tmp_path: Path) -> None:
+    """A slice of the ten thousand that were swept by hand (README)."""
+    told = absence("sweep", "default", "--seeds", "0:4", "--again-every", "4", "--out", tmp_path / "out", "--json").json
+    assert (told["verdict"], told["why"]) == ("PASS", [])
+    assert told["counts"] == {"PASS": 4, "FAIL": 0, "INCONCLUSIVE": 0, LOST: 0}
+    assert told["twice"] == {"compared": 1, "differ": []}
+    assert told["canary"]["seed"] is not None
+    assert [past["was_replayed"] for past in told["corpus"]] == [True]
+    assert told["rate"]["per_core_second"] > 0
+
+
 def test_a_canary_is_caught_once_all_that_it_breaks_is_found_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     real = defect("payouts.fee_deducted")
     assert canary.sing(real.id, ROOT / "scenarios" / "small.yaml", 1).seed == 1
