@@ -6,6 +6,7 @@ Runs that several tests look at are made once a session and shared between the w
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import subprocess
@@ -75,6 +76,7 @@ class Ran(Told):
 def absence(*arguments: str | Path) -> Told:
     """`absence` in this process: as quick as it can be, and with the same exit codes."""
     result = CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="absence")
+    gc.unfreeze()  # a run keeps what is there when it begins: well in a process of its own, a leak in this one
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Told(result.exit_code, result.stdout, result.stderr)
