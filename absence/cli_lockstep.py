@@ -51,7 +51,8 @@ def lockstep(scenario: str, seed: int, as_json: bool) -> None:
 
 def _json(stepped: Stepped) -> dict[str, Any]:
     split = stepped.split
-    event = None if split is None else {**split.to_json(), "led_there": stepped.led_there}
+    led_there = dict(zip("ab", stepped.led_there, strict=True))
+    event = None if split is None else {**split.to_json(), "led_there": led_there}
     return {
         "in_step": stepped.in_step,
         "events": stepped.events,

@@ -77,6 +77,7 @@ def source(path: Path) -> Source:
         return Source(path.resolve().name, found.plan, found.fingerprint, found.defect, Suspects(), documents_in(path))
     evidence = Evidence.open(path)
     expect_plan(evidence)
+    capsules.expect_whole(path)
     first = _stated(path).first_broken
     if first is None:
         raise NothingBroken(f"{path} broke no promise: there is nothing to shrink.")

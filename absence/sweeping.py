@@ -99,7 +99,12 @@ def prepare(scenario: str, seeds: range, options: Options, root: Path | None) ->
 def _hashed(past: Sequence[PastFailure]) -> str:
     digest = sha256()
     for one in past:
-        digest.update(f"{one.name}\0{one.fingerprint}\0{sha256(one.plan_json).hexdigest()}\n".encode())
+        parts = (
+            one.plan_json,
+            *(part for path, text in sorted(one.documents.items()) for part in (path.encode(), text)),
+        )
+        hashes = "\0".join(sha256(part).hexdigest() for part in parts)
+        digest.update(f"{one.name}\0{one.fingerprint}\0{hashes}\n".encode())
     return digest.hexdigest()
 
 

@@ -48,7 +48,7 @@ def out_of_step(stepped: Stepped, markup: bool) -> list[str]:
     return [
         say.style(head, "bold red"),
         *telling.plans(stepped.changes),
-        *telling.split(stepped.split, (stepped.led_there, stepped.led_there)),
+        *telling.split(stepped.split, stepped.led_there),
     ]
 
 

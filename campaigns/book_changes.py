@@ -46,8 +46,10 @@ def book_changes(ours: Evidence, theirs: Evidence, parted_at: int | None) -> lis
     for name in BOOKS:
         if (was.get(name) and was[name].sha256) == (now.get(name) and now[name].sha256):
             _check_alike(name, ours, theirs)
-        elif (change := first_change(name, ours, theirs)) is not None:
-            found.append(change)
+        else:
+            _check_sealed(name, ours, theirs)
+            if (change := first_change(name, ours, theirs)) is not None:
+                found.append(change)
     if parted_at is not None:
         found = [change if (change.at or 0) >= parted_at else change._replace(at=None) for change in found]
     return sorted(found, key=lambda change: (change.at is None, change.at or 0, change.book))

@@ -22,7 +22,8 @@ from campaigns.trial import Fingerprint, Trial, kind_of, summed_up
 from defects import UnknownDefect, defect
 from defects.planting import StaleEdit, planted, planted_here
 from evidence import atomic
-from evidence.layout import MANIFEST, PLAN, VERDICT
+from evidence.halts import halt_of
+from evidence.layout import JOURNAL, MANIFEST, PLAN, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
 from simulator.operations import Operations, kept_in
@@ -105,6 +106,7 @@ def read(path: Path) -> Capsule:
 
 def of_run(run_dir: Path) -> Capsule:
     """A run as a capsule, of whatever version it is. Raises CapsuleInvalid."""
+    expect_whole(run_dir)
     try:
         first = _stated(run_dir, VERDICT)["first_broken"]
         planted_id = _stated(run_dir, MANIFEST).get("fingerprints", {}).get("defect")
@@ -116,6 +118,20 @@ def of_run(run_dir: Path) -> Capsule:
         raise CapsuleInvalid(f"{run_dir} cannot be replayed: it holds no {Path(error.filename).name}") from None
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CapsuleInvalid(f"{run_dir} cannot be replayed: {type(error).__name__}: {error}") from None
+
+
+def expect_whole(run_dir: Path) -> None:
+    """Raises CapsuleInvalid for a run that the anomaly guard has ended: of it fewer promises are judged than of the run
+    to its end, and another may be the first that breaks."""
+    try:
+        halted = halt_of(run_dir / JOURNAL)
+    except OSError:
+        return  # what is missing is told by who needs it
+    if halted is not None:
+        raise CapsuleInvalid(
+            f"{run_dir} was ended early by --halt-on-anomaly, and judged by the promises that stand then. Run its plan "
+            f"to the end, and take that: absence run --plan {run_dir / PLAN}"
+        )
 
 
 def recorded_statuses(run_dir: Path) -> dict[str, str]:

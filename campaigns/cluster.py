@@ -120,10 +120,22 @@ def _apart(work: Work, task: Task) -> Line | None:
     )
     if ended.returncode > 0:
         raise RuntimeError(ended.stderr.decode(errors="replace").strip().rpartition("\n")[2])
-    return json.loads(ended.stdout) if ended.returncode == 0 else None
+    if ended.returncode < 0:
+        return None
+    told = json.loads(ended.stdout)
+    if "differs" in told:
+        raise CodeDiffers(*told["differs"])
+    line: Line = told["line"]
+    return line
 
 
 def apart() -> None:
-    """What that process does: work and task, pickled, from standard input; the line, as JSON, to standard output."""
+    """What that process does: work and task, pickled, from standard input; the line, as JSON, to standard output. The
+    code on the disk may have changed since the worker loaded it."""
     work, task = pickle.load(sys.stdin.buffer)
-    json.dump(perform(work, task), sys.stdout)
+    try:
+        check(work)
+        told: dict[str, Any] = {"line": perform(work, task)}
+    except CodeDiffers as differs:
+        told = {"differs": differs.args}
+    json.dump(told, sys.stdout)

@@ -43,14 +43,15 @@ class SideFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """`events`: how many agree. `split`: where the two part, None: nowhere; `led_there`: its causes, which both have,
-    the nearest first. `plan`: what differs in the plans that they made. `books`: those whose rows differ, although no
-    event does. `locale`: the second process's; None: C, as the first's, since none of LOCALES is installed."""
+    """`events`: how many agree. `split`: where the two part, None: nowhere; `led_there`: its causes on either side, the
+    nearest first, all of which both have. `plan`: what differs in the plans that they made. `books`: those whose rows
+    differ, although no event does. `locale`: the second process's; None: C, as the first's, since none of LOCALES is
+    installed."""
 
     plan: Plan
     events: int
     split: Split | None
-    led_there: tuple[dict[str, Any], ...]
+    led_there: tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]
     changes: tuple[Change, ...]
     books: tuple[BookChange, ...]
     locale: str | None
@@ -79,7 +80,7 @@ def lockstep(scenario: str, seed: int, tree: Path = ROOT, progress: Callable[[in
         if ours or theirs:
             return _parted(sides, agreed, events, ours, theirs, foreign)
         one, other = (Evidence.open(side.place / NAME) for side in sides)
-        return Stepped(one.plan, events, None, (), (), tuple(book_changes(one, other, None)), foreign)
+        return Stepped(one.plan, events, None, ((), ()), (), tuple(book_changes(one, other, None)), foreign)
 
 
 def installed_locale() -> str | None:
@@ -101,7 +102,7 @@ def _compare(sides: tuple[_Side, _Side], kept: IO[bytes], progress: Callable[[in
     while True:
         ours, theirs = one(), other()
         for side, line in zip(sides, (ours, theirs), strict=True):
-            if not line:
+            if not line.endswith(b"\n"):
                 _expect_end(side)
         if ours != theirs or not ours:
             return events, ours, theirs
@@ -112,7 +113,7 @@ def _compare(sides: tuple[_Side, _Side], kept: IO[bytes], progress: Callable[[in
 
 
 def _expect_end(side: _Side) -> None:
-    """The lines are over: so the process must be, and well."""
+    """The lines are over, perhaps in the middle of one: so the process must be, and well."""
     if side.process.wait():
         errors = side.errors.read_text(errors="replace").strip()
         raise SideFailed(f"{errors.splitlines()[-1] if errors else 'it said nothing'}\n{errors}")
@@ -123,8 +124,10 @@ def _parted(
 ) -> Stepped:
     split = Split(events + 1, parsed(ours), parsed(theirs))
     one, other = (Plan.model_validate_json((side.place / PLAN).read_bytes()) for side in sides)
-    (led_there,) = causes(agreed, [split.ours or split.theirs], split.number)
-    return Stepped(one, events, split, tuple(led_there), tuple(plan_changes(one, other)), (), foreign)
+    led_there = causes(agreed, [split.ours, split.theirs], split.number)
+    return Stepped(
+        one, events, split, (tuple(led_there[0]), tuple(led_there[1])), tuple(plan_changes(one, other)), (), foreign
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from assertions.model import Status
 from campaigns.scratch import Scratch, run_in_scratch
 from evidence.plan import Plan
+from scenarios import ScenarioInvalid
 from simulator.operations import Operations
 from simulator.run import PreflightFailed
 
@@ -51,7 +52,11 @@ def candidates(plan: Plan, suspects: Sequence[str], seeds: Callable[[int], Plan]
         yield Candidate("without any fault", plan.model_copy(update={"faults": []}))
     if seeds is not None:
         for seed in range(plan.seed + 1, plan.seed + 1 + SEEDS):
-            yield Candidate(f"with seed {seed}", seeds(seed))
+            try:
+                planned = seeds(seed)
+            except ScenarioInvalid:  # at that seed a fault of the scenario finds nothing to befall
+                continue
+            yield Candidate(f"with seed {seed}", planned)
 
 
 @contextmanager

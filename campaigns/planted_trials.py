@@ -30,8 +30,9 @@ def main() -> None:
 def _trials(
     tree: str, scenario: str, seeds: Sequence[int], until: Sequence[str] | None, kept: str | None
 ) -> Iterator[Any]:
-    """One trial a seed; the last is the first that breaks all of `until`, if that is given. Under `kept`, if that is
-    given, the runs are kept, and it is their paths that are told."""
+    """One trial a seed, without the faults that find nothing to befall in it; the last is the first that breaks all of
+    `until`, if that is given. Under `kept`, if that is given, the runs are kept, and it is their paths that are told.
+    """
     _enter(Path(tree))
     from campaigns.published import run_of
     from campaigns.trial import try_plan
@@ -41,11 +42,11 @@ def _trials(
 
     scene = load(Path(scenario))
     if kept is not None:
-        yield from (str(run_of(make_plan(scene, seed), Path(kept)).path) for seed in seeds)
+        yield from (str(run_of(make_plan(scene, seed, dropped=[]), Path(kept)).path) for seed in seeds)
         return
     code, operations = manifest.code_sha256([ROOT / "contest_platform"]), shipped() if scene.model.operations else NONE
     for seed in seeds:
-        trial = try_plan(make_plan(scene, seed), operations, code)
+        trial = try_plan(make_plan(scene, seed, dropped=[]), operations, code)
         yield asdict(trial)
         if until is not None and trial.breaks(until):
             return

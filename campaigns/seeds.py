@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +21,7 @@ from campaigns.trial import Fingerprint, try_plan
 from evidence import manifest
 from evidence.plan import Plan
 from scenarios.model import Scenario
-from simulator.operations import ROOT, operations_of
+from simulator.operations import ROOT, Operations, in_force, operations_of
 from simulator.run import PreflightFailed
 
 Line = dict[str, Any]
@@ -55,11 +55,12 @@ class Work:
 @dataclass(frozen=True, slots=True)
 class Task:
     """`seed`: a trial of it; `again`: once more, to be compared, in another process than `elsewhere`; `past`: the
-    plan of a capsule of the corpus."""
+    plan of a capsule of the corpus, with the runbooks and rules that are kept with it, by path."""
 
     kind: Literal["seed", "again", "past"]
     key: str
     plan_json: bytes = b""
+    documents: Mapping[str, bytes] = field(default_factory=dict)
     elsewhere: str = ""
 
 
@@ -109,7 +110,8 @@ def perform(work: Work, task: Task) -> Line:
     begun, cpu_begun = time.perf_counter(), time.process_time()
     try:
         planned = _planned(work, task)
-        line = _tried(planned, work.code)
+        operations = in_force(task.documents) if task.documents else operations_of(planned.plan)
+        line = _tried(planned, operations, work.code)
     except PreflightFailed as error:
         line = _failed_before(error)
     except Exception as error:
@@ -127,9 +129,9 @@ def _planned(work: Work, task: Task) -> Planned:
     return plan_of(work.scenario, int(task.key), work.swarm)
 
 
-def _tried(planned: Planned, code: str) -> Line:
+def _tried(planned: Planned, operations: Operations, code: str) -> Line:
     plan = planned.plan
-    trial = try_plan(plan, operations_of(plan), code)
+    trial = try_plan(plan, operations, code)
     return {
         "status": trial.status,
         "digest": trial.digest,

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from campaigns.corpus import PastFailure
-from campaigns.seeds import Line, same_facts
+from campaigns.seeds import NOTHING, Line, from_bits, same_facts
 from campaigns.sweep import LOST
 from campaigns.sweep_book import SweepBook
 
@@ -44,6 +44,11 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
             else []
         ),
         *(f"the past failure {one['name']} is back" for one in corpus if one["is_back"]),
+        *(
+            f"the plan of the past failure {one['name']} fails of {one['fails_of']}"
+            for one in corpus
+            if one["fails_of"]
+        ),
     ]
     open_ = [
         *([] if caught else [f"the canary {sheet.canary} was not caught: that nothing else was found means nothing"]),
@@ -52,7 +57,7 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
         *([f"{counts[INCONCLUSIVE]} of {len(lines)} seeds left something unexercised"] if counts[INCONCLUSIVE] else []),
         *([f"over {len(lost)} seeds two workers died"] if lost else []),
         *([f"over {len(lost_again)} second runs two workers died"] if lost_again else []),
-        *(f"the past failure {one['name']} was not replayed" for one in corpus if not one["was_replayed"]),
+        *(f"the past failure {one['name']} was not asked about" for one in corpus if not one["was_replayed"]),
     ]  # fmt: skip
     return {
         "version": VERSION,
@@ -73,9 +78,14 @@ def table(book: SweepBook, past: Sequence[PastFailure]) -> dict[str, Any]:
 
 
 def _replayed(one: PastFailure, line: Line | None) -> dict[str, Any]:
-    failed = line is not None and list(one.fingerprint) in line["fingerprints"]
-    was = line is not None and line["status"] != LOST and bool(line["digest"] or line["fingerprints"])
-    return {"name": one.name, "fingerprint": str(one.fingerprint), "was_replayed": was, "is_back": failed}
+    """`was_replayed`: its promise was asked about. `fails_of`: what it breaks first today, if that is another."""
+    line = line or {**NOTHING, "status": LOST}
+    back = list(one.fingerprint) in line["fingerprints"]
+    return {
+        "name": one.name, "fingerprint": str(one.fingerprint), "is_back": back,
+        "was_replayed": back or one.fingerprint.assertion in from_bits(line["exercised"]),
+        "fails_of": None if back or line["first"] is None else ":".join(line["first"]),
+    }  # fmt: skip
 
 
 def _failures(lines: Mapping[int, Line]) -> list[dict[str, Any]]:

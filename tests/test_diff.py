@@ -24,7 +24,7 @@ from campaigns.swarm import plan_of
 from evidence import journal
 from evidence.journal import JournalWriter
 from evidence.plan import Plan
-from scenarios import load, make_plan
+from scenarios import ScenarioInvalid, load, make_plan
 from simulator.operations import NONE
 from tests.support.command import Ran, SharedRuns, absence, held, scenario_with
 from tests.support.tampering import edit_book, edit_journal, edit_verdict, reseal
@@ -202,6 +202,24 @@ def test_a_book_that_is_not_what_was_sealed_is_no_match_for_its_manifest(
     for told in (absence("diff", small_run.path, copy), absence("diff", copy, small_run.path)):
         assert (told.exit_code, told.stdout) == (30, "")
         assert told.errors[0].startswith(f"{copy / 'books' / 'processor.transfers.parquet'}: ")
+
+
+def test_a_book_in_the_place_of_another_is_damage_and_no_agreement(runs: SharedRuns, tmp_path: Path) -> None:
+    one, other = (Path(shutil.copytree(runs("small", "--seed", seed).path, tmp_path / seed)) for seed in "12")
+    shutil.copy(one / "books" / "platform.transfers.parquet", other / "books" / "platform.transfers.parquet")
+    told = absence("diff", one, other)
+    assert told.exit_code == 30
+    assert str(other / "books" / "platform.transfers.parquet") in told.stderr
+
+
+def test_a_seed_at_which_the_scenario_makes_no_plan_is_passed_over(failing: Ran) -> None:
+    def planned(seed: int) -> Plan:
+        if seed == 3:
+            raise ScenarioInvalid([])
+        return plan.model_copy(update={"seed": seed})
+
+    plan = failing.evidence.plan.model_copy(update={"faults": []})
+    assert [candidate.plan.seed for candidate in candidates(plan, [], planned)][:3] == [2, 4, 5]
 
 
 def test_in_colours_it_says_the_same(small_run: Ran, failing: Ran) -> None:

@@ -58,7 +58,7 @@ def test_a_leak_is_located_at_the_first_event_that_it_reaches(leak: Defect, smal
     assert stepped.split.ours is not None
     assert stepped.split.theirs is not None
     assert stepped.split.ours["id"] == stepped.split.theirs["id"] == expected
-    assert stepped.led_there[0]["id"] == stepped.split.ours["cause"]
+    assert [led[0]["id"] for led in stepped.led_there] == [stepped.split.ours["cause"]] * 2
 
 
 @pytest.mark.parametrize("leak", OF_BOOKS, ids=lambda leak: str(leak.id))
@@ -109,7 +109,7 @@ def test_the_second_process_has_another_zone_and_a_locale_that_is_installed(
 
 @pytest.mark.parametrize(("foreign", "lines"), [("de_DE.UTF-8", 1), (None, 2)])
 def test_it_says_so_where_both_have_one_locale(foreign: str | None, lines: int, small_run: Ran) -> None:
-    told = out_of_step(Stepped(small_run.evidence.plan, 3, None, (), (), (), foreign), markup=False)
+    told = out_of_step(Stepped(small_run.evidence.plan, 3, None, ((), ()), (), (), foreign), markup=False)
     assert told[0] == "= In step: 3 events and every book agree."
     assert len(told) == lines
     assert all("none that writes 1,5 for 1.5 is installed here" in line for line in told[1:])
@@ -152,6 +152,20 @@ def test_a_side_that_dies_is_no_difference() -> None:
     )
     with planted(crash) as tree, pytest.raises(SideFailed, match="SystemError: not today"):
         lockstep("small", 1, tree)
+
+
+def test_a_side_that_is_killed_in_the_middle_of_a_line_is_no_difference(tmp_path: Path) -> None:
+    (tmp_path / "errors").write_text("out of memory\n")
+    sides = []
+    for script in ("print('one'); print('two')", "import os; os.write(1, b'one\\ntw'); os.abort()"):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        sides.append(stepping._Side(process, process.stdout, tmp_path / "errors", tmp_path))
+    with (tmp_path / "agreed").open("wb") as kept, pytest.raises(SideFailed, match="out of memory"):
+        stepping._compare((sides[0], sides[1]), kept, lambda _: None)
+    for side in sides:
+        side.process.wait()
+        side.lines.close()
 
 
 def test_what_cannot_be_planned_is_refused_as_everywhere(tmp_path: Path) -> None:

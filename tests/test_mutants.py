@@ -57,6 +57,13 @@ def test_a_defect_that_breaks_less_than_it_is_said_to_counts_as_alive() -> None:
     assert (came.killed, came.detections[0].missed) == (0, ("absence.access_log",))
 
 
+def test_a_defect_that_nothing_kills_is_alive_though_its_faults_find_nothing_to_befall_at_some_seeds() -> None:
+    real = next(one for one in defects.catalogue().values() if one.id == "hidden.cancellations_stop_after_two")
+    faultless = Defect("a.b", "", (HARMLESS,), ("payouts.exactly_once",), real.scenario, real.faults)
+    came = score(detect_all([faultless], 1, 5), faultless.breaks)
+    assert (came.killed, came.detections[0].tried) == (0, 5)
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [

@@ -28,11 +28,12 @@ from defects.leaks import LEAKS
 from defects.planting import planted
 from evidence import freezing
 from evidence.canonical import canonical
+from evidence.halts import HALTED
 from evidence.plan import Plan
 from scenarios import load, make_plan
 from simulator.operations import in_force, shipped
 from tests.support.capsules import CAPSULES
-from tests.support.command import ROOT, SharedRuns, absence, scenario_with
+from tests.support.command import ROOT, Ran, SharedRuns, absence, scenario_with
 from tests.support.hidden import HIDDEN
 from tests.support.locks import lock
 
@@ -375,6 +376,16 @@ def test_a_defect_is_shrunk_with_the_defect_and_its_test_passes_once_it_is_mende
                 cwd=place, env={"PYTHONPATH": str(place)}, capture_output=True, text=True,
             )  # fmt: skip
             assert ended.returncode == code, ended.stdout
+
+
+def test_a_run_that_the_guard_has_ended_is_not_shrunk_nor_replayed_tolerantly(small_run: Ran, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(small_run.path, tmp_path / "copy"))
+    with (copy / "journal.jsonl").open("ab") as journal:
+        journal.write(canonical({"kind": HALTED, "at": 1, "subject": "ledger", "data": {}}) + b"\n")
+    for command in (("shrink", copy), ("replay", copy, "--tolerant")):
+        told = absence(*command)
+        assert told.exit_code == 20
+        assert "was ended early by --halt-on-anomaly" in told.stderr
 
 
 def test_a_run_that_kept_its_promises_is_not_shrunk(tmp_path: Path) -> None:

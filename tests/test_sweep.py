@@ -26,8 +26,8 @@ import pytest
 
 from absence.fingerprint import PACKAGES
 from absence.planted import START
-from absence.sweeping import Options, prepare
-from campaigns import canary, corpus, sweep, sweep_table
+from absence.sweeping import Options, _hashed, prepare
+from campaigns import canary, capsules, corpus, sweep, sweep_table
 from campaigns.corpus import PastFailure
 from campaigns.executors import Executor, Processes, WorkersDie
 from campaigns.seeds import (
@@ -52,8 +52,8 @@ from evidence import manifest
 from evidence.verify import verify
 from reports.sweep import render
 from reports.sweep_console import summary
-from scenarios import load
-from simulator.operations import ROOT, shipped
+from scenarios import load, make_plan
+from simulator.operations import ROOT, in_force, shipped
 from simulator.run import PreflightFailed
 from tests.support.capsules import CAPSULES
 from tests.support.command import Told, absence, start
@@ -245,10 +245,39 @@ def test_a_past_failure_is_back_though_another_promise_breaks_before_it(tmp_path
     assert (told["verdict"], told["corpus"][0]["is_back"]) == ("FAIL", True)
 
 
-def test_a_past_failure_that_could_not_be_replayed_leaves_the_sweep_open(tmp_path: Path) -> None:
-    crashed = line(status="INCONCLUSIVE", digest="")
-    told = swept(tmp_path, AtOnce({"crashed": crashed}), past=(PastFailure("crashed", FOUNDER, b"{}"),))
-    assert (told["verdict"], told["why"]) == ("INCONCLUSIVE", ["the past failure crashed was not replayed"])
+@pytest.mark.parametrize(
+    "came",
+    [
+        pytest.param(line(status="INCONCLUSIVE", digest=""), id="its run crashed"),
+        pytest.param(line(exercised=as_bits(["payouts.exactly_once"])), id="its run exercised other promises"),
+    ],
+)
+def test_a_past_failure_whose_promise_was_not_asked_about_leaves_the_sweep_open(came: Any, tmp_path: Path) -> None:
+    told = swept(tmp_path, AtOnce({"past": came}), past=(PastFailure("past", FOUNDER, b"{}"),))
+    assert (told["verdict"], told["why"]) == ("INCONCLUSIVE", ["the past failure past was not asked about"])
+
+
+def test_a_past_failure_whose_plan_breaks_another_promise_fails_the_sweep(tmp_path: Path) -> None:
+    other = line(status="FAIL", first=["a.b", "c"], fingerprints=[["a.b", "c"]], exercised=as_bits([FOUNDER.assertion]))
+    told = swept(tmp_path, AtOnce({"past": other}), past=(PastFailure("past", FOUNDER, b"{}"),))
+    assert (told["verdict"], told["why"]) == ("FAIL", ["the plan of the past failure past fails of a.b:c"])
+
+
+def test_a_past_failure_is_replayed_with_the_runbooks_that_are_kept_with_it(tmp_path: Path) -> None:
+    """The fault is in a runbook alone, which those that are shipped do not have."""
+    name, documents = "runbooks/backup_contest_data.md", dict(shipped().documents)
+    documents[name] = documents[name].replace(b"glob: done: backup_id=* changed=*", b"glob: no such answer")
+    plan = make_plan(load("small"), 1, days=7).model_copy(update={"operations": True})
+    failed = Fingerprint("runbooks.nothing_escalated", "escalations")
+    for folder, kept in (("kept", in_force(documents)), ("shipped", None)):
+        capsules.write(tmp_path / folder / "one", capsules.Capsule.of(plan, failed), kept)
+    [with_kept], [with_shipped] = (corpus.read(tmp_path / folder) for folder in ("kept", "shipped"))
+    assert _hashed([with_kept]) != _hashed([with_shipped])
+    found = [
+        perform(work(written(tmp_path, TINY)), Task("past", past.name, past.plan_json, past.documents))["first"]
+        for past in (with_kept, with_shipped)
+    ]
+    assert found == [list(failed), None]
 
 
 def test_what_is_replayed_by_default_is_there() -> None:
@@ -698,6 +727,9 @@ def test_what_a_second_run_on_a_cluster_dies_of_is_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(cluster, "_APART", "raise SystemError('not today')")
     with pytest.raises(RuntimeError, match="SystemError: not today"):
         cluster._apart(*again)
+    monkeypatch.undo()
+    with pytest.raises(CodeDiffers, match="a worker runs the code"):
+        cluster._apart(work(written(tmp_path, TINY), code="0" * 64), again[1])
 
 
 def test_a_cluster_that_is_not_there_is_refused_with_the_remedy(
