@@ -153,7 +153,8 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
         [
             f"It broke {e.target} first; run today, it "
             + ("breaks nothing." if e.trial.first is None else f"breaks {e.trial.first} first."),
-            "The code has changed since. To shrink what is broken today, run the scenario again and give that run.",
+            "The code has changed since, or the run depends on more than its plan (absence lockstep). To shrink what "
+            "is broken today, run the scenario again and give that run.",
         ],
     ),
     "defects.UnknownDefect": lambda e: (ExitCode.USAGE, [str(e), "`absence defects list` shows what there is."]),
