@@ -146,6 +146,10 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     ),
     "campaigns.lenient.PlanUnreadable": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
     "campaigns.capsules.CapsuleInvalid": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
+    "campaigns.capsules.ReplayFailed": lambda e: (
+        ExitCode.INTERNAL_ERROR,
+        ["With its defect planted it was not run to the end:", *str(e).splitlines()],
+    ),
     "absence.shrunk.NothingBroken": lambda e: (ExitCode.USAGE, [str(e)]),
     "absence.shrunk.LostOnTheWay": lambda e: (e.code, e.lines),
     "campaigns.shrinking.NotTheSame": lambda e: (
