@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def replay_capsule(path: Path, tolerant: bool, as_json: bool) -> NoReturn:
     """Replay the capsule, or the run, in `path`, print what it came to and exit. Raises CapsuleInvalid, PlanUnreadable,
-    UnknownDefect, StaleEdit, PreflightFailed."""
+    UnknownDefect, StaleEdit, PreflightFailed, ReplayFailed."""
     from absence.progress import Bar
     from campaigns import capsules
     from campaigns.divergence import NOT_JUDGED

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from errno import EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EFBIG, EIO, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from absence.exit_codes import INCIDENTS, INTERRUPTED, ExitCode
 from absence.output import print_json
 
 _Handled = tuple[ExitCode, list[str]]
-_REFUSALS = (EACCES, EDQUOT, EEXIST, EIO, ENOSPC, ENOTDIR, EPERM, EROFS)
+_REFUSALS = (EACCES, EDQUOT, EEXIST, EFBIG, EIO, ENOSPC, ENOTDIR, EPERM, EROFS)
 
 
 @contextmanager
@@ -146,6 +146,10 @@ _HANDLERS: dict[str, Callable[[Any], _Handled | None]] = {
     ),
     "campaigns.lenient.PlanUnreadable": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
     "campaigns.capsules.CapsuleInvalid": lambda e: (ExitCode.DATA_INVALID, [str(e)]),
+    "campaigns.capsules.ReplayFailed": lambda e: (
+        ExitCode.INTERNAL_ERROR,
+        ["With its defect planted it was not run to the end:", *str(e).splitlines()],
+    ),
     "absence.shrunk.NothingBroken": lambda e: (ExitCode.USAGE, [str(e)]),
     "absence.shrunk.LostOnTheWay": lambda e: (e.code, e.lines),
     "campaigns.shrinking.NotTheSame": lambda e: (

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absence.command_line import HANDED_ON, given
 
@@ -28,4 +29,19 @@ def run_planted(id: str, arguments: Sequence[str], wants_scene: bool) -> int:
     with planted(defect(id)) as tree:
         scene = [str(write_scene(defect(id), tree))] if wants_scene else []
         command = [sys.executable, "-c", START, str(tree), *arguments, *scene]
-        return subprocess.run(command, env={**os.environ, HANDED_ON: given()}).returncode
+        return waited_for(command, env={**os.environ, HANDED_ON: given()}).returncode
+
+
+def waited_for(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """As subprocess.run (`options`: of Popen), but on Ctrl-C, which the terminal gives to `command` too, it is not
+    killed: what it has to put away it puts away. Raises KeyboardInterrupt once it has ended."""
+    process, stopped = subprocess.Popen(command, **options), None
+    while True:
+        try:
+            stdout, stderr = process.communicate()
+            break
+        except KeyboardInterrupt as interrupt:
+            stopped = interrupt
+    if stopped is not None:
+        raise stopped
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)

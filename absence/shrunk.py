@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from absence.exit_codes import MEANING, ExitCode
-from absence.planted import START
+from absence.planted import START, waited_for
 from absence.replaying import expect_plan
 from assertions.judge import Verdict
 from campaigns import capsules
@@ -121,7 +121,8 @@ def leave(shrunk: Shrunk, of: Source, out: Path) -> Left:
     atomic.write(left.test, test_of(capsule).encode())
     with _tree(of.defect) as tree:
         arguments = ["run", "--plan", str(left.capsule / PLAN), "--out", str(out), "--name", RUN_IN, "--json"]
-        process = subprocess.run([sys.executable, "-c", START, str(tree), *arguments], capture_output=True, text=True)
+        command = [sys.executable, "-c", START, str(tree), *arguments]
+        process = waited_for(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if not left.run.exists():
         raise LostOnTheWay(
             process.returncode if process.returncode in MEANING else ExitCode.INTERNAL_ERROR,

@@ -27,7 +27,7 @@ from evidence.layout import JOURNAL, MANIFEST, PLAN, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
 from simulator.operations import Operations, kept_in
-from simulator.run import Progress
+from simulator.run import PreflightFailed, Progress
 
 CAPSULE = "capsule.json"
 _BITES = "recovery.every_fault_bit"
@@ -178,7 +178,7 @@ def replay(
     """Run and judge the plan of `capsule` with today's code, its defect planted. `tolerant`: what is unknown today is
     left out and named. `operations`: by default those shipped today, if the plan has any.
 
-    Raises PlanUnreadable, UnknownDefect, StaleEdit, PreflightFailed."""
+    Raises PlanUnreadable, UnknownDefect, StaleEdit, PreflightFailed, ReplayFailed."""
     if capsule.defect is None or planted_here() == capsule.defect:
         return _replayed(capsule, tolerant, operations, progress)
     try:
@@ -193,12 +193,16 @@ def replay(
 
 
 def _replayed(capsule: Capsule, tolerant: bool, operations: Operations | None, progress: Progress | None) -> Replayed:
-    plan, left_out = read_leniently(capsule.plan_json) if tolerant else (capsule.plan, ())
+    plan, left_out = _plan_of(capsule, tolerant)
     with run_in_scratch(plan, operations, progress) as run:
         verdict = run.verdict
         trial = summed_up(verdict, run.digest, run.work.events)
     statuses = {result.id: result.status.value for result in verdict.results}
     return Replayed(trial.first == capsule.fingerprint, trial, silent(plan, verdict), statuses, left_out)
+
+
+def _plan_of(capsule: Capsule, tolerant: bool) -> tuple[Plan, tuple[str, ...]]:
+    return read_leniently(capsule.plan_json) if tolerant else (capsule.plan, ())
 
 
 def silent(plan: Plan, verdict: Verdict) -> tuple[Silent, ...]:
@@ -218,23 +222,34 @@ def silent(plan: Plan, verdict: Verdict) -> tuple[Silent, ...]:
 
 
 class ReplayFailed(Exception):
-    """The planted tree did not run the plan at all. The message says how it ended."""
+    """The planted tree did not run the plan to its end. The message says how it ended, and may have several lines."""
 
 
 def _in_tree(tree: Path, capsule: Capsule, tolerant: bool, operations: Operations | None) -> Replayed:
+    _plan_of(capsule, tolerant)  # what cannot be read is told here, where it has a name
     with TemporaryDirectory(prefix="absence-capsule-") as place:
         write(Path(place), capsule, operations)
         command = [sys.executable, "-c", _START, str(tree), place, "tolerant" if tolerant else "strict"]
         process = subprocess.run(command, capture_output=True, text=True, cwd=tree)
     if process.returncode:
-        raise ReplayFailed(f"{capsule.defect}: {process.stderr.strip().splitlines()[-1]}\n{process.stderr}")
-    return _from_json(json.loads(process.stdout))
+        told = process.stderr.strip() or f"it ended with {process.returncode} and said nothing"
+        raise ReplayFailed(f"{capsule.defect}: {told.splitlines()[-1]}\n{process.stderr}")
+    answer = json.loads(process.stdout)
+    if "preflight" in answer:
+        raise PreflightFailed(answer["preflight"])
+    return _from_json(answer["replayed"])
 
 
 def main(place: str, mode: str) -> None:
-    """What runs in the tree: the capsule at `place`; what it came to as JSON on standard output."""
+    """What runs in the tree: the capsule at `place`; what it came to, or why it did not start, as JSON on standard
+    output."""
     path = Path(place)
-    print(json.dumps(asdict(replay(read(path), mode == "tolerant", documents_in(path)))))
+    answer: dict[str, Any]
+    try:
+        answer = {"replayed": asdict(replay(read(path), mode == "tolerant", documents_in(path)))}
+    except PreflightFailed as failed:
+        answer = {"preflight": failed.failures}
+    print(json.dumps(answer))
 
 
 def _from_json(told: dict[str, Any]) -> Replayed:

@@ -47,7 +47,8 @@ class Forks:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        with suppress(ProcessLookupError):
+        # macOS says PermissionError of a group in which nobody is left but its leader, dead and not waited for yet.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGINT)
         self._process.wait()
 
@@ -105,15 +106,20 @@ class Crew(Generic[W]):
 
 def serve(perform: Callable[..., Iterable[Any]]) -> None:
     """Do tasks until there are no more: `perform`, in a fork, is given what a task says by name, and yields answers."""
+    child = 0
     try:
         for line in sys.stdin:
             child = os.fork()
             if child == 0:
                 os._exit(_forked(perform, json.loads(line)))
             _, status = os.waitpid(child, 0)
-            if os.WIFSIGNALED(status):
-                _say({"end": f"killed by signal {os.WTERMSIG(status)}"})
+            if status:
+                code = os.waitstatus_to_exitcode(status)
+                _say({"end": f"killed by signal {-code}" if code < 0 else f"it ended with {code} and said nothing"})
     except KeyboardInterrupt:
+        if child:
+            with suppress(ChildProcessError):  # it has been waited for
+                os.waitpid(child, 0)
         sys.exit(130)
 
 

@@ -27,7 +27,7 @@ def read_plan(raw: bytes) -> Plan:
     plan, left_out = read_leniently(raw)
     if left_out:
         more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-        raise PlanUnreadable(f"{left_out[0]}{more}. Read it as far as it goes with --tolerant.")
+        raise PlanUnreadable(f"{left_out[0]}{more}. `absence replay DIR --tolerant` reads it as far as it goes.")
     return plan
 
 

@@ -5,6 +5,9 @@ Invariant: what stands under a root is whole, and is what `absence replay` and `
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from campaigns.simulating import simulate_into
 from evidence.layout import MANIFEST, SNAPSHOTS, VERDICT
 from evidence.plan import Plan
 from evidence.run import Evidence
-from evidence.writer import RunWriter
+from evidence.writer import RunWriter, check_writable
 from simulator.operations import operations_of
 from simulator.snapshots import Snapshots
 
@@ -57,14 +60,27 @@ class Run:
 
 
 def run_of(plan: Plan, root: Path) -> Run:
-    """The run of `plan` under `root`: the one that stands there, or made now. Safe beside others that do the same.
+    """The run of `plan` under `root`: the one that stands there, or made now. Of several processes that ask together
+    one makes it, and the others wait.
 
     Raises OutputRefused, PreflightFailed."""
     name = f"{plan.scenario}-s{plan.seed}-{plan.sha256()[:10]}"
     path = root / name
     if not (path / MANIFEST).exists():
-        _make(plan, root, name)
+        with _alone(root, name):
+            if not (path / MANIFEST).exists():
+                _make(plan, root, name)
     return Run(path, Verdict.from_json((path / VERDICT).read_bytes()), Evidence.open(path))
+
+
+@contextmanager
+def _alone(root: Path, name: str) -> Iterator[None]:
+    """Nobody else makes the run of that name while this is open. Raises OutputRefused."""
+    check_writable(root)
+    with (root / f".{name}.lock").open("wb") as lock:
+        with suppress(OSError):  # without locks it may be made twice: the first that is there stays
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _make(plan: Plan, root: Path, name: str) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from assertions.judge import Verdict
 
 _SAME_FOR_ALL = ("apsw", "numpy", "pydantic", "pyarrow.parquet", "yaml")
-_SECONDS = 300
-"""Whoever has no opinion by then has none: of a loop that does not end any more."""
+_CPU_S = 300
+"""Changed code that has no opinion of a run by then has none: of a loop that does not end any more."""
 
 
 def main() -> None:
@@ -37,7 +37,6 @@ def main() -> None:
 def _opinions(runs: Sequence[str], known: str | None, module: str | None, text: str | None) -> Iterator[Any]:
     """What the code as it is thinks of each run: its `figures`. With `text` for `module`, the first run of which it
     thinks otherwise than what is `known` (a file), and of what: `statuses` or `figures`; no such run, no answer."""
-    signal.alarm(_SECONDS)
     if known is None:
         yield from (_figures_of(run) for run in runs)
         return
@@ -46,6 +45,7 @@ def _opinions(runs: Sequence[str], known: str | None, module: str | None, text: 
     assert text is not None
     sys.meta_path.insert(0, _Instead(module, text))
     for run in runs:
+        signal.setitimer(signal.ITIMER_PROF, _CPU_S)
         now = json.loads(json.dumps(_figures_of(run)))
         if now != before[run]:
             yield run, "statuses" if now["statuses"] != before[run]["statuses"] else "figures"

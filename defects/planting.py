@@ -42,12 +42,16 @@ def plant(defect: Defect, tree: Path) -> None:
         if not room.is_dir() or room.name.startswith(".") or room.name in _LEFT_OUT:
             continue
         if room.name in edited:
-            shutil.copytree(room, tree / room.name)  # its bytecode too: the times of its sources are kept
+            # Its bytecode too: the times of its sources are kept. Not what another process writes it to first, which
+            # may be gone before it is copied.
+            shutil.copytree(room, tree / room.name, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             (tree / room.name).symlink_to(room, target_is_directory=True)
     for edit in defect.edits:
         place = tree / edit.file
         place.write_text(edited_text(defect.id, edit, place.read_text()))
+        for bytecode in place.parent.glob(f"__pycache__/{place.stem}.*.pyc"):
+            bytecode.unlink()  # it may be of the same second and size, or not look at its source at all
     (tree / PLANTED).write_text(f"{defect.id}\n")
 
 

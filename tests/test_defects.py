@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import py_compile
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +15,9 @@ import defects
 from assertions.judge import discover
 from assertions.model import REGISTRY
 from campaigns.mutants import Nursery
-from defects import catalogue
-from defects.model import Defect
-from defects.planting import as_patch
+from defects import catalogue, planting
+from defects.model import Defect, Edit
+from defects.planting import as_patch, plant
 from tests.support.command import ROOT
 
 discover()
@@ -78,3 +80,25 @@ def test_every_defect_is_a_patch_that_git_applies(tmp_path: Path) -> None:
     refused = {name: process.stderr for name, process in checked if process.returncode}
     assert len(checked) == len(catalogue())
     assert not refused
+
+
+def test_what_another_process_is_about_to_load_from_is_left_behind_and_what_is_edited_is_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, tree = tmp_path / "root", tmp_path / "tree"
+    (root / "room").mkdir(parents=True)
+    tree.mkdir()
+    for name in ("edited", "edited_not"):
+        (root / "room" / f"{name}.py").write_text("A = 1\n")
+        py_compile.compile(
+            str(root / "room" / f"{name}.py"), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+        )
+    cached = root / "room" / "__pycache__"
+    [kept] = cached.glob("edited_not.*")
+    (cached / f"{kept.name}.140").symlink_to("renamed meanwhile")
+    monkeypatch.setattr(planting, "ROOT", root)
+    plant(Defect("a.b", "", (Edit("room/edited.py", "A = 1", "A = 2"),), ()), tree)
+    assert [path.name for path in (tree / "room" / "__pycache__").iterdir()] == [kept.name]
+    code = "import edited, edited_not; print(edited.A, edited_not.A)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=tree / "room", capture_output=True, text=True, check=True)
+    assert told.stdout == "2 1\n"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from campaigns import capsules
 from campaigns.capsules import Capsule
 from campaigns.lenient import PlanUnreadable, read_leniently, read_plan
+from defects.model import Defect, Edit
 from evidence.canonical import canonical
 from tests.support.capsules import CAPSULES
 from tests.support.command import Ran, SharedRuns, absence
@@ -104,6 +105,43 @@ def test_what_would_not_be_looked_at_is_refused(given: tuple[str, ...], tolerant
     assert f"{named} compares what a whole run comes to, on sqlite: leave {given[0]} out." in told.stderr
 
 
+# --- with its defect planted ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tolerant", [(), ("--tolerant",)])
+def test_a_plan_that_cannot_be_read_is_refused_though_a_defect_is_to_be_planted(
+    tmp_path: Path, tolerant: tuple[str, ...]
+) -> None:
+    told = absence("replay", altered(tmp_path, ROUNDED, contests="none", weather={"rain": True}), *tolerant)
+    assert told.exit_code == 20
+    assert told.stderr.startswith("plan.json: contests: ")
+    shutil.rmtree(tmp_path / "copy")
+    told = absence("replay", altered(tmp_path, ROUNDED, weather={"rain": True}))
+    assert told.exit_code == 20
+    assert told.stderr.startswith("weather: no such field. ")
+
+
+@pytest.mark.parametrize(
+    ("now", "code", "said"),
+    [
+        ("    if failures or (failures := ['the clock is off']):", 10, "  the clock is off"),
+        ("    __import__('os')._exit(3)\n    if failures:", 50, "said nothing"),
+        ("    raise ValueError('off by a cent')\n    if failures:", 50, "ValueError: off by a cent"),
+    ],
+    ids=["preflight", "silent", "raised"],
+)
+def test_how_a_planted_tree_fails_is_told(
+    now: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fails = Defect("prizes.fails", "", (Edit("simulator/run.py", "    if failures:", now),), ())
+    monkeypatch.setattr(capsules, "defect", lambda _: fails)
+    capsules.write(tmp_path / "capsule", replace(capsules.read(ROUNDED), defect=fails.id))
+    told = absence("replay", tmp_path / "capsule")
+    assert told.exit_code == code
+    assert said in told.stderr
+    assert "a bug of ours" not in told.stderr
+
+
 # --- after the code has changed --------------------------------------------------------------------------------------
 
 
@@ -124,7 +162,7 @@ def test_what_today_does_not_know_of_a_plan_is_left_out_and_said(tmp_path: Path)
     copy = altered(tmp_path, AMONG, faults=faults, weather={"rain": True})
     told = absence("replay", copy)
     assert told.exit_code == 20
-    assert "--tolerant" in told.stderr
+    assert "`absence replay DIR --tolerant` reads it as far as it goes." in told.stderr
     capsules.write(copy, replace(capsules.read(copy), defect="prizes.long_gone"))
     assert absence("replay", copy).exit_code == 2
     told = absence("replay", copy, "--tolerant", "--json")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from campaigns import second_opinion
 from campaigns.generic_mutants import Mutant, sample
 from campaigns.judge_mutants import Gallery, make_gallery, outcomes
 from defects import defect
@@ -92,6 +96,28 @@ def test_a_mutant_is_killed_by_what_a_verdict_says_and_not_by_its_words(gallery:
     came = outcomes([one for one, _ in made], gallery, 1, lambda _done, _of: None)
     assert [one.by for one in came] == [by for _, by in made]
     assert [one.run is not None for one in came] == [False, False, True, True]
+
+
+def test_changed_code_has_so_much_cpu_time_for_each_run_and_code_as_it_is_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+
+    def figures(run: str) -> dict[str, str]:
+        limits.append(signal.setitimer(signal.ITIMER_PROF, 100)[0])
+        return {"statuses": run}
+
+    monkeypatch.setattr(second_opinion, "_figures_of", figures)
+    monkeypatch.setattr(signal, "alarm", lambda _: pytest.fail("that depends on the load"))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    (tmp_path / "known.json").write_text(json.dumps({run: {"statuses": run} for run in "ab"}))
+    try:
+        assert len(list(second_opinion._opinions(["a"], None, None, None))) == 1
+        assert list(second_opinion._opinions(["a", "b"], str(tmp_path / "known.json"), "no.such.module", "")) == []
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    assert limits[0] == 0
+    assert [round(limit) for limit in limits[1:]] == [300, 300]
 
 
 def test_the_command_says_which_live_and_how_many_do_not() -> None:

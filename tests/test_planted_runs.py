@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from evidence.manifest import Manifest
-from tests.support.command import Ran, absence, process, runs_in
+from tests.support.command import ROOT, Ran, absence, process, runs_in
 from tests.support.locks import dead_pid, lock
 
 DEFECT = "payouts.new_key_after_unknown"
@@ -86,3 +91,35 @@ def test_what_is_told_and_noted_is_the_command_as_it_was_given_once(tmp_path: Pa
     assert f'To break it and go on: {command} --force-lock-break --reason "…"' in told.errors
     [incident] = (tmp_path / "incidents").iterdir()
     assert json.loads(incident.read_bytes())["command"] == command
+
+
+CHILD = """
+import signal, sys, time
+try:
+    time.sleep(0.2)
+    open(sys.argv[1], "w").close()
+    signal.pause()
+finally:
+    time.sleep(1)
+    open(sys.argv[1] + "-put-away", "w").close()
+"""
+PARENT = "import subprocess, sys; from absence.planted import waited_for; waited_for({command!r}, **{options})"
+
+
+@pytest.mark.parametrize("options", ["{}", "dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)"])
+def test_on_ctrl_c_a_command_that_was_started_is_waited_for_however_long_it_puts_away(
+    options: str, tmp_path: Path
+) -> None:
+    left = tmp_path / "left"
+    command = [sys.executable, "-c", CHILD, str(left)]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(command=command, options=options)], cwd=ROOT, start_new_session=True,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not left.exists():
+        assert parent.poll() is None
+        time.sleep(0.01)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+    assert said.splitlines()[-1] == "KeyboardInterrupt"
+    assert (tmp_path / "left-put-away").exists()

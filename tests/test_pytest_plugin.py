@@ -6,11 +6,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
+from pathlib import Path
+from threading import Barrier
 
 import pytest
 
+from campaigns import published
 from campaigns.published import run_of
+from evidence.plan import Plan
+from evidence.writer import check_writable
 from scenarios import load, make_plan
 from tests.support.command import process
 
@@ -209,6 +215,28 @@ def test_workers_share_their_runs(session: Session, pytester: pytest.Pytester) -
     told.stdout.fnmatch_lines(["small seed 1: PASS", "replay: absence replay */absence-runs/small-s1-*"])
     paths = (pytester.path / "paths.txt").read_text().splitlines()
     assert (len(paths), len(set(paths))) == (4, 1)
+
+
+def test_of_two_that_ask_together_one_makes_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, made = Barrier(2, timeout=60), []
+
+    def meet(root: Path) -> None:
+        check_writable(root)
+        together.wait()
+
+    def make(plan: Plan, root: Path, name: str) -> None:
+        made.append(name)
+        really_make(plan, root, name)
+
+    really_make = published._make
+    monkeypatch.setattr(published, "check_writable", meet)
+    monkeypatch.setattr(published, "_make", make)
+    plan = make_plan(load("small"), 1)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: run_of(plan, tmp_path), range(2))
+    assert first.path == second.path
+    assert first.status == second.status == "PASS"
+    assert made == [first.path.name]
 
 
 def test_the_plugin_loads_nothing_that_simulates() -> None:

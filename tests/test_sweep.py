@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -24,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from absence.errors import explain
 from absence.fingerprint import PACKAGES
 from absence.planted import START
 from absence.sweeping import Options, _hashed, prepare
@@ -128,6 +130,22 @@ def test_a_line_that_was_altered_or_is_there_twice_is_refused(tmp_path: Path) ->
         path.write_bytes(b"".join(broken))
         with pytest.raises(BookBroken, match="is not what was written"):
             SweepBook(tmp_path, sheet())
+
+
+def test_a_disk_that_takes_half_a_line_is_full_and_the_half_is_dropped(tmp_path: Path) -> None:
+    expected = swept(tmp_path, AtOnce())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with SweepBook(tmp_path, sheet()) as book:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / JOURNAL).stat().st_size + 10, limits[1]))
+        try:
+            with pytest.raises(OSError) as refused:
+                book.add("died", "7", {"kind": "seed"})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    code, lines = explain(refused.value)
+    assert code == 2
+    assert "make room on its disk" in lines[-1]
+    assert swept(tmp_path, AtOnce()) == expected
 
 
 def test_a_seed_whose_worker_dies_is_tried_once_more_and_then_recorded_as_lost(tmp_path: Path) -> None:
