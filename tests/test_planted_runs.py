@@ -123,3 +123,18 @@ def test_on_ctrl_c_a_command_that_was_started_is_waited_for_however_long_it_puts
     _, said = parent.communicate(timeout=60)
     assert said.splitlines()[-1] == "KeyboardInterrupt"
     assert (tmp_path / "left-put-away").exists()
+
+
+def test_a_command_that_was_not_stopped_with_the_one_that_started_it_is_told_to(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    told = "import absence.planted; absence.planted.GRACE_S = 0.1; "
+    command = [sys.executable, "-c", CHILD, str(left)]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", told + PARENT.format(command=command, options="{}")], cwd=ROOT, stderr=subprocess.PIPE
+    )
+    while not left.exists():
+        assert parent.poll() is None
+        time.sleep(0.01)
+    parent.send_signal(signal.SIGINT)
+    parent.communicate(timeout=60)
+    assert (tmp_path / "left-put-away").exists()
