@@ -99,12 +99,8 @@ def prepare(scenario: str, seeds: range, options: Options, root: Path | None) ->
 def _hashed(past: Sequence[PastFailure]) -> str:
     digest = sha256()
     for one in past:
-        parts = (
-            one.plan_json,
-            *(part for path, text in sorted(one.documents.items()) for part in (path.encode(), text)),
-        )
-        hashes = "\0".join(sha256(part).hexdigest() for part in parts)
-        digest.update(f"{one.name}\0{one.fingerprint}\0{hashes}\n".encode())
+        plan, kept = sha256(one.plan_json).hexdigest(), "" if one.operations is None else one.operations.sha256
+        digest.update(f"{one.name}\0{one.fingerprint}\0{plan}\0{kept}\n".encode())
     return digest.hexdigest()
 
 

