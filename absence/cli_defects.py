@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from absence.errors import reported
+from absence.opening import AS_JSON
 from absence.output import print_json
 
 
@@ -20,7 +21,7 @@ def defects() -> None:
 
 
 @defects.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def defects_list(as_json: bool) -> None:
     """Each defect: how such a bug is born, what it breaks, and the scenario and faults in which it shows.
 
@@ -44,7 +45,7 @@ def defects_list(as_json: bool) -> None:
 
 @defects.command("show")
 @click.argument("id")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def defects_show(id: str, as_json: bool) -> None:
     """The defect ID as a patch of the platform.
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from absence.errors import reported
+from absence.opening import AS_JSON
 from absence.output import print_json
 
 
@@ -28,7 +29,7 @@ def _values(stated: dict[str, Any]) -> str:
 
 
 @faults.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def faults_list(as_json: bool) -> None:
     """Each fault: its seam, parameters with units, what it imitates, and how the platform gets over it.
 

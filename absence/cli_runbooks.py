@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from absence.errors import reported
+from absence.opening import AS_JSON
 from absence.output import print_json
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def runbooks() -> None:
 
 
 @runbooks.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def runbooks_list(as_json: bool) -> None:
     """The shipped runbooks, a line each: id, version, kind, title, and what opens it: alerts, or the clock (UTC).
 
@@ -50,7 +51,7 @@ def runbooks_list(as_json: bool) -> None:
 @runbooks.command("check")
 @click.argument("files", nargs=-1, type=_PATH)
 @click.option("--alerts", multiple=True, type=_PATH, help="Rule file, or folder of them, to check beside (repeatable).")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def runbooks_check(files: tuple[Path, ...], alerts: tuple[Path, ...], as_json: bool) -> None:
     """Check runbook FILES or folders, without any all that are shipped beside the shipped alerts. All errors at once,
     with their place; exit 20.
@@ -75,7 +76,7 @@ def runbooks_check(files: tuple[Path, ...], alerts: tuple[Path, ...], as_json: b
 
 @runbooks.command("show")
 @click.argument("runbook")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def runbooks_show(runbook: str, as_json: bool) -> None:
     """What RUNBOOK (a shipped id or a file) sends, what it expects, and where each answer leads.
 

@@ -13,6 +13,7 @@ import click
 from absence.command_line import DEFAULT_ROOT
 from absence.errors import reported
 from absence.locking import Wanted, lock_options, writing
+from absence.opening import AS_JSON
 from absence.output import print_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 ROOT = click.argument(
     "root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=DEFAULT_ROOT, metavar="[ROOT]"
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE")
 
 
@@ -41,7 +41,7 @@ def runs() -> None:
 @runs.command("list")
 @ROOT
 @click.option("--verdict", "verdicts", type=click.Choice(VERDICTS), multiple=True, help="Only these (repeatable).")
-@JSON
+@AS_JSON
 def runs_list(root: Path, verdicts: tuple[str, ...], as_json: bool) -> None:
     """The runs of ROOT (by default `runs`), newest first, and what stands there that is no run.
 
@@ -128,7 +128,7 @@ def _table(shown: list[Run], same: dict[str, str]) -> None:
               metavar="DIR", help="Keep what the decisions in here refer to, as in ROOT/decisions.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do it; otherwise it is only said what would go.")
 @lock_options
-@JSON
+@AS_JSON
 def prune(
     root: Path,
     keep: tuple[str, ...],
@@ -203,7 +203,7 @@ def _unknown(wanted: str, found: list[Run], root: Path) -> str:
 @runs.command()
 @ROOT
 @lock_options
-@JSON
+@AS_JSON
 def thaw(root: Path, lock: Wanted, as_json: bool) -> None:
     """Let ROOT be written to again, after evidence in it did not verify. --reason is kept, with who and when.
 
@@ -234,7 +234,7 @@ def _who() -> str:
 
 @runs.command("incidents")
 @ROOT
-@JSON
+@AS_JSON
 def runs_incidents(root: Path, as_json: bool) -> None:
     """The open incidents of ROOT, newest first. One is closed by moving its file into ROOT/incidents/closed.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from absence.errors import reported
-from absence.opening import SEED
+from absence.opening import AS_JSON, SEED
 from absence.output import print_json
 
 
@@ -20,7 +20,7 @@ def scenarios() -> None:
 
 
 @scenarios.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def scenarios_list(as_json: bool) -> None:
     """The shipped scenarios, a line each.
 
@@ -42,7 +42,7 @@ def scenarios_list(as_json: bool) -> None:
 @scenarios.command("check")
 @click.argument("files", nargs=-1, required=True)
 @click.option("--seed", type=SEED, default=1, show_default=True, help="Plan with this seed too.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@AS_JSON
 def scenarios_check(files: tuple[str, ...], seed: int, as_json: bool) -> None:
     """Check scenario FILES (or shipped names) and plan each once. All errors at once, with their place; exit 20.
 

@@ -1,4 +1,4 @@
-"""What a command is given: `--store`, the embedded one or the URL of a PostgreSQL server; a run directory.
+"""What a command is given: `--store`, the embedded one or the URL of a PostgreSQL server; a run directory; `--json`.
 
 Invariant: every run makes a schema of its own, whose name no other run has.
 """
@@ -18,6 +18,7 @@ EMBEDDED = "sqlite"
 SCHEMES = ("postgresql://", "postgres://")
 SEED = click.IntRange(0, 2**64 - 1)
 RUN_DIR = click.Path(exists=True, file_okay=False, path_type=Path)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 STORE = click.option(
     "--store", default="sqlite", show_default=True, metavar="URL",
     help="The platform's database: sqlite, or postgresql://… where the run makes a schema, and takes it away again.",
