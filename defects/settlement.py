@@ -22,7 +22,7 @@ CATALOGUE = (
         (
             Edit(
                 _SETTLEMENT,
-                '    return row is not None and orjson.loads(row["value"])["begun_at"] >= contest["cutoff_at"]\n',
+                '    return row is not None and orjson.loads(row["value"])["begun_at"] > contest["cutoff_at"]\n',
                 "    return row is not None\n",
             ),
         ),
@@ -58,7 +58,7 @@ CATALOGUE = (
             ),
             Edit(
                 _SETTLEMENT,
-                '    return row is not None and orjson.loads(row["value"])["begun_at"] >= contest["cutoff_at"]\n',
+                '    return row is not None and orjson.loads(row["value"])["begun_at"] > contest["cutoff_at"]\n',
                 '    return row is not None or contest["status"] == "COMPLETE"\n',
             ),
         ),

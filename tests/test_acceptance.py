@@ -65,7 +65,7 @@ def test_nobody_looks_before_there_is_work_and_nobody_after_it_is_a_week_old() -
     world.played(world.life(ContestsService), CARDS)
     assert world.signals.seen("acceptance") == seen + 1, "a contest that is complete has a cut-off"
     assert world.due(service) == noon(CUTOFF_AT + HOUR_MS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     world.work(world.life(SettlementService))
     judged(world, NOON + 30 * DAY_MS, service)
     assert world.due(service) is None
@@ -174,11 +174,11 @@ def test_an_lvi_of_zero_without_a_reason_on_record_fails() -> None:
 
 def test_an_lvi_of_zero_is_blocked_where_the_scores_are_not_official() -> None:
     world, _ = ready()
-    world.full_poll(CUTOFF_AT - 1)
+    world.full_poll(CUTOFF_AT)
     [row] = judged(world, NOON)
     assert results(row) == ["FAIL", "FAIL", "FAIL", "BLOCKED"]
     told = orjson.loads(row["evidence"])["blocked"]
-    assert told == {"c1": {"reason": "scores_not_official", "full_poll_begun_at": CUTOFF_AT - 1}}
+    assert told == {"c1": {"reason": "scores_not_official", "full_poll_begun_at": CUTOFF_AT}}
 
 
 def test_an_lvi_of_zero_is_blocked_where_the_contest_was_given_up() -> None:

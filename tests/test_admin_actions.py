@@ -205,7 +205,7 @@ def at_its_cutoff(world: AdminWorld) -> SettlementService:
     for user, golfer in (("ann", "g1"), ("bob", "g2"), ("cyd", "g3")):
         world.enter(user, golfer)
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     return world.life(SettlementService)
 
 
@@ -264,7 +264,7 @@ def paying(world: AdminWorld, *script: str) -> tuple[PayoutsService, str]:
     for user, golfer in (("ann", "g1"), ("bob", "g2")):
         world.enter(user, golfer)
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     world.work(world.life(SettlementService))
     world.processor.script = list(script)
     payouts = world.life(PayoutsService)

@@ -351,7 +351,7 @@ def test_one_contest_in_trouble_does_not_hold_up_another() -> None:
         world.enter("ann", "g1", contest)
         world.enter("bob", "g2", contest)
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     world.work(world.life(SettlementService))
     world.processor.script = ["lost_before"]
     world.work(world.life(PayoutsService))

@@ -32,7 +32,7 @@ def test_nothing_is_settled_before_the_cutoff() -> None:
     assert (world.status(), world.rows("select * from settlement_packs")) == ("COMPLETE", [])
 
 
-@pytest.mark.parametrize("begun_at", [None, CUTOFF_AT - 1])
+@pytest.mark.parametrize("begun_at", [None, CUTOFF_AT - 1, CUTOFF_AT])
 def test_settlement_waits_for_a_full_poll_that_began_after_the_cutoff(begun_at: int | None) -> None:
     world = complete()
     if begun_at is not None:
@@ -42,7 +42,7 @@ def test_settlement_waits_for_a_full_poll_that_began_after_the_cutoff(begun_at: 
     assert world.due(daemon) is None
     world.work(daemon)
     assert world.status() == "COMPLETE"
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     assert world.due(daemon) == world.runtime.at
     world.work(daemon)
     assert world.status() == "SETTLED"
@@ -96,7 +96,7 @@ def test_an_entry_that_is_not_valid_has_no_part_in_it() -> None:
     for user, golfer in ENTRIES.items():
         world.enter(user, golfer, captured_at=None if user == "ann" else LOCK_AT - HOUR_MS)
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     world.work(world.life(SettlementService))
     assert [row["entry_id"] for row in world.rows("select entry_id from settlement_packs order by 1")] == [
         "c1-bob", "c1-cyd",
@@ -291,7 +291,7 @@ def test_a_contest_whose_rules_cannot_be_applied_is_an_error_and_holds_up_no_oth
         for user, golfer in ENTRIES.items():
             world.enter(user, golfer, contest)
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     world.connection.execute("update contests set prize_shares_bp = '[1]' where contest_id = 'c1'")
     daemon = world.life(SettlementService)
     world.work(daemon)

@@ -48,9 +48,9 @@ def test_a_contest_waits_for_one_thing_after_another_until_it_is_settled() -> No
     cutoff_at = world.row("contests", contest_id="c1")["cutoff_at"]
     world.runtime.at = cutoff_at + 3_000
     assert waits(world) == [("c1", "full_poll", "3")]
-    world.full_poll(cutoff_at - 1)
-    assert waits(world) == [("c1", "full_poll", "3")]
     world.full_poll(cutoff_at)
+    assert waits(world) == [("c1", "full_poll", "3")]
+    world.full_poll(cutoff_at + 1)
     assert waits(world) == [("c1", "settlement", "3")]
     assert waits(world, "--for settlement --age 3") == waits(world)
     assert waits(world, "--for settlement --age 4") == waits(world, "--for lock --age 0") == waits(world, "") == []

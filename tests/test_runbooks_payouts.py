@@ -30,7 +30,7 @@ def settled() -> AdminWorld:
     for user, golfer in (("ann", "g1"), ("bob", "g2"), ("cyd", "g3")):
         world.enter(user, golfer)
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(world.runtime.at)
+    world.full_poll()
     world.work(world.life(SettlementService))
     return world
 

@@ -48,7 +48,7 @@ def _waits(tx: Tx, contest: Row) -> Iterator[tuple[str, int]]:
         yield "payout", contest["settled_at"]
     elif status == "COMPLETE":
         full_poll = checkpoints.read(tx, full_poll_name(contest["tournament_id"]))
-        official = full_poll is not None and full_poll["begun_at"] >= contest["cutoff_at"]
+        official = full_poll is not None and full_poll["begun_at"] > contest["cutoff_at"]
         yield "settlement" if official else "full_poll", contest["cutoff_at"]
     else:
         if not contest["entries_final"]:

@@ -232,6 +232,6 @@ def _blocked(tx: Tx, contests: Sequence[Row], rows: Sequence[Row], day_at: int) 
         elif row["ended"] == row["due"]:
             packs = [pack_id for (pack_id,) in tx.tuples(_UNEXECUTED, {"c": contest_id})]
             found[contest_id] = {"reason": "packs_unexecuted", "packs": packs}
-        elif begun_at is None or begun_at < contest["cutoff_at"]:
+        elif begun_at is None or begun_at <= contest["cutoff_at"]:
             found[contest_id] = {"reason": "scores_not_official", "full_poll_begun_at": begun_at}
     return found

@@ -373,7 +373,7 @@ def _told(tx: Tx, lease_until: int | None) -> _Told:
 
 
 def _scores_are_official(tx: Tx, contest: Row) -> bool:
-    """Whether a full poll that began at or after the cut-off has succeeded: only then is nothing published before it
-    still unknown to us."""
+    """Whether a full poll that began after the cut-off has succeeded: only then is nothing that counts still unknown to
+    us. One of the very millisecond of the cut-off does not do: a correction that comes later in it counts too."""
     row = tx.one("select value from checkpoints where name = 'full_poll:' || :t", {"t": contest["tournament_id"]})
-    return row is not None and orjson.loads(row["value"])["begun_at"] >= contest["cutoff_at"]
+    return row is not None and orjson.loads(row["value"])["begun_at"] > contest["cutoff_at"]

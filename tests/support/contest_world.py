@@ -346,7 +346,7 @@ class ContestWorld:
     def event_over(self, at: int = OVER_AT) -> None:
         self.connection.execute("update tournaments set completed_at = ?", (at,))
 
-    def full_poll(self, begun_at: int) -> None:
+    def full_poll(self, begun_at: int = CUTOFF_AT + 1) -> None:
         self.write(lambda tx: checkpoints.save(tx, full_poll_name("t1"), {"begun_at": begun_at}))
 
     def played(self, contests: Any, cards: Mapping[str, Sequence[int]]) -> None:

@@ -12,7 +12,7 @@ from contest_platform import ledger
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.payouts import PayoutsService
 from contest_platform.services.settlement import SettlementService
-from tests.support.contest_world import CUTOFF_AT, ContestWorld, Crash
+from tests.support.contest_world import ContestWorld, Crash
 
 CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
 
@@ -24,7 +24,7 @@ def settled(prize_shares_bp: Sequence[int] = (10_000,), **more: Any) -> ContestW
     for user, golfer in (("ann", "g1"), ("bob", "g2"), ("cyd", "g3")):
         world.enter(user, golfer)
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     world.work(world.life(SettlementService))
     assert world.status() == "SETTLED"
     return world

@@ -36,7 +36,7 @@ def prepared() -> AdminWorld:
     world.enter("dan", contest_id="c2", captured_at=None)
     world.connection.execute("update payments set created_at = ? where entry_id = 'c2-dan'", (START,))
     world.played(world.life(ContestsService), CARDS)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     world.work(world.life(SettlementService))
     world.processor.script = ["lost_after", "closed"]
     world.work(world.life(PayoutsService))

@@ -11,7 +11,7 @@ import pytest
 
 from contest_platform.services.contests import ContestsService
 from contest_platform.services.settlement import SettlementService
-from tests.support.contest_world import CUTOFF_AT, ContestWorld, Crash
+from tests.support.contest_world import ContestWorld, Crash
 
 CARDS = {"g1": (4, 3, 5), "g2": (4, 4, 5), "g3": (5, 4, 5)}
 """Par, one over, two over."""
@@ -33,7 +33,7 @@ def complete(entries: dict[str, str] = ENTRIES, **more: Any) -> ContestWorld:
 def ready(entries: dict[str, str] = ENTRIES, **more: Any) -> tuple[ContestWorld, SettlementService]:
     """A contest that can be settled now, and a daemon that has not looked yet."""
     world = complete(entries, **more)
-    world.full_poll(CUTOFF_AT)
+    world.full_poll()
     return world, world.life(SettlementService)
 
 

@@ -118,10 +118,10 @@ DEFECTS: dict[str, tuple[Defect, ...]] = {
             "in _admitted(tx, tournament_id, until=cutoff_at):\n", "in _admitted(tx, tournament_id, until=tx.now):\n",
         ),
         _defect(
-            "settlement.does_not_wait_for_a_full_poll", "there_is_a_pack_for_every_entry_or_for_none",
-            "Any full poll will do, that of the week before included.", _SETTLEMENT,
-            '    return row is not None and orjson.loads(row["value"])["begun_at"] >= contest["cutoff_at"]\n',
-            "    return row is not None\n",
+            "settlement.a_poll_of_the_cut_off_will_do", "there_is_a_pack_for_every_entry_or_for_none",
+            "At the cut-off is as good as after it, and what is published later in that millisecond is missed.",
+            _SETTLEMENT,
+            '["begun_at"] > contest["cutoff_at"]\n', '["begun_at"] >= contest["cutoff_at"]\n',
         ),
         _defect(
             "settlement.packs_for_winners", "there_is_a_pack_for_every_entry_or_for_none",
