@@ -95,9 +95,7 @@ class SweepBook:
         """Take down what came in: of `kind` seed, again or past the line of the task `key`; died; canary. Raises
         OSError."""
         record = {"kind": kind, "key": key, "line": line}
-        rest = memoryview(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-        while rest:  # where the disk is full, the first write is a short one and the next says why
-            rest = rest[os.write(self._file, rest) :]
+        atomic.write_all(self._file, orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
         self._take(record)
         self._pending += 1
         if self._pending == _FLUSH_LINES or time.monotonic() - self._flushed_at > _FLUSH_S:

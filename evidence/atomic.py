@@ -25,7 +25,7 @@ def write(path: Path, content: bytes, lasting: bool = True) -> None:
     a loss of power (`lasting` false) is not waited for. Raises OSError."""
     make_directory(path.parent)
     with _temporary(path.parent) as (descriptor, name):
-        _write_all(descriptor, content)
+        write_all(descriptor, content)
         if lasting:
             os.fsync(descriptor)
         os.rename(name, path)
@@ -41,7 +41,7 @@ def append(path: Path, line: bytes) -> None:
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        _write_all(descriptor, (b"\n" if torn else b"") + line + b"\n")
+        write_all(descriptor, (b"\n" if torn else b"") + line + b"\n")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -107,7 +107,9 @@ def _created(directory: Path) -> tuple[int, str]:
         os.close(descriptor)  # a sweep came between the two
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write to the end: where the disk is full, the first write is a short one, and the next says why. Raises
+    OSError."""
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
