@@ -7,13 +7,11 @@ takes it for evidence.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from absence.command_line import HANDED_ON, given
+from campaigns.waiting import waited_for
 
 START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from absence.main import main; main()"
 """What a Python is started with (-c): the command line of the tree that its first argument names."""
@@ -31,25 +29,3 @@ def run_planted(id: str, arguments: Sequence[str], wants_scene: bool) -> int:
         scene = [str(write_scene(defect(id), tree))] if wants_scene else []
         command = [sys.executable, "-c", START, str(tree), *arguments, *scene]
         return waited_for(command, env={**os.environ, HANDED_ON: given()}).returncode
-
-
-GRACE_S = 5.0
-
-
-def waited_for(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """As subprocess.run (`options`: of Popen), but on Ctrl-C, which the terminal gives to `command` too, it is not
-    killed: what it has to put away it puts away. Who does not end then has not heard of it, and is told. Raises
-    KeyboardInterrupt once it has ended."""
-    process, stopped, within_s = subprocess.Popen(command, **options), None, None
-    while True:
-        try:
-            stdout, stderr = process.communicate(timeout=within_s)
-            break
-        except KeyboardInterrupt as interrupt:
-            stopped, within_s = interrupt, GRACE_S
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            within_s = None
-    if stopped is not None:
-        raise stopped
-    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from absence.exit_codes import MEANING, ExitCode
-from absence.planted import START, waited_for
+from absence.planted import START
 from absence.replaying import expect_plan
 from assertions.judge import Verdict
 from campaigns import capsules
@@ -22,6 +22,7 @@ from campaigns.capsules import CAPSULE, Capsule, documents_in
 from campaigns.regression import test_of
 from campaigns.shrinking import Shrunk, Suspects
 from campaigns.trial import Fingerprint, kind_of
+from campaigns.waiting import waited_for
 from defects import defect
 from defects.planting import ROOT, planted
 from evidence import atomic, freezing

@@ -19,6 +19,7 @@ from assertions.judge import Verdict
 from campaigns.lenient import read_leniently, read_plan
 from campaigns.scratch import run_in_scratch
 from campaigns.trial import Fingerprint, Trial, kind_of, summed_up
+from campaigns.waiting import waited_for
 from defects import UnknownDefect, defect
 from defects.planting import StaleEdit, planted, planted_here
 from evidence import atomic
@@ -230,7 +231,7 @@ def _in_tree(tree: Path, capsule: Capsule, tolerant: bool, operations: Operation
     with TemporaryDirectory(prefix="absence-capsule-") as place:
         write(Path(place), capsule, operations)
         command = [sys.executable, "-c", _START, str(tree), place, "tolerant" if tolerant else "strict"]
-        process = subprocess.run(command, capture_output=True, text=True, cwd=tree)
+        process = waited_for(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tree)
     if process.returncode:
         told = process.stderr.strip() or f"it ended with {process.returncode} and said nothing"
         raise ReplayFailed(f"{capsule.defect}: {told.splitlines()[-1]}\n{process.stderr}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from campaigns.lenient import PlanUnreadable, read_leniently, read_plan
 from defects.model import Defect, Edit
 from evidence.canonical import canonical
 from tests.support.capsules import CAPSULES
-from tests.support.command import Ran, SharedRuns, absence
+from tests.support.command import Ran, SharedRuns, absence, start
 from tests.support.refactors import replayed_after, together
 
 CORPUS = CAPSULES / "failures"
@@ -140,6 +143,19 @@ def test_how_a_planted_tree_fails_is_told(
     assert told.exit_code == code
     assert said in told.stderr
     assert "a bug of ours" not in told.stderr
+
+
+def test_stopped_by_ctrl_c_in_a_planted_tree_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = start("replay", ROUNDED, env={"TMPDIR": str(scratch)}, start_new_session=True)
+    while not list(scratch.glob("absence-scratch-*")):
+        assert command.poll() is None
+        time.sleep(0.01)
+    os.killpg(command.pid, signal.SIGINT)
+    command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert list(scratch.iterdir()) == []
 
 
 # --- after the code has changed --------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ finally:
     time.sleep(1)
     open(sys.argv[1] + "-put-away", "w").close()
 """
-PARENT = "import subprocess, sys; from absence.planted import waited_for; waited_for({command!r}, **{options})"
+PARENT = "import subprocess, sys; from campaigns.waiting import waited_for; waited_for({command!r}, **{options})"
 
 
 @pytest.mark.parametrize("options", ["{}", "dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)"])
@@ -127,7 +127,7 @@ def test_on_ctrl_c_a_command_that_was_started_is_waited_for_however_long_it_puts
 
 def test_a_command_that_was_not_stopped_with_the_one_that_started_it_is_told_to(tmp_path: Path) -> None:
     left = tmp_path / "left"
-    told = "import absence.planted; absence.planted.GRACE_S = 0.1; "
+    told = "import campaigns.waiting; campaigns.waiting.GRACE_S = 0.1; "
     command = [sys.executable, "-c", CHILD, str(left)]
     parent = subprocess.Popen(
         [sys.executable, "-c", told + PARENT.format(command=command, options="{}")], cwd=ROOT, stderr=subprocess.PIPE

@@ -83,9 +83,13 @@ def absence(*arguments: str | Path) -> Told:
 
 
 def start(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    start_new_session: bool = False,
 ) -> subprocess.Popen[str]:
-    """`absence` as a process of its own, not waited for; its output is captured."""
+    """`absence` as a process of its own, not waited for; its output is captured. In a session of its own, it can be
+    signalled with all that it starts, as a terminal does."""
     command = [sys.executable, "-m", "absence", *map(str, arguments)]
     return subprocess.Popen(
         command,
@@ -94,6 +98,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=start_new_session,
     )
 
 
