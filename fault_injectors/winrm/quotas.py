@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from fault_injectors.moments import MINUTE_MS
+from fault_injectors.platform.crashes import Crash
 from fault_injectors.winrm.after_crash import First, after_crash
 from seams.draws import Draws
 from seams.faults import Action, Binding, BiteSpec, Call, Effect, Fault, Guarantees, Parameters, RecoverySpec, Refuse
@@ -30,8 +31,12 @@ class _Leaked(Fault):
     seam, operation = "winrm", "leak"
     shells: ClassVar[int]
     commands: ClassVar[int]
-    recovery = RecoverySpec("rule", "The order is tried again until the leaked shells have been idle too long.", 7_800)
-    """Two hours until they have; then the next attempt, the start of the worker and its next poll."""
+    recovery = RecoverySpec(
+        "rule", "The order is tried again until the leaked shells have been idle too long.",
+        IDLE_MIN * 60 + Crash.recovery.within_s,
+    )  # fmt: skip
+    """From then on the worker's crash is one like any other: the start, and the next poll, where play is over by then
+    that of the full hour."""
     Params: ClassVar[type[Parameters]] = LeakedParams
     params: LeakedParams
 
