@@ -22,8 +22,8 @@ CATALOGUE = (
         (
             Edit(
                 _SETTLEMENT,
-                '    return row is not None and orjson.loads(row["value"])["begun_at"] > contest["cutoff_at"]\n',
-                "    return row is not None\n",
+                ' and tells_all(orjson.loads(row["value"])["begun_at"], contest["cutoff_at"])\n',
+                "\n",
             ),
         ),
         ("settlement.waits_for_official_scores",),
@@ -58,8 +58,8 @@ CATALOGUE = (
             ),
             Edit(
                 _SETTLEMENT,
-                '    return row is not None and orjson.loads(row["value"])["begun_at"] > contest["cutoff_at"]\n',
-                '    return row is not None or contest["status"] == "COMPLETE"\n',
+                ' and tells_all(orjson.loads(row["value"])["begun_at"], contest["cutoff_at"])\n',
+                ' or contest["status"] == "COMPLETE"\n',
             ),
         ),
         ("settlement.waits_for_official_scores", "lifecycle.on_time"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from contest_platform import checkpoints
 from contest_platform.admin.reading import Answer, Given
+from contest_platform.domain.polling import tells_all
 from contest_platform.ports import Row, Tx
 from contest_platform.services.ingestion_batches import full_poll_name
 from contest_platform.services.reconciliation import RECONCILED
@@ -48,7 +49,7 @@ def _waits(tx: Tx, contest: Row) -> Iterator[tuple[str, int]]:
         yield "payout", contest["settled_at"]
     elif status == "COMPLETE":
         full_poll = checkpoints.read(tx, full_poll_name(contest["tournament_id"]))
-        official = full_poll is not None and full_poll["begun_at"] > contest["cutoff_at"]
+        official = full_poll is not None and tells_all(full_poll["begun_at"], contest["cutoff_at"])
         yield "settlement" if official else "full_poll", contest["cutoff_at"]
     else:
         if not contest["entries_final"]:

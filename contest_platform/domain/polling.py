@@ -46,6 +46,12 @@ class Standing:
     retry: bool
 
 
+def tells_all(begun_at: int | None, cutoff_at: int) -> bool:
+    """Whether a full poll that began at `begun_at` (None: there was none) and succeeded tells all that is official at
+    `cutoff_at`. One of that very millisecond does not: what is published later in it is official too."""
+    return begun_at is not None and begun_at > cutoff_at
+
+
 def next_poll(tournament: Tournament, standing: Standing, after: int) -> int | None:
     """The first instant after `after` at which to poll; None for never again."""
     tick = next_tick(after + 1, PERIOD_MS)

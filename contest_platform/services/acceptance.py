@@ -14,6 +14,7 @@ import orjson
 
 from contest_platform import audit
 from contest_platform.audit import Context
+from contest_platform.domain.polling import tells_all
 from contest_platform.jobs import HOUR_MS, Job, next_tick
 from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, Row, Tx
@@ -232,6 +233,6 @@ def _blocked(tx: Tx, contests: Sequence[Row], rows: Sequence[Row], day_at: int) 
         elif row["ended"] == row["due"]:
             packs = [pack_id for (pack_id,) in tx.tuples(_UNEXECUTED, {"c": contest_id})]
             found[contest_id] = {"reason": "packs_unexecuted", "packs": packs}
-        elif begun_at is None or begun_at <= contest["cutoff_at"]:
+        elif not tells_all(begun_at, contest["cutoff_at"]):
             found[contest_id] = {"reason": "scores_not_official", "full_poll_begun_at": begun_at}
     return found

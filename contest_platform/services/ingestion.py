@@ -13,7 +13,7 @@ import orjson
 
 from contest_platform import audit, checkpoints, errors
 from contest_platform.audit import Context
-from contest_platform.domain.polling import OVERDUE_MS, PERIOD_MS, Standing, Tournament, next_poll
+from contest_platform.domain.polling import OVERDUE_MS, PERIOD_MS, Standing, Tournament, next_poll, tells_all
 from contest_platform.jobs import Job
 from contest_platform.metrics import Gauge, count_failure, export_skew
 from contest_platform.ports import PortError, Ports, Row, Tx
@@ -411,11 +411,11 @@ def _next(tx: Tx, tournament: Tournament, checkpoint: Mapping[str, Any], after: 
     completed_at = dict(audit.remembered(tx, "tournaments", _COMPLETED))[tournament.id]
     contests = [contest for contest in audit.remembered(tx, "contests", _CONTESTS) if contest[0] == tournament.id]
     full_poll = checkpoints.read(tx, full_poll_name(tournament.id))
-    begun_at = 0 if full_poll is None else full_poll["begun_at"]
+    begun_at = None if full_poll is None else full_poll["begun_at"]
     overdue_at = tournament.ends_at + OVERDUE_MS
     event_over_at = completed_at or (overdue_at if overdue_at < after else None)
     cutoffs = [cutoff_at for _, status, cutoff_at, _ in contests if status not in _ENDED]
-    owed = [cutoff_at for cutoff_at in cutoffs if cutoff_at is not None and cutoff_at >= begun_at]
+    owed = [cutoff_at for cutoff_at in cutoffs if cutoff_at is not None and not tells_all(begun_at, cutoff_at)]
     over_at = None
     if event_over_at is not None and not cutoffs:
         over_at = max([event_over_at, *[ended_at for *_, ended_at in contests if ended_at is not None]])

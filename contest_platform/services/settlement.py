@@ -15,6 +15,7 @@ import orjson
 from contest_platform import audit, ledger
 from contest_platform.audit import Context
 from contest_platform.domain import prizes, scoring
+from contest_platform.domain.polling import tells_all
 from contest_platform.jobs import MINUTE_MS, Job
 from contest_platform.metrics import Gauge
 from contest_platform.ports import Ports, Row, StoreDamaged, Tx
@@ -374,6 +375,6 @@ def _told(tx: Tx, lease_until: int | None) -> _Told:
 
 def _scores_are_official(tx: Tx, contest: Row) -> bool:
     """Whether a full poll that began after the cut-off has succeeded: only then is nothing that counts still unknown to
-    us. One of the very millisecond of the cut-off does not do: a correction that comes later in it counts too."""
+    us."""
     row = tx.one("select value from checkpoints where name = 'full_poll:' || :t", {"t": contest["tournament_id"]})
-    return row is not None and orjson.loads(row["value"])["begun_at"] > contest["cutoff_at"]
+    return row is not None and tells_all(orjson.loads(row["value"])["begun_at"], contest["cutoff_at"])

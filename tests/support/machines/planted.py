@@ -25,6 +25,7 @@ _REFUNDS = "contest_platform/services/refunds.py"
 _RECEIPTS = "contest_platform/domain/receipts.py"
 _SCORES = "contest_platform/services/scores.py"
 _SETTLEMENT = "contest_platform/services/settlement.py"
+_POLLING = "contest_platform/domain/polling.py"
 _LEASE = "contest_platform/services/settlement_lease.py"
 _PAYOUTS = "contest_platform/services/payouts.py"
 
@@ -120,8 +121,7 @@ DEFECTS: dict[str, tuple[Defect, ...]] = {
         _defect(
             "settlement.a_poll_of_the_cut_off_will_do", "there_is_a_pack_for_every_entry_or_for_none",
             "At the cut-off is as good as after it, and what is published later in that millisecond is missed.",
-            _SETTLEMENT,
-            '["begun_at"] > contest["cutoff_at"]\n', '["begun_at"] >= contest["cutoff_at"]\n',
+            _POLLING, "begun_at > cutoff_at\n", "begun_at >= cutoff_at\n",
         ),
         _defect(
             "settlement.packs_for_winners", "there_is_a_pack_for_every_entry_or_for_none",
